@@ -1,0 +1,13 @@
+package doppelboden
+
+import "time"
+
+// An Alarm is something that a person must know. It is stored first; how it travels is
+// another matter. There is at most one open alarm for a kind and subject.
+type Alarm struct {
+	Kind    string    `json:"kind"`    // stable name, such as "disk", "clock", "ledger", "route"
+	Subject string    `json:"subject"` // what it is about, such as a route; may be empty
+	Text    string    `json:"text"`    // one or two sentences: what is wrong, for whom, what to do
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until,omitzero"` // zero while it lasts
+}

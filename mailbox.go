@@ -1,0 +1,63 @@
+package doppelboden
+
+import "time"
+
+// A TenantID numbers a tenant within one installation; 0 is no tenant.
+type TenantID int64
+
+// A Tenant is one administration that uses this installation. Nothing of one tenant is
+// visible to another, and a message belongs to exactly one.
+type Tenant struct {
+	ID   TenantID
+	Name string // short, from city.toml: lower-case letters, digits and hyphens
+}
+
+// A MailboxID numbers a mailbox within one installation; 0 is no mailbox of ours.
+type MailboxID int64
+
+// A Mailbox is an address of the city at which mail can be received.
+type Mailbox struct {
+	ID         MailboxID
+	Tenant     TenantID
+	Address    Address
+	Name       string      // for people; may be empty
+	Kind       MailboxKind // person or function
+	Department string      // may be empty
+	Priority   int         // 0 to 9; 9 is handed over first (crisis team), 5 is the default
+	Aliases    []Address   // other addresses of the same mailbox
+}
+
+// DefaultPriority is the priority of a mailbox that nobody has ranked.
+const DefaultPriority = 5
+
+// A MailboxKind tells a person's mailbox from one that several people share.
+type MailboxKind string
+
+const (
+	// Person is a mailbox that belongs to one person.
+	Person MailboxKind = "person"
+	// Function is a mailbox such as buergerbuero@ that belongs to several people.
+	Function MailboxKind = "function"
+)
+
+// Inbox is the name of the folder that every mailbox has: RFC 9051, section 5.1.
+const Inbox = "INBOX"
+
+// A Copy is a message as it lies in a folder of a mailbox. It points to the message's
+// body; it holds none of its own.
+type Copy struct {
+	Mailbox MailboxID
+	Folder  string    // Inbox, or a path with "/" between its parts
+	Message ID        // whose body it shows
+	UID     uint32    // 0 until somebody first looks into the folder
+	Flags   uint32    // Seen, Answered, Flagged, Draft
+	Date    time.Time // internal date: when we accepted the message
+}
+
+// Flags of a Copy: RFC 9051, section 2.3.2.
+const (
+	Seen uint32 = 1 << iota
+	Answered
+	Flagged
+	Draft
+)
