@@ -1,0 +1,165 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"doppelboden"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Directory says who a recipient is. It is a snapshot in memory: asking costs about
+// a microsecond, also when the city's own directory is dead.
+type Directory interface {
+	// Find returns where mail for a goes. CodeOf(err) is Policy for a domain that is
+	// not ours, NoSuchMailbox, MailboxListStale, TenantPaused or TenantClosed.
+	Find(a doppelboden.Address) (Target, error)
+}
+
+// A Target is the final recipient behind an address.
+type Target struct {
+	Tenant  doppelboden.TenantID
+	Mailbox doppelboden.MailboxID
+	Here    bool // the mailbox copy is the delivery (route "here")
+}
+
+// Bodies takes the bytes of messages; see segment.Store.
+type Bodies interface {
+	Put(t doppelboden.TenantID, plain []byte) (doppelboden.Body, error)
+	Create(t doppelboden.TenantID) (BodyWriter, error)
+}
+
+// A BodyWriter takes a big body while it arrives; see segment.Writer.
+type BodyWriter interface {
+	io.Writer
+	Close() (doppelboden.Body, error)
+	Abort()
+}
+
+// Acceptor makes messages durable; see store.Acceptor and store.Store.Ready.
+type Acceptor interface {
+	Ready() error
+	Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error)
+}
+
+// Tally is the doors' own count; see tally.Doors.
+type Tally interface {
+	Intent(id doppelboden.ID, recipients int, at time.Time)
+	Sent(id doppelboden.ID, at time.Time)
+	Unsent(id doppelboden.ID, at time.Time)
+	Withdrawn(id doppelboden.ID, at time.Time)
+}
+
+// Options say what an intake works with. All fields must be set unless a default is
+// named.
+type Options struct {
+	Hostname  string           // our name in Received lines
+	Directory func() Directory // the snapshot to use now
+	Bodies    Bodies
+	Store     Acceptor
+	Tally     Tally
+	Notify    func(*doppelboden.Message) // tells the queue of a kept message
+	Log       *slog.Logger
+	Registry  prometheus.Registerer
+
+	// Clock returns the time; default time.Now.
+	Clock func() time.Time
+	// Budget bounds the bytes of all bodies in memory; default 64 MiB, which is 256
+	// bodies of the greatest size that is kept in memory.
+	Budget int64
+	// CommitPatience is how long a door may wait for a clean commit before it answers
+	// 451; default 60 s, well below the ten minutes that a sender waits after the
+	// final dot (RFC 5321, section 4.5.3.2.6).
+	CommitPatience time.Duration
+	// MostRecipients of one message; default 1,000. RFC 5321, section 4.5.3.1.8, asks
+	// for at least 100.
+	MostRecipients int
+}
+
+func (o *Options) validate() error {
+	if o.Hostname == "" || o.Directory == nil || o.Bodies == nil || o.Store == nil || o.Tally == nil ||
+		o.Notify == nil || o.Log == nil || o.Registry == nil {
+		return errors.New("intake: all of Hostname, Directory, Bodies, Store, Tally, Notify, Log and Registry must be set")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Budget <= 0 {
+		o.Budget = 64 << 20
+	}
+	if o.CommitPatience <= 0 {
+		o.CommitPatience = time.Minute
+	}
+	if o.MostRecipients <= 0 {
+		o.MostRecipients = 1000
+	}
+	return nil
+}
+
+// An Intake makes messages for the doors of one node.
+type Intake struct {
+	opts    Options
+	ids     doppelboden.IDs
+	budget  *budget
+	buffers bufferPools
+	metrics *metrics
+}
+
+// New returns an intake.
+func New(o Options) (*Intake, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	b := &budget{most: o.Budget}
+	return &Intake{opts: o, budget: b, metrics: newMetrics(o.Registry, b)}, nil
+}
+
+// An Envelope is what a door knows when a mail transaction begins.
+type Envelope struct {
+	Door     string // "mx"
+	Peer     string // the client's IP address
+	PeerName string // its name in the DNS, or empty
+	Helo     string // what it calls itself
+	Proto    string // RFC 3848 and RFC 6531, section 4.3: "ESMTP", "ESMTPS", "UTF8SMTP"…
+	TLS      string // such as "TLS1.3 TLS_AES_128_GCM_SHA256", or empty
+	Sender   doppelboden.Address
+	SMTPUTF8 bool
+	EightBit bool
+	Ret      string // RFC 3461, section 4.3
+	EnvID    string // RFC 3461, section 4.4
+	Size     int64  // RFC 1870, section 6: what the client announced, or 0
+}
+
+// A Recipient is one RCPT command.
+type Recipient struct {
+	Address doppelboden.Address
+	Notify  string // RFC 3461, section 4.1
+	ORcpt   string // RFC 3461, section 4.2
+}
+
+// Kept is what the sender learns of a kept message.
+type Kept struct {
+	ID      doppelboden.ID
+	Receipt doppelboden.Receipt
+}
+
+// Begin starts a transaction, or says why not now: the code is Busy or StorageFull.
+func (in *Intake) Begin(e Envelope) (*Transaction, error) {
+	if err := in.opts.Store.Ready(); err != nil {
+		in.metrics.refused.WithLabelValues("not_ready").Inc()
+		return nil, err
+	}
+	if in.budget.full() {
+		in.metrics.refused.WithLabelValues("budget").Inc()
+		return nil, errBusy()
+	}
+	return &Transaction{in: in, env: e}, nil
+}
+
+func errBusy() error {
+	return &doppelboden.Error{Code: doppelboden.Busy, Public: "too much mail at this moment, please try again"}
+}

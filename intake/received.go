@@ -1,0 +1,129 @@
+package intake
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"time"
+
+	"doppelboden"
+)
+
+// received returns our trace line, RFC 5321, section 4.4. Names that the client chose
+// are reduced to harmless characters: they stand in a header that people's programs
+// read.
+func received(e Envelope, hostname string, m *doppelboden.Message) []byte {
+	b := make([]byte, 0, 384)
+	b = append(b, "Received: from "...)
+	b = append(b, heloWord(e.Helo)...)
+	b = append(b, " ("...)
+	if e.PeerName != "" {
+		b = append(b, harmless(e.PeerName)...)
+		b = append(b, ' ')
+	}
+	b = append(b, addressLiteral(e.Peer)...)
+	b = append(b, ")\r\n"...)
+	if e.TLS != "" {
+		b = append(b, "\t(using "...)
+		b = append(b, harmless(e.TLS)...)
+		b = append(b, ")\r\n"...)
+	}
+	b = append(b, "\tby "...)
+	b = append(b, hostname...)
+	b = append(b, " (Doppelboden) with "...)
+	b = append(b, e.Proto...)
+	b = append(b, " id "...)
+	b = append(b, m.ID.String()...)
+	// RFC 5321, section 7.6: with several recipients "for" would tell each of the
+	// others, blind copies too. Non-ASCII addresses need a header in UTF-8.
+	if m.Recipients == 1 && (m.SMTPUTF8 || m.Deliveries[0].Recipient.IsASCII()) {
+		b = append(b, "\r\n\tfor <"...)
+		b = append(b, m.Deliveries[0].Recipient.String()...)
+		b = append(b, '>')
+	}
+	b = append(b, ";\r\n\t"...)
+	b = m.Received.AppendFormat(b, time.RFC1123Z)
+	return append(b, "\r\n"...)
+}
+
+// heloWord returns what the client calls itself, or "unknown".
+func heloWord(helo string) string {
+	if w := harmless(helo); w != "" {
+		return w
+	}
+	return "unknown"
+}
+
+// harmless keeps the characters of host names and address literals.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._:[] ", r):
+			return r
+		}
+		return -1
+	}, s[:min(len(s), 255)])
+}
+
+// addressLiteral writes an IP address as RFC 5321, section 4.1.3, has it.
+func addressLiteral(ip string) string {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return "[unknown]"
+	}
+	if a = a.Unmap(); a.Is6() {
+		return "[IPv6:" + a.WithZone("").String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
+
+const (
+	// mostHops is the greatest number of Received lines: RFC 5321, section 6.3, asks
+	// for at least 100.
+	mostHops = 100
+	// mostOwnHops is how often a mail may have passed us. Groupware that sends internal
+	// mail to us and gets it back passes us twice; a forward adds one more.
+	mostOwnHops = 4
+)
+
+// checkLoop counts the Received lines of a header section. The code is Loop.
+func checkLoop(header []byte, hostname string) error {
+	hops, own := 0, 0
+	by := []byte(" by " + strings.ToLower(hostname) + " (doppelboden) ")
+	eachField(header, func(field []byte) {
+		if len(field) < 9 || !bytes.EqualFold(field[:9], []byte("received:")) {
+			return
+		}
+		hops++
+		if bytes.Contains(bytes.ToLower(unfold(field)), by) {
+			own++
+		}
+	})
+	if hops > mostHops || own > mostOwnHops {
+		return &doppelboden.Error{Code: doppelboden.Loop, Public: "this message is going round in circles"}
+	}
+	return nil
+}
+
+// eachField calls do for every header field, folded lines included.
+func eachField(header []byte, do func(field []byte)) {
+	for len(header) > 0 {
+		end := 0
+		for {
+			i := bytes.IndexByte(header[end:], '\n')
+			if i < 0 {
+				end = len(header)
+				break
+			}
+			end += i + 1
+			if end == len(header) || header[end] != ' ' && header[end] != '\t' {
+				break
+			}
+		}
+		do(header[:end])
+		header = header[end:]
+	}
+}
+
+// unfold joins the lines of a field: every run of white space becomes one space.
+func unfold(field []byte) []byte { return bytes.Join(bytes.Fields(field), []byte(" ")) }

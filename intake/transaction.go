@@ -1,0 +1,182 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"doppelboden"
+)
+
+// A Transaction is one mail on its way in. It is used by one goroutine.
+type Transaction struct {
+	in  *Intake
+	env Envelope
+
+	tenant     doppelboden.TenantID
+	recipients int // RCPTs that were taken
+	deliveries []doppelboden.Delivery
+	here       []bool // here[i]: the copy of deliveries[i] is the delivery
+	merged     int
+
+	body   body
+	failed error // why the body cannot be kept
+	kept   Kept  // after Commit
+	over   bool  // Commit or Abort came
+}
+
+// Rcpt adds a recipient, or returns why not. Codes: see Directory.Find, OtherTenant and
+// TooManyRecipients.
+func (t *Transaction) Rcpt(r Recipient) error {
+	if t.recipients >= t.in.opts.MostRecipients {
+		return &doppelboden.Error{Code: doppelboden.TooManyRecipients, Public: "too many recipients, please send the rest in another transaction"}
+	}
+	to, err := t.in.opts.Directory().Find(r.Address)
+	if err != nil {
+		t.in.metrics.recipients.WithLabelValues(doppelboden.CodeOf(err).String()).Inc()
+		return err
+	}
+	if t.recipients > 0 && to.Tenant != t.tenant {
+		return &doppelboden.Error{Code: doppelboden.OtherTenant, Public: "this recipient belongs to another administration, please send to it in another transaction"}
+	}
+	t.tenant = to.Tenant
+	t.recipients++
+	t.in.metrics.recipients.WithLabelValues("taken").Inc()
+	for _, d := range t.deliveries {
+		if d.Mailbox == to.Mailbox {
+			t.merged++ // two addresses of one mailbox get one mail
+			return nil
+		}
+	}
+	t.deliveries = append(t.deliveries, doppelboden.Delivery{
+		N: len(t.deliveries), Tenant: to.Tenant, Mailbox: to.Mailbox, Recipient: r.Address,
+		Notify: r.Notify, ORcpt: r.ORcpt,
+	})
+	t.here = append(t.here, to.Here)
+	return nil
+}
+
+// Write takes the next bytes of the body. After an error the rest may still be written
+// and is thrown away; Commit returns the first error. Codes: Busy, StorageFull, Temporary.
+func (t *Transaction) Write(p []byte) (int, error) {
+	if t.failed == nil {
+		t.failed = t.body.write(t.in, t.tenant, p)
+	}
+	if t.failed != nil {
+		t.body.release(t.in)
+		return 0, t.failed
+	}
+	return len(p), nil
+}
+
+// Commit ends the body and keeps the message. Only after it returned without an error
+// may the door answer 250. Codes: those of Write, Loop, Temporary and StorageFull.
+func (t *Transaction) Commit(ctx context.Context) (Kept, error) {
+	if t.over {
+		return Kept{}, fmt.Errorf("commit a transaction that is over")
+	}
+	t.over = true
+	defer t.body.release(t.in)
+	if t.failed != nil {
+		return Kept{}, t.failed
+	}
+	if t.recipients == 0 {
+		return Kept{}, &doppelboden.Error{Code: doppelboden.BadMessage, Public: "no valid recipients"}
+	}
+	if err := checkLoop(t.body.header(), t.in.opts.Hostname); err != nil {
+		return Kept{}, err
+	}
+	m := t.message()
+	began := t.in.opts.Clock()
+	t.in.opts.Tally.Intent(m.ID, m.Recipients, m.Received)
+	if err := t.keep(ctx, m); err != nil {
+		t.in.opts.Tally.Withdrawn(m.ID, t.in.opts.Clock())
+		t.in.metrics.refused.WithLabelValues(doppelboden.CodeOf(err).String()).Inc()
+		t.in.opts.Log.Error("a message was put off", "message", m.ID.String(), "err", err)
+		return Kept{}, err
+	}
+	t.in.metrics.kept.Inc()
+	t.in.metrics.bytes.Add(float64(m.Body.Size))
+	t.in.metrics.seconds.Observe(t.in.opts.Clock().Sub(began).Seconds())
+	t.kept = Kept{ID: m.ID, Receipt: m.Receipt}
+	t.in.opts.Notify(m)
+	return t.kept, nil
+}
+
+// Acked tells what became of the 250 for a kept message: whether it was written to the
+// client.
+func (t *Transaction) Acked(written bool) {
+	if t.kept.ID.IsZero() {
+		return
+	}
+	if written {
+		t.in.opts.Tally.Sent(t.kept.ID, t.in.opts.Clock())
+		return
+	}
+	t.in.opts.Tally.Unsent(t.kept.ID, t.in.opts.Clock())
+}
+
+// Abort gives everything back. It is harmless after Commit.
+func (t *Transaction) Abort() {
+	if !t.over {
+		t.over = true
+		t.body.release(t.in)
+	}
+}
+
+// message makes the message, without its body.
+func (t *Transaction) message() *doppelboden.Message {
+	now := t.in.opts.Clock()
+	m := &doppelboden.Message{
+		ID: t.in.ids.New(now), Tenant: t.tenant, Receipt: doppelboden.NewReceipt(now),
+		Door: t.env.Door, Received: now, Peer: t.env.Peer, Helo: t.env.Helo, Sender: t.env.Sender,
+		SMTPUTF8: t.env.SMTPUTF8, EightBit: t.env.EightBit, Ret: t.env.Ret, EnvID: t.env.EnvID,
+		Recipients: t.recipients, Merged: t.merged,
+		Deliveries: t.deliveries, Copies: make([]doppelboden.Copy, len(t.deliveries)),
+	}
+	for i := range m.Deliveries {
+		d := &m.Deliveries[i]
+		d.Message, d.Changed = m.ID, now
+		if t.here[i] {
+			d.State = doppelboden.Delivered
+			d.Reply = "kept in the mailbox here"
+		}
+		m.Copies[i] = doppelboden.Copy{Mailbox: d.Mailbox, Folder: doppelboden.Inbox, Message: m.ID, Date: now}
+	}
+	m.Prefix = received(t.env, t.in.opts.Hostname, m)
+	return m
+}
+
+// keep seals the body and commits the message, again and again while the outcome is
+// unknown and the door has patience.
+func (t *Transaction) keep(ctx context.Context, m *doppelboden.Message) error {
+	var err error
+	if m.Body, err = t.body.seal(t.in, t.tenant); err != nil {
+		return fmt.Errorf("keep the body: %w", err)
+	}
+	// The client may hang up; the commit goes on.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.in.opts.CommitPatience)
+	defer cancel()
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		_, err = t.in.opts.Store.Accept(ctx, m)
+		if err == nil {
+			return nil
+		}
+		if doppelboden.CodeOf(err) != doppelboden.Temporary || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	// It may be on the disk all the same. The sender will send it again; ours is looked
+	// for and handed over: in doubt twice, never not at all (promise 4).
+	doubt := *m
+	doubt.Deliveries = append([]doppelboden.Delivery(nil), m.Deliveries...)
+	for i := range doubt.Deliveries {
+		doubt.Deliveries[i].Seq = 0
+	}
+	t.in.opts.Notify(&doubt)
+	return fmt.Errorf("keep the message: %w", err)
+}

@@ -1,0 +1,203 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// A Verb is what a person may decide about deliveries.
+type Verb string
+
+const (
+	// Retry makes the next attempt happen now; held deliveries are released.
+	Retry Verb = "retry"
+	// Hold takes queued deliveries out of their turn until somebody decides.
+	Hold Verb = "hold"
+	// Release puts held deliveries back into the queue, due at once.
+	Release Verb = "release"
+	// Discard ends deliveries for ever; it needs a reason.
+	Discard Verb = "discard"
+)
+
+// A Decision is what a person decides about deliveries.
+type Decision struct {
+	Verb   Verb
+	Filter store.Filter    // which; the verb narrows the states
+	Ref    doppelboden.Ref // when its Message is set: only this one
+	By     string          // who decides
+	Why    string          // one line; needed for Discard
+}
+
+// decideBatch is how many deliveries one commit settles, so that a decision about
+// 100,000 of them does not keep acceptance waiting.
+const decideBatch = 500
+
+// Decide carries out d and returns how many deliveries it changed. It may be repeated
+// after an error: what was changed is not selected again. CodeOf(err) is Invalid for a
+// decision that makes no sense, else as Settle has it.
+func (q *Queue) Decide(ctx context.Context, d Decision) (int, error) {
+	f, to, err := d.plan()
+	if err != nil {
+		return 0, err
+	}
+	changed := 0
+	for {
+		f.Limit = decideBatch
+		batch, last, err := q.choose(ctx, d, f, to)
+		if err != nil {
+			return changed, err
+		}
+		if last == 0 {
+			return changed, nil
+		}
+		f.AfterSeq = last
+		if len(batch) == 0 {
+			continue
+		}
+		q.overrule(batch, to)
+		if err := q.opts.Store.Settle(ctx, q.opts.Lease, batch); err != nil {
+			return changed, fmt.Errorf("write the decision: %w", err)
+		}
+		changed += len(batch)
+		q.apply(batch)
+	}
+}
+
+// plan returns which deliveries d is about and the state they go to.
+func (d *Decision) plan() (store.Filter, doppelboden.State, error) {
+	f := d.Filter
+	if !d.Ref.Message.IsZero() {
+		f.Message = d.Ref.Message
+	}
+	var to doppelboden.State
+	var from []doppelboden.State
+	switch d.Verb {
+	case Retry:
+		to, from = doppelboden.Queued, []doppelboden.State{doppelboden.Queued, doppelboden.Held}
+	case Release:
+		to, from = doppelboden.Queued, []doppelboden.State{doppelboden.Held}
+	case Hold:
+		to, from = doppelboden.Held, []doppelboden.State{doppelboden.Queued}
+	case Discard:
+		to, from = doppelboden.Discarded, []doppelboden.State{doppelboden.Queued, doppelboden.Held}
+		if d.Why == "" {
+			return f, to, invalid("discard needs a reason, because nothing brings the mail back")
+		}
+	default:
+		return f, to, invalid("unknown decision " + string(d.Verb))
+	}
+	if d.By == "" {
+		return f, to, invalid("a decision needs a name: who decides")
+	}
+	if len(f.States) == 0 {
+		f.States = from
+	}
+	return f, to, nil
+}
+
+func invalid(text string) error {
+	return &doppelboden.Error{Code: doppelboden.Invalid, Public: text}
+}
+
+// choose reads the next batch and returns it with the last Seq that was looked at, or
+// 0 when there is nothing more.
+func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppelboden.State) ([]doppelboden.Settlement, int64, error) {
+	var batch []doppelboden.Settlement
+	var last int64
+	now := q.opts.Clock()
+	reply := string(d.Verb)
+	if d.Why != "" {
+		reply += ": " + d.Why
+	}
+	err := q.opts.Store.Deliveries(ctx, f, func(it store.Item) error {
+		last = it.Delivery.Seq
+		ref := refOf(it)
+		if !d.Ref.Message.IsZero() && d.Ref != ref {
+			return nil
+		}
+		batch = append(batch, doppelboden.Settlement{
+			Ref: ref, Mailbox: it.Delivery.Mailbox, State: to, Reply: reply, By: d.By, At: now,
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read what the decision is about: %w", err)
+	}
+	return batch, last, nil
+}
+
+// overrule takes deliveries that leave the queue out of memory before the decision is
+// written, and has a failure of those in flight forgotten.
+func (q *Queue) overrule(batch []doppelboden.Settlement, to doppelboden.State) {
+	if to == doppelboden.Queued {
+		return
+	}
+	q.eachLane(batch, func(l *lane, s doppelboden.Settlement) { l.overrule(s) })
+}
+
+// apply makes the lanes look again at the mailboxes of a written decision.
+func (q *Queue) apply(batch []doppelboden.Settlement) {
+	q.eachLane(batch, func(l *lane, s doppelboden.Settlement) { l.decided(s) })
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	for _, l := range q.lanes {
+		l.wake()
+	}
+}
+
+func (q *Queue) eachLane(batch []doppelboden.Settlement, do func(*lane, doppelboden.Settlement)) {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	for _, s := range batch {
+		name, _, ok := q.opts.Router.Place(s.Mailbox)
+		if l := q.lanes[name]; ok && l != nil {
+			do(l, s)
+		}
+	}
+}
+
+// overrule forgets a delivery that leaves the queue.
+func (l *lane) overrule(s doppelboden.Settlement) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.boxes[s.Mailbox]
+	if b == nil {
+		return
+	}
+	if b.place == busy {
+		if b.overruled == nil {
+			b.overruled = map[doppelboden.Ref]bool{}
+		}
+		b.overruled[s.Ref] = true
+		return
+	}
+	l.lift(b)
+	delete(b.stepped, s.Ref)
+	l.done(b, s.Ref)
+	l.settle(b)
+}
+
+// decided has the mailbox of a written decision looked at again, at once.
+func (l *lane) decided(s doppelboden.Settlement) {
+	if s.State != doppelboden.Queued {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.health.probe = time.Time{}
+	b := l.boxes[s.Mailbox]
+	if b == nil {
+		b = &box{mailbox: s.Mailbox, priority: doppelboden.DefaultPriority, since: s.At}
+		l.boxes[s.Mailbox] = b
+	}
+	if b.place != busy {
+		l.lift(b)
+	}
+	delete(b.stepped, s.Ref)
+	b.more, b.after, b.wait = true, 0, time.Time{}
+	l.settle(b)
+}

@@ -1,0 +1,295 @@
+package queue
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// A lane is the queue to one next place. One goroutine (run) starts transactions as
+// the throttle allows; each transaction has a goroutine of its own that goes on with
+// the next job as long as there is one.
+type lane struct {
+	q    *Queue
+	conf LaneConfig
+	kick chan struct{} // wakes run; holds at most one wake-up
+	work sync.WaitGroup
+
+	metrics laneMetrics
+
+	mu       sync.Mutex
+	boxes    map[doppelboden.MailboxID]*box
+	ready    *readyList
+	waiting  boxHeap
+	heads    map[doppelboden.ID]map[*box]bool // ready boxes by first message, for mails to several
+	buffered int                              // items in all boxes
+	queued   int64                            // deliveries that wait, in memory or in the store
+	loaded   int64                            // the greatest Seq that a load returned
+	throttle throttle
+	inFlight int // transactions
+	settling int // transactions that ended and are being written
+	agents   []idleAgent
+	health   health
+}
+
+// health is what a lane knows of its next server.
+type health struct {
+	down     bool
+	since    time.Time // of down, or of the last change
+	probe    time.Time // while down: not before this
+	failures int       // probes in a row that failed
+	bad      int       // transactions in a row that broke off
+	reply    string    // what was said or seen last when something failed
+}
+
+// An idleAgent is a kept connection without a transaction.
+type idleAgent struct {
+	agent Agent
+	since time.Time
+}
+
+// keepIdle is how long a connection without a transaction is kept. RFC 5321, section
+// 4.5.3.2.7 lets a server end it after five minutes; we go long before that.
+const keepIdle = 30 * time.Second
+
+func newLane(q *Queue, c LaneConfig) *lane {
+	c.Connections = max(1, c.Connections)
+	l := &lane{
+		q: q, conf: c,
+		kick:     make(chan struct{}, 1),
+		boxes:    map[doppelboden.MailboxID]*box{},
+		ready:    newReadyList(),
+		heads:    map[doppelboden.ID]map[*box]bool{},
+		throttle: newThrottle(c.Connections),
+		metrics:  q.metrics.lane(c.Route.Name),
+	}
+	l.waiting.less = func(a, b *box) bool { return a.due().Before(b.due()) }
+	l.health.since = q.opts.Clock()
+	l.metrics.up.Set(1)
+	return l
+}
+
+// restore makes the box of a mailbox known that had mail waiting at the start.
+func (l *lane) restore(s store.Box, priority int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := &box{mailbox: s.Mailbox, priority: priority, more: true, oldest: s.Oldest, since: s.Since, wait: s.Next}
+	l.boxes[s.Mailbox] = b
+	l.queued += s.Queued
+	l.settle(b)
+}
+
+// add takes a new delivery. It is kept in memory when there is room and no doubt that
+// it is not there already; else the store is asked for it later.
+func (l *lane) add(it store.Item, priority int) {
+	d := it.Delivery
+	l.mu.Lock()
+	b := l.boxes[d.Mailbox]
+	if b == nil {
+		b = &box{mailbox: d.Mailbox, oldest: d.Seq, since: it.Message.Received}
+		l.boxes[d.Mailbox] = b
+	}
+	b.priority = l.unplaced(b, priority)
+	l.queued++
+	switch {
+	case d.Seq == 0 || b.more || b.loading || d.Seq <= l.loaded || l.buffered >= l.q.opts.Window:
+		b.more = true
+	default:
+		l.lift(b)
+		b.insert(it)
+		l.buffered++
+	}
+	l.settle(b)
+	l.mu.Unlock()
+	l.wake()
+}
+
+// unplaced returns the priority to use for b. A box in the ready list keeps its rank
+// until it leaves the list.
+func (l *lane) unplaced(b *box, priority int) int {
+	if b.place == ready {
+		return b.priority
+	}
+	return priority
+}
+
+// lift takes b out of the list it stands in; a busy box stays busy.
+func (l *lane) lift(b *box) {
+	switch b.place {
+	case ready:
+		l.ready.remove(b)
+		l.unhead(b)
+	case waiting:
+		heap.Remove(&l.waiting, b.index)
+	default:
+		return
+	}
+	b.place = nowhere
+}
+
+// settle puts b where it belongs now, or forgets it when nothing is left to do.
+func (l *lane) settle(b *box) {
+	if b.place == busy {
+		return
+	}
+	l.lift(b)
+	if b.empty() {
+		delete(l.boxes, b.mailbox)
+		return
+	}
+	if len(b.items) > 0 {
+		b.oldest, b.since = b.items[0].Delivery.Seq, b.items[0].Message.Received
+	}
+	now := l.q.opts.Clock()
+	if b.due().After(now) {
+		b.place = waiting
+		heap.Push(&l.waiting, b)
+		return
+	}
+	b.resume(now)
+	b.place = ready
+	l.ready.push(b, now)
+	l.head(b)
+}
+
+// head notes the first message of a ready box when it goes to several mailboxes.
+func (l *lane) head(b *box) {
+	if len(b.items) == 0 || b.items[0].Message.Recipients < 2 {
+		return
+	}
+	id := b.items[0].Delivery.Message
+	if l.heads[id] == nil {
+		l.heads[id] = map[*box]bool{}
+	}
+	l.heads[id][b] = true
+}
+
+// unhead takes back what head noted.
+func (l *lane) unhead(b *box) {
+	if len(b.items) == 0 {
+		return
+	}
+	id := b.items[0].Delivery.Message
+	delete(l.heads[id], b)
+	if len(l.heads[id]) == 0 {
+		delete(l.heads, id)
+	}
+}
+
+// promote moves boxes whose waiting time is over to the ready list, and returns when
+// the next one's will be; zero when none waits.
+func (l *lane) promote(now time.Time) time.Time {
+	for l.waiting.Len() > 0 {
+		b := l.waiting.boxes[0]
+		if due := b.due(); due.After(now) {
+			return due
+		}
+		l.settle(b)
+	}
+	return time.Time{}
+}
+
+// wake makes run look again.
+func (l *lane) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// start runs the lane until ctx ends; wait returns when nothing of it is left.
+func (l *lane) start(ctx context.Context) { l.work.Go(func() { l.run(ctx) }) }
+
+func (l *lane) wait() { l.work.Wait() }
+
+// run starts transactions until ctx ends.
+func (l *lane) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			l.closeIdle(time.Time{})
+			return
+		case <-l.kick:
+		case <-timer.C:
+		}
+		next := l.startJobs(ctx)
+		if next.IsZero() {
+			timer.Stop()
+			continue
+		}
+		timer.Reset(max(0, next.Sub(l.q.opts.Clock())))
+	}
+}
+
+// startJobs starts what may be started and returns when to look again; zero for not
+// before something happens.
+func (l *lane) startJobs(ctx context.Context) time.Time {
+	for {
+		j := l.pick(ctx)
+		if j == nil {
+			break
+		}
+		agent := l.agent()
+		l.work.Go(func() { l.transact(ctx, j, agent) })
+	}
+	now := l.q.opts.Clock()
+	idle := l.closeIdle(now.Add(-keepIdle))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.metrics.waiting.Set(float64(l.queued))
+	next := l.promote(now)
+	if l.health.down && l.inFlight == 0 && l.ready.n > 0 {
+		next = earlier(next, l.health.probe)
+	}
+	return earlier(next, idle)
+}
+
+// earlier returns the earlier of two times, of which zero means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// agent returns the connection that was used last, or a new one.
+func (l *lane) agent() Agent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.agents); n > 0 {
+		a := l.agents[n-1].agent
+		l.agents = l.agents[:n-1]
+		return a
+	}
+	return l.q.opts.NewAgent(l.conf.Route)
+}
+
+// closeIdle closes the connections that have been idle since before cut, or all when
+// cut is zero, and returns when the next one will have been idle for too long.
+func (l *lane) closeIdle(cut time.Time) time.Time {
+	l.mu.Lock()
+	var stale []Agent
+	kept := l.agents[:0]
+	var next time.Time
+	for _, a := range l.agents {
+		if cut.IsZero() || !a.since.After(cut) {
+			stale = append(stale, a.agent)
+			continue
+		}
+		kept = append(kept, a)
+		next = earlier(next, a.since.Add(keepIdle))
+	}
+	clear(l.agents[len(kept):])
+	l.agents = kept
+	l.mu.Unlock()
+	for _, a := range stale {
+		a.Close() // says QUIT, so not under the lock
+	}
+	return next
+}

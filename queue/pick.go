@@ -1,0 +1,172 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"doppelboden"
+	"doppelboden/courier"
+	"doppelboden/store"
+)
+
+const (
+	// loadBoxes is how many mailboxes one question to the store asks about.
+	loadBoxes = 32
+	// mostRecipients in one transaction: every server must take 100 (RFC 5321, section
+	// 4.5.3.1.8).
+	mostRecipients = 100
+)
+
+// A job is one transaction: a message, and the boxes whose turn it is.
+type job struct {
+	boxes []*box // boxes[i] has items[i] at its head
+	items []store.Item
+}
+
+// pick takes the next job, or returns nil when none may start now. The boxes of a job
+// are busy until finish. It asks the store when the next boxes are not in memory.
+func (l *lane) pick(ctx context.Context) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ctx.Err() == nil {
+		now := l.q.opts.Clock()
+		l.promote(now)
+		if !l.mayStart(now) {
+			return nil
+		}
+		b := l.take()
+		if b == nil {
+			return nil
+		}
+		if len(b.items) > 0 {
+			return l.jobOf(b)
+		}
+		l.load(ctx, b)
+	}
+	return nil
+}
+
+// mayStart reports whether one more transaction may begin.
+func (l *lane) mayStart(now time.Time) bool {
+	if l.health.down {
+		return l.inFlight == 0 && l.settling == 0 && !now.Before(l.health.probe)
+	}
+	// What was answered but is not yet written would be handed over twice after a
+	// crash, so there is a bound to it.
+	return l.inFlight < l.throttle.now && l.settling < 4*l.conf.Connections
+}
+
+// take makes the box whose turn it is busy.
+func (l *lane) take() *box {
+	b := l.ready.pop()
+	if b != nil {
+		l.unhead(b)
+		b.place = busy
+	}
+	return b
+}
+
+// jobOf makes a job of b's first mail, together with other boxes whose turn the same
+// mail is: one transaction for all of them.
+func (l *lane) jobOf(b *box) *job {
+	j := &job{boxes: []*box{b}, items: []store.Item{b.items[0]}}
+	for other := range l.heads[b.items[0].Delivery.Message] {
+		if len(j.boxes) == mostRecipients {
+			break
+		}
+		j.boxes = append(j.boxes, other)
+		j.items = append(j.items, other.items[0])
+	}
+	for _, other := range j.boxes[1:] {
+		l.lift(other)
+		other.place = busy
+	}
+	l.inFlight++
+	l.metrics.inFlight.Set(float64(l.inFlight))
+	return j
+}
+
+// courierJob is the job as the courier sees it.
+func (j *job) courierJob() courier.Job {
+	c := courier.Job{Message: j.items[0].Message, Deliveries: make([]doppelboden.Delivery, len(j.items))}
+	for i, it := range j.items {
+		c.Deliveries[i] = it.Delivery
+	}
+	return c
+}
+
+// load asks the store for the first deliveries of first and of other ready boxes that
+// have none in memory. It gives up l.mu meanwhile. first is busy; it and the others
+// are settled afterwards.
+func (l *lane) load(ctx context.Context, first *box) {
+	boxes := []*box{first}
+	for len(boxes) < loadBoxes {
+		b := l.take()
+		if b == nil {
+			break
+		}
+		if len(b.items) > 0 {
+			b.place = nowhere
+			l.settle(b)
+			break
+		}
+		boxes = append(boxes, b)
+	}
+	ids, after := make([]doppelboden.MailboxID, len(boxes)), make([]int64, len(boxes))
+	for i, b := range boxes {
+		ids[i], after[i] = b.mailbox, b.after
+		b.loading, b.more = true, false
+	}
+	// With a full window one each, so that memory stays where it is: what is loaded
+	// stands at the front and leaves at once.
+	limit := max(1, (l.q.opts.Window-l.buffered)/len(boxes)/2)
+
+	l.mu.Unlock()
+	items, err := l.q.opts.Store.Heads(ctx, ids, after, limit)
+	l.mu.Lock()
+
+	if err != nil && ctx.Err() == nil {
+		l.q.opts.Log.Warn("what waits cannot be read", "lane", l.conf.Route.Name, "err", err)
+	}
+	got := map[doppelboden.MailboxID]int{}
+	for _, it := range items {
+		got[it.Delivery.Mailbox]++
+		l.loaded = max(l.loaded, it.Delivery.Seq)
+		l.keep(it)
+	}
+	for _, b := range boxes {
+		b.loading = false
+		l.loadedBox(b, got[b.mailbox], limit, err != nil)
+		b.place = nowhere
+		l.settle(b)
+	}
+}
+
+// keep puts a loaded item into its box unless it is being stepped over.
+func (l *lane) keep(it store.Item) {
+	b := l.boxes[it.Delivery.Mailbox]
+	if b == nil || !b.loading {
+		return
+	}
+	b.after = it.Delivery.Seq
+	if _, over := b.stepped[refOf(it)]; over {
+		return
+	}
+	b.insert(it)
+	l.buffered++
+}
+
+// loadedBox notes what a load says about what is left in the store.
+func (l *lane) loadedBox(b *box, got, limit int, failed bool) {
+	if failed {
+		b.more, b.wait = true, l.q.opts.Clock().Add(time.Second)
+		return
+	}
+	if got == limit {
+		b.more = true
+	}
+	// Only a load that found nothing but stepped-over mail goes on behind it.
+	if len(b.items) > 0 || got < limit {
+		b.after = 0
+	}
+}

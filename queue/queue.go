@@ -1,0 +1,254 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/courier"
+	"doppelboden/store"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Store is what the queue needs of the store; its contract is in package store.
+type Store interface {
+	Settle(ctx context.Context, lease store.Lease, s []doppelboden.Settlement) error
+	Boxes(ctx context.Context, yield func(store.Box) error) error
+	Heads(ctx context.Context, mailboxes []doppelboden.MailboxID, after []int64, limit int) ([]store.Item, error)
+	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
+}
+
+// A Router says where each mailbox's mail goes. What it says may change between calls;
+// Queue.Reload makes the queue ask again for what already waits.
+type Router interface {
+	// Place returns the name of the lane that serves the mailbox and the mailbox's
+	// priority. ok is false when the mailbox has no route: its mail waits.
+	Place(m doppelboden.MailboxID) (lane string, priority int, ok bool)
+	// Lanes returns every lane there is.
+	Lanes() []LaneConfig
+}
+
+// A LaneConfig describes one lane.
+type LaneConfig struct {
+	Route       courier.Route // where it leads; Route.Name names the lane
+	Connections int           // at most this many at once; at least 1
+}
+
+// An Agent is one kept connection; see courier.Agent.
+type Agent interface {
+	Hand(ctx context.Context, j courier.Job) []doppelboden.Outcome
+	Close()
+}
+
+// Options say what a queue works with. All fields must be set unless a default is named.
+type Options struct {
+	Store    Store
+	Lease    store.Lease
+	Router   Router
+	NewAgent func(courier.Route) Agent
+	Log      *slog.Logger
+	Registry prometheus.Registerer
+
+	// Clock returns the time; default time.Now.
+	Clock func() time.Time
+	// Window bounds the deliveries that a lane keeps in memory; default 4,000, which
+	// is some hundred times what a lane has in flight and about 8 MB.
+	Window int
+	// Pace holds the retry times; default DefaultPace.
+	Pace Pace
+	// Fenced is called once when another node has taken over; may be nil.
+	Fenced func()
+}
+
+func (o *Options) validate() error {
+	if o.Store == nil || o.Router == nil || o.NewAgent == nil || o.Log == nil || o.Registry == nil {
+		return errors.New("queue: Store, Router, NewAgent, Log and Registry must be set")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Window <= 0 {
+		o.Window = 4000
+	}
+	if o.Pace == (Pace{}) {
+		o.Pace = DefaultPace()
+	}
+	return nil
+}
+
+// A Queue schedules the hand-over of all mail of one node.
+type Queue struct {
+	opts    Options
+	metrics *metrics
+	fenced  sync.Once
+
+	mu     sync.RWMutex
+	lanes  map[string]*lane
+	ctx    context.Context // of Start; nil before
+	cancel context.CancelFunc
+	// missed holds what Notify was told while the lanes were being built anew; nil at
+	// other times. Doors must not wait for a Reload.
+	missed map[doppelboden.MailboxID]*doppelboden.Message
+}
+
+// New returns a queue that does nothing until Start.
+func New(o Options) (*Queue, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Queue{opts: o, metrics: newMetrics(o.Registry), lanes: map[string]*lane{}}, nil
+}
+
+// Start reads from the store which mailboxes have mail waiting and starts the lanes.
+// They run until ctx ends; Wait waits for them.
+func (q *Queue) Start(ctx context.Context) error {
+	q.mu.Lock()
+	q.missed = map[doppelboden.MailboxID]*doppelboden.Message{}
+	q.mu.Unlock()
+	return q.start(ctx)
+}
+
+// start builds the lanes and starts them. Notify collects in q.missed meanwhile.
+func (q *Queue) start(ctx context.Context) error {
+	lanes := map[string]*lane{}
+	for _, c := range q.opts.Router.Lanes() {
+		lanes[c.Route.Name] = newLane(q, c)
+	}
+	unplaced := 0
+	err := q.opts.Store.Boxes(ctx, func(b store.Box) error {
+		name, priority, ok := q.opts.Router.Place(b.Mailbox)
+		l := lanes[name]
+		if !ok || l == nil {
+			unplaced++
+			return nil
+		}
+		l.restore(b, priority)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read what waits: %w", err)
+	}
+	if unplaced > 0 {
+		q.opts.Log.Warn("mailboxes without a route have mail waiting", "mailboxes", unplaced)
+	}
+	run, cancel := context.WithCancel(ctx)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ctx, q.cancel, q.lanes = ctx, cancel, lanes
+	missed := q.missed
+	q.missed = nil
+	for box, m := range missed {
+		// With Seq 0: it may have been in what Boxes told, or not.
+		q.add(doppelboden.Delivery{Message: m.ID, Mailbox: box}, m)
+	}
+	for _, l := range lanes {
+		l.start(run)
+	}
+	return nil
+}
+
+// Wait returns when no lane works any more.
+func (q *Queue) Wait() {
+	q.mu.RLock()
+	lanes := q.lanes
+	q.mu.RUnlock()
+	for _, l := range lanes {
+		l.wait()
+	}
+}
+
+// Reload asks the router again for everything that waits: lanes that changed are built
+// anew, and mail whose mailbox moved goes by its new lane. Transactions in flight end
+// first. Reloads must not overlap.
+func (q *Queue) Reload() error {
+	q.mu.Lock()
+	if q.ctx == nil || q.ctx.Err() != nil || q.missed != nil {
+		q.mu.Unlock()
+		return nil
+	}
+	q.missed = map[doppelboden.MailboxID]*doppelboden.Message{}
+	q.cancel()
+	lanes, ctx := q.lanes, q.ctx
+	q.mu.Unlock()
+	for _, l := range lanes {
+		l.wait()
+	}
+	return q.start(ctx)
+}
+
+// Notify tells that m was kept. Deliveries whose Seq is 0 are in doubt (the outcome of
+// their commit is unknown): their mailboxes are looked into. It never waits for disk
+// or network.
+func (q *Queue) Notify(m *doppelboden.Message) {
+	q.mu.RLock()
+	collecting := q.missed != nil
+	if !collecting {
+		for _, d := range m.Deliveries {
+			q.add(d, m)
+		}
+	}
+	q.mu.RUnlock()
+	if collecting {
+		q.miss(m)
+	}
+}
+
+// miss notes the mailboxes of m for the lanes that are being built.
+func (q *Queue) miss(m *doppelboden.Message) {
+	q.mu.Lock()
+	again := q.missed == nil // the lanes stand by now
+	for _, d := range m.Deliveries {
+		if !again && d.State == doppelboden.Queued {
+			q.missed[d.Mailbox] = m
+		}
+	}
+	q.mu.Unlock()
+	if again {
+		q.Notify(m)
+	}
+}
+
+// add gives a delivery to its lane; the caller holds q.mu.
+func (q *Queue) add(d doppelboden.Delivery, m *doppelboden.Message) {
+	if d.State != doppelboden.Queued {
+		return
+	}
+	name, priority, ok := q.opts.Router.Place(d.Mailbox)
+	if l := q.lanes[name]; ok && l != nil {
+		l.add(store.Item{Delivery: d, Message: m}, priority)
+	} // else it waits in the store until a Reload finds it a lane
+}
+
+// Status returns what the lanes are doing, by name.
+func (q *Queue) Status() []LaneStatus {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	all := make([]LaneStatus, 0, len(q.lanes))
+	for _, l := range q.lanes {
+		all = append(all, l.status())
+	}
+	sortStatus(all)
+	return all
+}
+
+// lostLease stops all lanes: another node works now.
+func (q *Queue) lostLease() {
+	q.fenced.Do(func() {
+		q.opts.Log.Error("another node has taken over; this one stops handing over")
+		// In a goroutine of its own: the caller is a worker that Reload may wait for,
+		// and Reload holds q.mu.
+		go func() {
+			q.mu.RLock()
+			q.cancel()
+			q.mu.RUnlock()
+			if q.opts.Fenced != nil {
+				q.opts.Fenced()
+			}
+		}()
+	})
+}

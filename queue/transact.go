@@ -1,0 +1,223 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// transact hands over j and goes on with further jobs on the same connection until
+// there is none.
+func (l *lane) transact(ctx context.Context, j *job, a Agent) {
+	for j != nil {
+		began := l.q.opts.Clock()
+		outcomes := a.Hand(ctx, j.courierJob())
+		l.metrics.handSecs.Observe(l.q.opts.Clock().Sub(began).Seconds())
+		l.judge(outcomes)
+		l.work.Go(func() { l.finish(ctx, j, outcomes) })
+		j = l.pick(ctx)
+	}
+	l.mu.Lock()
+	l.agents = append(l.agents, idleAgent{agent: a, since: l.q.opts.Clock()})
+	l.mu.Unlock()
+	if ctx.Err() != nil {
+		l.closeIdle(time.Time{}) // run may have ended before us
+		return
+	}
+	l.wake()
+}
+
+// judge learns from a transaction's outcomes how the route is.
+func (l *lane) judge(outcomes []doppelboden.Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight--
+	l.settling++
+	l.metrics.inFlight.Set(float64(l.inFlight))
+	var took, broke, later, dead bool
+	for _, o := range outcomes {
+		l.metrics.outcomes[o.Verdict][o.Scope].Inc()
+		switch {
+		case o.Verdict == doppelboden.Took:
+			took = true
+		case o.Verdict == doppelboden.Refused:
+			// It talks to us; a verdict about this mail says nothing about the route.
+		case o.Scope == doppelboden.AboutRoute || o.InDoubt:
+			broke, l.health.reply = true, replyLine(o)
+			dead = dead || beforeMail(o.Phase)
+		default:
+			later, l.health.reply = true, replyLine(o)
+		}
+	}
+	switch {
+	case took:
+		l.up()
+		l.throttle.well()
+	case broke:
+		l.throttle.badly()
+		l.health.bad++
+		if dead || l.health.down || l.health.bad >= l.q.opts.Pace.Suspect {
+			l.down()
+		}
+	case later:
+		l.throttle.badly()
+		l.health.bad = 0
+	default:
+		l.health.bad = 0
+	}
+}
+
+// beforeMail reports whether a phase comes before the first word about a mail.
+func beforeMail(phase string) bool {
+	return phase == "connect" || phase == "greeting" || phase == "helo" || phase == "starttls"
+}
+
+// up notes that the next server takes mail.
+func (l *lane) up() {
+	l.health.bad, l.health.failures = 0, 0
+	if !l.health.down {
+		return
+	}
+	l.metrics.up.Set(1)
+	now := l.q.opts.Clock()
+	l.q.opts.Log.Info("the route takes mail again", "lane", l.conf.Route.Name, "down_seconds", now.Sub(l.health.since).Seconds())
+	l.health.down, l.health.since = false, now
+	l.throttle.restart()
+}
+
+// down notes that the route does not answer, and sets the time of the next probe.
+func (l *lane) down() {
+	now := l.q.opts.Clock()
+	if !l.health.down {
+		l.health.down, l.health.since = true, now
+		l.q.opts.Log.Warn("the route does not answer", "lane", l.conf.Route.Name, "reply", l.health.reply)
+		l.metrics.up.Set(0)
+	}
+	l.health.failures++
+	p := l.q.opts.Pace
+	l.health.probe = now.Add(backoff(p.RouteFirst, p.RouteMost, l.health.failures))
+}
+
+// finish writes what came of a job and lets its boxes go on.
+func (l *lane) finish(ctx context.Context, j *job, outcomes []doppelboden.Outcome) {
+	l.mu.Lock()
+	settlements := make([]doppelboden.Settlement, 0, len(outcomes))
+	for i, o := range outcomes {
+		if s, ok := l.conclude(j.boxes[i], j.items[i], o); ok {
+			settlements = append(settlements, s)
+		}
+	}
+	l.mu.Unlock()
+	if len(settlements) > 0 && !l.write(ctx, settlements) {
+		return // the node is ending; what is not written is tried again
+	}
+	l.mu.Lock()
+	l.settling--
+	for _, b := range j.boxes {
+		b.place = nowhere
+		l.settle(b)
+	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// conclude changes a box by one outcome and returns what is to be written.
+func (l *lane) conclude(b *box, it store.Item, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
+	s := doppelboden.Settlement{
+		Ref: refOf(it), Mailbox: b.mailbox, Reply: replyLine(o),
+		By: "courier", Attempt: true, At: o.At,
+	}
+	overruled := b.overruled[s.Ref]
+	delete(b.overruled, s.Ref)
+	switch {
+	case o.Verdict == doppelboden.Took:
+		s.State = doppelboden.Delivered
+		l.done(b, s.Ref)
+		b.attempts, b.wait = 0, time.Time{}
+		return s, true
+	case overruled:
+		l.done(b, s.Ref)
+		return s, false
+	case o.Verdict == doppelboden.Refused:
+		// Promise 3: a 5xx of the city's own groupware is held first.
+		s.State = doppelboden.Held
+		l.done(b, s.Ref)
+		b.attempts, b.wait = 0, time.Time{}
+		return s, true
+	}
+	return l.postpone(b, it, s, o)
+}
+
+// postpone decides when a delivery that was put off is tried again.
+func (l *lane) postpone(b *box, it store.Item, s doppelboden.Settlement, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
+	now, p := l.q.opts.Clock(), l.q.opts.Pace
+	s.State = doppelboden.Queued
+	if o.Scope == doppelboden.AboutRoute && beforeMail(o.Phase) {
+		// The lane waits, not the mailbox. Only the first failure is written: probes
+		// of a dead route must not fill the disk.
+		return s, l.health.failures <= 1
+	}
+	b.attempts++
+	b.wait = now.Add(backoff(p.BoxFirst, p.BoxMost, b.attempts))
+	if o.Scope == doppelboden.AboutMessage && it.Delivery.Attempts+1 >= p.StepOver {
+		until := now.Add(backoff(p.BoxFirst, p.BoxMost, it.Delivery.Attempts+1))
+		if b.stepped == nil {
+			b.stepped = map[doppelboden.Ref]time.Time{}
+		}
+		b.stepped[s.Ref] = until
+		b.drop(s.Ref)
+		l.buffered--
+		b.attempts, b.wait = 0, time.Time{}
+		s.Next = until
+		return s, true
+	}
+	b.failed(s.Ref)
+	s.Next = b.wait
+	return s, true
+}
+
+// done takes a delivery that needs no more attempts out of its box.
+func (l *lane) done(b *box, ref doppelboden.Ref) {
+	if b.drop(ref) {
+		l.buffered--
+	}
+	l.queued = max(0, l.queued-1)
+}
+
+// write settles, again and again until it is durable, and returns false when the node
+// ends or was replaced before that.
+func (l *lane) write(ctx context.Context, s []doppelboden.Settlement) bool {
+	// What the next server took should be written also while the node is stopping.
+	settle, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(10*time.Second, cancel) })
+	defer stop()
+	for attempt := 1; ; attempt++ {
+		err := l.q.opts.Store.Settle(settle, l.q.opts.Lease, s)
+		if err == nil {
+			return true
+		}
+		l.q.metrics.settleErr.Inc()
+		if doppelboden.CodeOf(err) == doppelboden.Fenced {
+			l.q.lostLease()
+			return false
+		}
+		l.q.opts.Log.Error("an outcome cannot be written", "lane", l.conf.Route.Name, "deliveries", len(s), "err", err)
+		select {
+		case <-settle.Done():
+			return false
+		case <-time.After(backoff(100*time.Millisecond, 5*time.Second, attempt)):
+		}
+	}
+}
+
+// replyLine is an outcome's reply as it is stored.
+func replyLine(o doppelboden.Outcome) string {
+	line := o.Reply.Text
+	if o.Server != "" {
+		line = o.Server + ": " + line
+	}
+	return o.Phase + " " + line
+}
