@@ -1,0 +1,221 @@
+package peer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// startLimit bounds how long a peer may take until it answers; Postfix needs about
+	// a second on an idle machine, and tests share theirs with compilers.
+	startLimit = 30 * time.Second
+	// stopLimit bounds how long a peer may take to end by itself after SIGTERM.
+	stopLimit = 10 * time.Second
+	// pollEvery is the time between two looks at something that has no event.
+	pollEvery = 10 * time.Millisecond
+)
+
+// A process is a child of ours with everything that it starts in turn: its process
+// group, or its session where it makes one of its own.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	log  string        // file with its standard output and error
+	done chan struct{} // closed when the child itself has ended
+	err  error         // how it ended; valid once done is closed
+
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// startProcess starts cmd with both outputs going to logPath. The kernel ends the child
+// when this process dies, so that a test that is killed leaves nothing behind.
+func startProcess(name, logPath string, cmd *exec.Cmd) (*process, error) {
+	out, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open log of %s: %w", name, err)
+	}
+	defer out.Close()
+	if cmd.Stdout == nil {
+		cmd.Stdout = out
+	}
+	cmd.Stderr = out
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{name: name, cmd: cmd, log: logPath, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// stop ends the child, first by SIGTERM, then by SIGKILL, and waits until nothing of
+// its group and session is left.
+func (p *process) stop() error {
+	p.stopOnce.Do(func() { p.stopErr = p.end() })
+	return p.stopErr
+}
+
+func (p *process) end() error {
+	pid := p.cmd.Process.Pid
+	p.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended already
+	forced := false
+	select {
+	case <-p.done:
+	case <-time.After(stopLimit):
+		forced = true
+		p.cmd.Process.Kill()
+		<-p.done
+	}
+	soft := time.Now().Add(2 * time.Second) // then its children are killed too
+	hard := soft.Add(stopLimit)
+	err := poll(hard, func() (bool, error) {
+		left, err := descendants(pid)
+		if err != nil || len(left) == 0 {
+			return true, err
+		}
+		if time.Now().After(soft) {
+			for _, child := range left {
+				syscall.Kill(child, syscall.SIGKILL)
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		return fmt.Errorf("stop %s: processes are left: %w", p.name, err)
+	}
+	if forced {
+		return fmt.Errorf("stop %s: did not end within %v after SIGTERM, killed", p.name, stopLimit)
+	}
+	return nil
+}
+
+// descendants returns the living processes whose group or session is pid. Every
+// program here makes its helpers in one of the two.
+func descendants(pid int) ([]int, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var found []int
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// proc(5): pid (comm) state ppid pgrp session …; comm may hold anything.
+		after := text[bytes.LastIndexByte(text, ')')+1:]
+		f := strings.Fields(string(after))
+		if len(f) < 4 || f[0] == "Z" {
+			continue
+		}
+		group, _ := strconv.Atoi(f[2])
+		session, _ := strconv.Atoi(f[3])
+		if group != pid && session != pid {
+			continue
+		}
+		if child, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			found = append(found, child)
+		}
+	}
+	return found, nil
+}
+
+// ready waits until something listens on addr, or the child has ended.
+func (p *process) ready(network, addr string) error {
+	return poll(time.Now().Add(startLimit), func() (bool, error) {
+		select {
+		case <-p.done:
+			return true, fmt.Errorf("%s ended while it started (%v); its log ends:\n%s", p.name, p.err, tail(p.log, 20))
+		default:
+		}
+		c, err := net.DialTimeout(network, addr, time.Second)
+		if err != nil {
+			return false, nil
+		}
+		return true, c.Close()
+	})
+}
+
+// poll asks until the answer is yes or an error, or the time is over.
+func poll(until time.Time, ask func() (bool, error)) error {
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if ok, err := ask(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("not in time")
+		case <-tick.C:
+		}
+	}
+}
+
+// tail returns the last lines of a file.
+func tail(path string, lines int) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// FreePort returns an address on 127.0.0.1 on which nothing listens just now. Another
+// program may take it before it is used: who starts a peer on it tries again then.
+func FreePort() (string, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// withFreePorts runs start with n free addresses, and again with others when it fails,
+// because somebody else may have taken one in between.
+func withFreePorts(n int, start func(addrs []string) error) error {
+	var err error
+	for range 3 {
+		addrs := make([]string, n)
+		for i := range addrs {
+			if addrs[i], err = FreePort(); err != nil {
+				return err
+			}
+		}
+		if err = start(addrs); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// run runs a program to its end and returns its output in the error when it fails.
+func run(ctx context.Context, program string, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	if err != nil {
+		return out, fmt.Errorf("run %s %s: %w: %s", program, strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return out, nil
+}
