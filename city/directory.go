@@ -1,0 +1,223 @@
+package city
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"doppelboden"
+)
+
+// A Directory says whose mailbox an address is. It is a snapshot: it never changes and
+// may be asked by any number of goroutines. A change makes a new one (With).
+type Directory struct {
+	city    *City
+	tenants []doppelboden.Tenant
+	boxes   map[doppelboden.MailboxID]doppelboden.Mailbox
+	domains map[string]*domain
+	keys    map[string]Target // by Address.Key, of addresses and aliases
+	routes  map[doppelboden.MailboxID]*Route
+	bare    *domain // the domain that "postmaster" without a domain belongs to
+}
+
+// A domain is what a Directory knows of one.
+type domain struct {
+	tenant     doppelboden.TenantID
+	listed     *bool  // shared by the tenant's domains: whether the tenant has any mailbox
+	postmaster string // Key of the address that stands in for postmaster@ and abuse@
+}
+
+// A Target is where the mail for an address goes.
+type Target struct {
+	Tenant   doppelboden.TenantID
+	Mailbox  doppelboden.MailboxID
+	Priority int    // of the mailbox, 0 to 9
+	Route    *Route // of the mailbox; not to be changed
+}
+
+// What Lookup answers when there is no target.
+var (
+	errRelay  = &doppelboden.Error{Code: doppelboden.Policy, Public: "relay access denied"}
+	errNoBox  = &doppelboden.Error{Code: doppelboden.NoSuchMailbox, Public: "no such mailbox"}
+	errNoList = &doppelboden.Error{Code: doppelboden.MailboxListStale, Public: "cannot tell yet whether this mailbox exists, please try again later"}
+)
+
+// NewDirectory builds a directory. tenants gives the numbers of c's tenants; mailboxes
+// of other tenants are left out, and so are addresses in domains that are not (or no
+// longer) their tenant's. Where two mailboxes claim an address, the smaller ID has it.
+func NewDirectory(c *City, tenants []doppelboden.Tenant, boxes []doppelboden.Mailbox) *Directory {
+	byID := make(map[doppelboden.MailboxID]doppelboden.Mailbox, len(boxes))
+	for _, b := range boxes {
+		byID[b.ID] = b
+	}
+	return build(c, tenants, byID)
+}
+
+// With returns a directory in which the given mailboxes are added, or replace those of
+// the same ID. It costs as much as a new one: some 0.1 s for 100,000 mailboxes.
+func (d *Directory) With(changed []doppelboden.Mailbox) *Directory {
+	boxes := maps.Clone(d.boxes)
+	for _, b := range changed {
+		boxes[b.ID] = b
+	}
+	return build(d.city, d.tenants, boxes)
+}
+
+func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxID]doppelboden.Mailbox) *Directory {
+	d := &Directory{
+		city: c, tenants: tenants, boxes: boxes,
+		domains: map[string]*domain{},
+		keys:    make(map[string]Target, len(boxes)),
+		routes:  make(map[doppelboden.MailboxID]*Route, len(boxes)),
+	}
+	byID := map[doppelboden.TenantID]*Tenant{}
+	listed := map[doppelboden.TenantID]*bool{}
+	for i := range c.Tenants {
+		t := &c.Tenants[i]
+		id, ok := idOf(tenants, t.Name)
+		if !ok {
+			continue
+		}
+		byID[id], listed[id] = t, new(bool)
+		for _, name := range t.Domains {
+			d.domains[name] = &domain{tenant: id, listed: listed[id], postmaster: t.Postmaster.Key()}
+		}
+		if d.bare == nil {
+			d.bare = d.domains[t.Domains[0]]
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(boxes)) {
+		box := boxes[id]
+		t, ok := byID[box.Tenant]
+		if !ok {
+			continue
+		}
+		route := t.Route(box.Address.Domain)
+		d.routes[id] = route
+		d.put(box.Address, box, route)
+		for _, alias := range box.Aliases {
+			d.put(alias, box, route)
+		}
+	}
+	return d
+}
+
+// put lets an address lead to a mailbox.
+func (d *Directory) put(a doppelboden.Address, box doppelboden.Mailbox, route *Route) {
+	dom, ok := d.domains[a.Domain]
+	if !ok || dom.tenant != box.Tenant {
+		return
+	}
+	*dom.listed = true
+	if _, taken := d.keys[a.Key()]; !taken {
+		d.keys[a.Key()] = Target{Tenant: box.Tenant, Mailbox: box.ID, Priority: box.Priority, Route: route}
+	}
+}
+
+func idOf(tenants []doppelboden.Tenant, name string) (doppelboden.TenantID, bool) {
+	for _, t := range tenants {
+		if t.Name == name {
+			return t.ID, true
+		}
+	}
+	return 0, false
+}
+
+// Lookup returns where the mail for a goes: to the mailbox with this address or alias,
+// else, for user+tag, to that of user, else, for postmaster and abuse, to that of the
+// tenant's postmaster. Codes: Policy when the domain is not ours; MailboxListStale when
+// the tenant has no mailbox yet, or no mailbox stands behind its postmaster, for which
+// a 550 would be wrong (RFC 5321, section 4.5.1); NoSuchMailbox.
+func (d *Directory) Lookup(a doppelboden.Address) (Target, error) {
+	dom := d.domains[a.Domain]
+	local := a.Local
+	if a.Domain == "" {
+		// RFC 5321, section 4.1.1.3: "postmaster" needs no domain, whatever its case.
+		if !strings.EqualFold(local, "postmaster") || d.bare == nil {
+			return Target{}, errNoBox
+		}
+		return d.postmaster(d.bare)
+	}
+	if dom == nil {
+		return Target{}, errRelay
+	}
+	if !*dom.listed {
+		return Target{}, errNoList
+	}
+	if t, ok := d.keys[a.Key()]; ok {
+		return t, nil
+	}
+	if plus := strings.IndexByte(local, '+'); plus > 0 {
+		base := doppelboden.Address{Local: local[:plus], Domain: a.Domain}
+		if t, ok := d.keys[base.Key()]; ok {
+			return t, nil
+		}
+	}
+	// RFC 2142, section 4: abuse is the other name that strangers must reach.
+	if strings.EqualFold(local, "postmaster") || strings.EqualFold(local, "abuse") {
+		return d.postmaster(dom)
+	}
+	return Target{}, errNoBox
+}
+
+// postmaster returns the mailbox that stands in for postmaster@ and abuse@.
+func (d *Directory) postmaster(dom *domain) (Target, error) {
+	if t, ok := d.keys[dom.postmaster]; ok {
+		return t, nil
+	}
+	return Target{}, errNoList
+}
+
+// Missing returns the postmasters' addresses behind which there is no mailbox, of
+// tenants that have any: somebody must add them.
+func (d *Directory) Missing() []doppelboden.Address {
+	var missing []doppelboden.Address
+	for _, t := range d.city.Tenants {
+		dom, ok := d.domains[t.Domains[0]]
+		if !ok || !*dom.listed {
+			continue
+		}
+		if _, err := d.Lookup(t.Postmaster); err != nil {
+			missing = append(missing, t.Postmaster)
+		}
+	}
+	return missing
+}
+
+// City returns the configuration behind the directory; it is not to be changed.
+func (d *Directory) City() *City { return d.city }
+
+// Len returns the number of mailboxes.
+func (d *Directory) Len() int { return len(d.boxes) }
+
+// Mailbox returns a mailbox by its ID.
+func (d *Directory) Mailbox(id doppelboden.MailboxID) (doppelboden.Mailbox, bool) {
+	b, ok := d.boxes[id]
+	return b, ok
+}
+
+// RouteOf returns the route of a mailbox, also when its address is no longer in a
+// domain of its tenant, because mail may still wait for it.
+func (d *Directory) RouteOf(id doppelboden.MailboxID) (*Route, bool) {
+	r, ok := d.routes[id]
+	return r, ok
+}
+
+// TenantOf returns the tenant that a domain (in A-labels) belongs to.
+func (d *Directory) TenantOf(name string) (doppelboden.TenantID, bool) {
+	dom, ok := d.domains[name]
+	if !ok {
+		return 0, false
+	}
+	return dom.tenant, true
+}
+
+// TenantName returns the name of a tenant, or "" for one that is not in city.toml.
+func (d *Directory) TenantName(id doppelboden.TenantID) string {
+	for _, t := range d.tenants {
+		if t.ID == id {
+			return t.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,220 @@
+package city
+
+import (
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Node is the checked content of node.toml: one machine. Paths are absolute or
+// relative to the working directory, never to node.toml any more.
+type Node struct {
+	Name     string // unique among the nodes of an installation
+	Site     string // where it stands; shown in status
+	Hostname string // its name in the DNS: in the greeting, in EHLO and in Received
+	Roles    []Role // what it does; at least one
+	Data     string // folder of the database, the segments, the tallies and the knots
+	Keys     string // folder of master.key and ledger.key
+	City     string // the city.toml that is applied when the database has none yet
+
+	MX      string // host:port where mail comes in; empty without RoleMX
+	Metrics string // host:port of Prometheus metrics, or empty
+
+	Certificate string // PEM file for STARTTLS, with its chain
+	Key         string // PEM file of its private key
+
+	Limits Limits
+}
+
+// A Role is a part of the work.
+type Role string
+
+const (
+	// RoleMX takes mail.
+	RoleMX Role = "mx"
+	// RoleQueue hands mail over.
+	RoleQueue Role = "queue"
+)
+
+// Has reports whether the node does a part of the work.
+func (n *Node) Has(r Role) bool { return slices.Contains(n.Roles, r) }
+
+// Limits of one node. All have a default that fits a machine with 2 GB of memory.
+type Limits struct {
+	MessageMB             int64 // the largest mail that is taken, in MiB, and announced by SIZE (RFC 1870)
+	MemoryMB              int64 // for bodies on their way in, all connections together, in MiB
+	Connections           int   // open connections to the MX, all together
+	ConnectionsPerAddress int   // of one client's address
+	Recipients            int   // of one mail; RFC 5321, section 4.5.3.1.8, wants at least 100
+	MinFreeMB             int64 // with less room on the disk no mail is taken, in MiB
+}
+
+// What is taken when nothing is written.
+const (
+	defaultMessageMB  = 50
+	defaultMemoryMB   = 128  // some 2,000 mails of 64 KiB at the same moment
+	defaultConns      = 2000 // as many as the tests hold open
+	defaultPerAddress = 100  // a large provider sends over 20 to 50 connections of one address
+	defaultRecipients = 1000
+	defaultMinFreeMB  = 1024 // room for what follows an acceptance: settling, ledger, checkpoints
+)
+
+// What is right.
+const (
+	wantListen   = `write "address:port" such as "127.0.0.1:2525"`
+	wantHostname = `write its full name in the DNS, such as "mx1.musterstadt.de"`
+	wantRoles    = `write roles = ["mx", "queue"]`
+)
+
+// ParseNode reads node.toml; name is its path, from which the paths in it start. Its
+// error is a Mistakes, which tells all of them at once.
+func ParseNode(name string, text []byte) (*Node, error) {
+	d, top := open(name, text)
+	if top == nil {
+		return nil, d.mistakes.sorted()
+	}
+	top.format()
+	dir := filepath.Dir(name)
+	n := &Node{
+		Name:     top.must("name", `write lower-case letters, digits and hyphens, such as "node1"`),
+		Site:     top.text("site", "", `write where the machine stands, such as "rathaus"`),
+		Hostname: top.must("hostname", wantHostname),
+		Roles:    parseRoles(top),
+		Data:     path(dir, top.text("data", "data", `write a folder such as "data"`)),
+		Keys:     path(dir, top.text("keys", "keys", `write a folder such as "keys"`)),
+		City:     path(dir, top.text("city", "city.toml", `write a file such as "city.toml"`)),
+	}
+	if n.Name != "" && !isName(n.Name) {
+		top.wrong("name", "not a name", `write lower-case letters, digits and hyphens, such as "node1"`)
+	}
+	if n.Site != "" && !isName(n.Site) {
+		top.wrong("site", "not a name", `write lower-case letters, digits and hyphens, such as "rathaus"`)
+	}
+	n.Hostname = parseHostname(top, n.Hostname)
+	n.listeners(top.table("listen"))
+	n.certificate(top.table("tls"), dir)
+	n.Limits = parseLimits(top.table("limits"))
+	top.done()
+	if err := d.mistakes.sorted(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// path makes p relative to dir unless it is absolute.
+func path(dir, p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(dir, p)
+}
+
+// parseHostname returns the name in A-labels.
+func parseHostname(s *section, written string) string {
+	if written == "" {
+		return ""
+	}
+	ascii, ok := asciiDomain(written)
+	if !ok {
+		s.wrong("hostname", "not a host name", wantHostname)
+	}
+	return ascii
+}
+
+// parseRoles reads what a node does.
+func parseRoles(s *section) []Role {
+	if !s.has("roles") {
+		return []Role{RoleMX, RoleQueue}
+	}
+	var roles []Role
+	for i, written := range s.texts("roles", wantRoles) {
+		r := Role(written)
+		switch {
+		case written == "":
+		case r != RoleMX && r != RoleQueue:
+			s.wrongItem("roles", i, written, "not a role", wantRoles)
+		case slices.Contains(roles, r):
+			s.wrongItem("roles", i, written, "written twice", wantRoles)
+		default:
+			roles = append(roles, r)
+		}
+	}
+	return roles
+}
+
+// listeners reads [listen].
+func (n *Node) listeners(s *section) {
+	n.MX, n.Metrics = parseListen(s, "mx"), parseListen(s, "metrics")
+	switch {
+	case n.Has(RoleMX) && !s.has("mx"):
+		s.missing("mx", `write mx = "127.0.0.1:2525", or leave "mx" out of roles`)
+	case len(n.Roles) > 0 && !n.Has(RoleMX) && s.has("mx"):
+		s.wrong("mx", `the node does not have the role "mx"`, `add "mx" to roles, or leave this out`)
+	}
+	if n.MX != "" && n.MX == n.Metrics && !strings.HasSuffix(n.MX, ":0") {
+		s.wrong("metrics", "the same address and port as mx", "write another port")
+	}
+	s.done()
+}
+
+// parseListen reads one address to listen at. Port 0 lets the system choose one.
+func parseListen(s *section, key string) string {
+	if !s.has(key) {
+		return ""
+	}
+	written := s.text(key, "", wantListen)
+	if written == "" {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(written)
+	if err != nil {
+		s.wrong(key, "not address:port (an IPv6 address stands in brackets)", wantListen)
+		return ""
+	}
+	if p, err := strconv.Atoi(port); err != nil || p < 0 || p > 65535 {
+		s.wrong(key, "the port is not a number from 0 to 65535", wantListen)
+		return ""
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
+		s.wrong(key, "not an address of this machine", wantListen)
+		return ""
+	}
+	return written
+}
+
+// certificate reads [tls]. Without it the MX offers no STARTTLS.
+func (n *Node) certificate(s *section, dir string) {
+	n.Certificate = path(dir, s.text("certificate", "", `write a PEM file such as "keys/cert.pem"`))
+	n.Key = path(dir, s.text("key", "", `write a PEM file such as "keys/key.pem"`))
+	switch {
+	case s.has("certificate") && !s.has("key"):
+		s.missing("key", `write key = "keys/key.pem": a certificate is of no use without its key`)
+	case s.has("key") && !s.has("certificate"):
+		s.missing("certificate", `write certificate = "keys/cert.pem": a key is of no use without its certificate`)
+	}
+	s.done()
+}
+
+// parseLimits reads [limits].
+func parseLimits(s *section) Limits {
+	l := Limits{
+		MessageMB:             s.number("message_mb", defaultMessageMB, 1, 1024),
+		MemoryMB:              s.number("memory_mb", defaultMemoryMB, 16, 1<<20),
+		Connections:           int(s.number("connections", defaultConns, 1, 100_000)),
+		ConnectionsPerAddress: int(s.number("connections_per_address", defaultPerAddress, 1, 100_000)),
+		Recipients:            int(s.number("recipients", defaultRecipients, 100, 100_000)),
+		MinFreeMB:             s.number("min_free_mb", defaultMinFreeMB, 1, 1<<30),
+	}
+	if l.ConnectionsPerAddress > l.Connections {
+		if s.has("connections_per_address") {
+			s.wrong("connections_per_address", "more than connections, so that one client could take them all", "write at most the value of connections")
+		} else {
+			l.ConnectionsPerAddress = l.Connections
+		}
+	}
+	s.done()
+	return l
+}
