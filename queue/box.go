@@ -36,10 +36,11 @@ type box struct {
 	// stepped holds mails that alone were refused for the time being, until their time.
 	stepped map[doppelboden.Ref]time.Time
 
-	wait     time.Time // not before this; zero for at once
-	attempts int       // in a row that failed for this mailbox
-	oldest   int64     // Seq of the first delivery, for the order between boxes
-	since    time.Time // when its message was received
+	flying   doppelboden.Ref // while busy and not loading: what is in flight
+	wait     time.Time       // not before this; zero for at once
+	attempts int             // in a row that failed for this mailbox
+	oldest   int64           // Seq of the first delivery, for the order between boxes
+	since    time.Time       // when its message was received
 
 	// overruled holds deliveries that a person decided about while they were in flight:
 	// a failure of theirs is not written any more.

@@ -63,6 +63,7 @@ func (q *Queue) Decide(ctx context.Context, d Decision) (int, error) {
 			return changed, fmt.Errorf("write the decision: %w", err)
 		}
 		changed += len(batch)
+		q.overrule(batch, to)
 		q.apply(batch)
 	}
 }
@@ -130,8 +131,9 @@ func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppe
 	return batch, last, nil
 }
 
-// overrule takes deliveries that leave the queue out of memory before the decision is
-// written, and has a failure of those in flight forgotten.
+// overrule takes deliveries that leave the queue out of memory, and has a failure of
+// those in flight forgotten. It is called before the decision is written, so that none
+// starts any more, and after it, because a load may have brought them in between.
 func (q *Queue) overrule(batch []doppelboden.Settlement, to doppelboden.State) {
 	if to == doppelboden.Queued {
 		return
@@ -160,7 +162,8 @@ func (q *Queue) eachLane(batch []doppelboden.Settlement, do func(*lane, doppelbo
 	}
 }
 
-// overrule forgets a delivery that leaves the queue.
+// overrule forgets a delivery that leaves the queue. One that is in flight, or that a
+// load may bring just now, is marked: its failure is not written any more.
 func (l *lane) overrule(s doppelboden.Settlement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,7 +171,7 @@ func (l *lane) overrule(s doppelboden.Settlement) {
 	if b == nil {
 		return
 	}
-	if b.place == busy {
+	if b.loading || b.place == busy && b.flying == s.Ref {
 		if b.overruled == nil {
 			b.overruled = map[doppelboden.Ref]bool{}
 		}

@@ -83,38 +83,42 @@ func (l *lane) restore(s store.Box, priority int) {
 	l.settle(b)
 }
 
-// add takes a new delivery. It is kept in memory when there is room and no doubt that
-// it is not there already; else the store is asked for it later.
-func (l *lane) add(it store.Item, priority int) {
-	d := it.Delivery
+// A placed is a new delivery with the priority of its mailbox.
+type placed struct {
+	item     store.Item
+	priority int
+}
+
+// add takes the new deliveries of one message, all at once, so that they can go in one
+// transaction.
+func (l *lane) add(all []placed) {
 	l.mu.Lock()
+	for _, p := range all {
+		l.addOne(p.item, p.priority)
+	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// addOne keeps a delivery in memory when there is room and no doubt that it is not
+// there already; else the store is asked for it later.
+func (l *lane) addOne(it store.Item, priority int) {
+	d := it.Delivery
 	b := l.boxes[d.Mailbox]
 	if b == nil {
 		b = &box{mailbox: d.Mailbox, oldest: d.Seq, since: it.Message.Received}
 		l.boxes[d.Mailbox] = b
 	}
-	b.priority = l.unplaced(b, priority)
+	l.lift(b)
+	b.priority = priority
 	l.queued++
-	switch {
-	case d.Seq == 0 || b.more || b.loading || d.Seq <= l.loaded || l.buffered >= l.q.opts.Window:
+	if d.Seq == 0 || b.more || b.loading || d.Seq <= l.loaded || l.buffered >= l.q.opts.Window {
 		b.more = true
-	default:
-		l.lift(b)
+	} else {
 		b.insert(it)
 		l.buffered++
 	}
 	l.settle(b)
-	l.mu.Unlock()
-	l.wake()
-}
-
-// unplaced returns the priority to use for b. A box in the ready list keeps its rank
-// until it leaves the list.
-func (l *lane) unplaced(b *box, priority int) int {
-	if b.place == ready {
-		return b.priority
-	}
-	return priority
 }
 
 // lift takes b out of the list it stands in; a busy box stays busy.

@@ -81,6 +81,9 @@ func (l *lane) jobOf(b *box) *job {
 		l.lift(other)
 		other.place = busy
 	}
+	for i, box := range j.boxes {
+		box.flying = refOf(j.items[i])
+	}
 	l.inFlight++
 	l.metrics.inFlight.Set(float64(l.inFlight))
 	return j
@@ -135,7 +138,7 @@ func (l *lane) load(ctx context.Context, first *box) {
 		l.keep(it)
 	}
 	for _, b := range boxes {
-		b.loading = false
+		b.loading, b.overruled = false, nil
 		l.loadedBox(b, got[b.mailbox], limit, err != nil)
 		b.place = nowhere
 		l.settle(b)
@@ -149,7 +152,7 @@ func (l *lane) keep(it store.Item) {
 		return
 	}
 	b.after = it.Delivery.Seq
-	if _, over := b.stepped[refOf(it)]; over {
+	if _, over := b.stepped[refOf(it)]; over || b.overruled[refOf(it)] {
 		return
 	}
 	b.insert(it)

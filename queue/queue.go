@@ -144,7 +144,7 @@ func (q *Queue) start(ctx context.Context) error {
 	q.missed = nil
 	for box, m := range missed {
 		// With Seq 0: it may have been in what Boxes told, or not.
-		q.add(doppelboden.Delivery{Message: m.ID, Mailbox: box}, m)
+		q.add(m, doppelboden.Delivery{Message: m.ID, Mailbox: box})
 	}
 	for _, l := range lanes {
 		l.start(run)
@@ -188,9 +188,7 @@ func (q *Queue) Notify(m *doppelboden.Message) {
 	q.mu.RLock()
 	collecting := q.missed != nil
 	if !collecting {
-		for _, d := range m.Deliveries {
-			q.add(d, m)
-		}
+		q.add(m, m.Deliveries...)
 	}
 	q.mu.RUnlock()
 	if collecting {
@@ -213,15 +211,20 @@ func (q *Queue) miss(m *doppelboden.Message) {
 	}
 }
 
-// add gives a delivery to its lane; the caller holds q.mu.
-func (q *Queue) add(d doppelboden.Delivery, m *doppelboden.Message) {
-	if d.State != doppelboden.Queued {
-		return
+// add gives deliveries of m to their lanes; the caller holds q.mu.
+func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) {
+	byLane := make(map[*lane][]placed, 1)
+	for _, d := range deliveries {
+		name, priority, ok := q.opts.Router.Place(d.Mailbox)
+		l := q.lanes[name]
+		if !ok || l == nil || d.State != doppelboden.Queued {
+			continue // without a lane it waits in the store until a Reload finds it one
+		}
+		byLane[l] = append(byLane[l], placed{store.Item{Delivery: d, Message: m}, priority})
 	}
-	name, priority, ok := q.opts.Router.Place(d.Mailbox)
-	if l := q.lanes[name]; ok && l != nil {
-		l.add(store.Item{Delivery: d, Message: m}, priority)
-	} // else it waits in the store until a Reload finds it a lane
+	for l, all := range byLane {
+		l.add(all)
+	}
 }
 
 // Status returns what the lanes are doing, by name.

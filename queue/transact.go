@@ -16,7 +16,8 @@ func (l *lane) transact(ctx context.Context, j *job, a Agent) {
 		outcomes := a.Hand(ctx, j.courierJob())
 		l.metrics.handSecs.Observe(l.q.opts.Clock().Sub(began).Seconds())
 		l.judge(outcomes)
-		l.work.Go(func() { l.finish(ctx, j, outcomes) })
+		ended := j
+		l.work.Go(func() { l.finish(ctx, ended, outcomes) })
 		j = l.pick(ctx)
 	}
 	l.mu.Lock()
@@ -116,7 +117,7 @@ func (l *lane) finish(ctx context.Context, j *job, outcomes []doppelboden.Outcom
 	l.mu.Lock()
 	l.settling--
 	for _, b := range j.boxes {
-		b.place = nowhere
+		b.place, b.flying = nowhere, doppelboden.Ref{}
 		l.settle(b)
 	}
 	l.mu.Unlock()
