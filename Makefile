@@ -1,0 +1,50 @@
+# Doppelboden: what a person types. "make help" lists it.
+
+# Go where Debian does not put it into the PATH.
+export PATH := $(PATH):/usr/local/go/bin
+# How long each fuzz target runs (make fuzz FUZZTIME=2m).
+FUZZTIME ?= 20s
+# Where benches work; it must be on the disk that is to be measured.
+export BENCH_DIR ?= /var/tmp
+GOTEST ?= go test
+
+.PHONY: help build run test race lint bench bench-large powercut fuzz clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: ## bin/doppelboden
+	go build -trimpath -o bin/ ./cmd/doppelboden
+
+run: build ## a demo city under var/ with a stand-in for its groupware; ends with Ctrl-C
+	scripts/run.sh
+
+test: ## everything: installs what is missing, go vet, all tests (root; Debian)
+	scripts/need.sh
+	go vet ./...
+	$(GOTEST) -timeout 20m ./...
+
+race: ## the tests with the race detector, without those that start other programs
+	scripts/need.sh
+	$(GOTEST) -race -short -timeout 20m ./...
+
+lint: ## gofmt, go vet, the direction of imports
+	scripts/lint.sh
+
+bench: build ## side by side with Postfix, up to 30 minutes (BENCH_QUICK=1: one round)
+	scripts/need.sh
+	go run ./test/bench $(BENCH_FLAGS)
+
+bench-large: build ## 200,000 queued and 1,000,000 stored, up to 40 minutes
+	scripts/need.sh
+	go run ./test/bench -large $(BENCH_FLAGS)
+
+powercut: build ## power cuts of a virtual machine under load (PROVE=1: with the safety off)
+	scripts/need.sh
+	PROVE=$(PROVE) go run ./test/powercut
+
+fuzz: ## every fuzz target for FUZZTIME
+	scripts/fuzz.sh $(FUZZTIME)
+
+clean: ## what make run and make build made
+	rm -rf bin var
