@@ -58,7 +58,8 @@ func TestPostfixTakesMailIntoMaildirsAndLeavesNothingBehind(t *testing.T) {
 func TestPostfixRelayKeepsMailUntilReleased(t *testing.T) {
 	Need(t, PostfixProgram, SourceProgram, SinkProgram)
 	sink := For(t, Sink{})
-	known := []string{"1u@stadt.example", "2u@stadt.example", "3u@stadt.example"}
+	// What the first three mails go to, counted by old and by new releases.
+	known := []string{"1u@stadt.example", "2u@stadt.example", "3u@stadt.example", "u0@stadt.example", "u1@stadt.example", "u2@stadt.example"}
 	p := For(t, PostfixRelay{Domain: "stadt.example", NextHop: sink.Addr(), Recipients: known, Defer: true})
 	src := Source{Addr: p.Addr(), Sessions: 1, Messages: 3, Size: 1000, From: "a@fremd.example", To: "u@stadt.example", Number: true}
 	if _, err := src.Run(t.Context()); err != nil {
@@ -66,7 +67,7 @@ func TestPostfixRelayKeepsMailUntilReleased(t *testing.T) {
 	}
 	src.Messages = 4
 	if _, err := src.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "User unknown") {
-		t.Errorf("send to 4u@stadt.example, whom nobody knows: wanted a refusal, got %v", err)
+		t.Errorf("send to a fourth recipient, whom nobody knows: wanted a refusal, got %v", err)
 	}
 	if n, err := p.Queued(); err != nil || n != 6 {
 		t.Errorf("wanted 6 mails in the queue, got %d (%v)", n, err)

@@ -21,8 +21,8 @@ type Source struct {
 	Recipients int    // for each mail; 0: one
 	From       string // reverse-path
 	To         string // recipient; Number puts a number before it
-	// Number makes recipients differ: the first mail goes to "1"+To, the next to "2"+To
-	// and so on, over all sessions, without ever repeating.
+	// Number makes recipients differ, over all sessions, without ever repeating: for
+	// u@d, Postfix 3.7 counts 1u@d, 2u@d, …; 3.10 counts u0@d, u1@d, …
 	Number bool
 }
 
