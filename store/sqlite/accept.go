@@ -1,0 +1,187 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"doppelboden"
+)
+
+// Flags of a message's row.
+const (
+	flagSMTPUTF8 = 1
+	flagEightBit = 2
+)
+
+// inboxNumber is the number of the folder that every mailbox has.
+const inboxNumber = 1
+
+// Accept makes a message durable. A message with this id that is there already stays
+// as it is.
+func (s *Store) Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error) {
+	if err := acceptable(m); err != nil {
+		return 0, &doppelboden.Error{Code: doppelboden.Temporary, Public: publicStorage,
+			Cause: fmt.Errorf("message %s: %w", m.ID, err)}
+	}
+	var num int64
+	err = s.write(ctx, func(t *tx) (err error) {
+		num, err = t.accept(m)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i := range m.Deliveries {
+		m.Deliveries[i].Seq = num + int64(i)
+	}
+	return 1, nil
+}
+
+// acceptable reports what nobody could store or find again.
+func acceptable(m *doppelboden.Message) error {
+	if m.ID.IsZero() {
+		return fmt.Errorf("it has no id")
+	}
+	if m.Tenant <= 0 {
+		return fmt.Errorf("its tenant is %d", m.Tenant)
+	}
+	if m.Received.IsZero() {
+		return fmt.Errorf("nobody knows when it was received")
+	}
+	for i := range m.Deliveries {
+		d := &m.Deliveries[i]
+		if d.N != i {
+			return fmt.Errorf("delivery %d has number %d", i, d.N)
+		}
+		if d.Tenant != 0 && d.Tenant != m.Tenant {
+			return fmt.Errorf("delivery %d belongs to tenant %d, the message to %d", i, d.Tenant, m.Tenant)
+		}
+		switch d.State {
+		case doppelboden.Queued, doppelboden.Held, doppelboden.Delivered:
+		default:
+			return fmt.Errorf("delivery %d begins in state %v", i, d.State)
+		}
+	}
+	return nil
+}
+
+const insertMessage = `INSERT INTO message (num, tenant, id, receipt, received, deliveries, recipients, expanded, merged,
+	flags, segment, offset, size, key_version, body_key, sum, door, peer, helo, sender, ret, envid, prefix)
+	VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING`
+
+// accept writes a message with its deliveries and copies and returns its num.
+func (t *tx) accept(m *doppelboden.Message) (int64, error) {
+	segment, err := t.segment(m.Body.Segment)
+	if err != nil {
+		return 0, err
+	}
+	var flags int64
+	if m.SMTPUTF8 {
+		flags |= flagSMTPUTF8
+	}
+	if m.EightBit {
+		flags |= flagEightBit
+	}
+	num, b := t.next, &m.Body
+	added, err := t.c.exec(background, insertMessage,
+		num, int64(m.Tenant), m.ID[:], m.Receipt[:], micros(m.Received), int64(len(m.Deliveries)), int64(m.Recipients),
+		int64(m.Expanded), int64(m.Merged), flags, segment, b.Offset, b.Size, int64(b.KeyVersion), blob(b.Key), b.Sum[:],
+		m.Door, m.Peer, m.Helo, address(m.Sender), m.Ret, m.EnvID, blob(m.Prefix))
+	if err != nil {
+		return 0, fmt.Errorf("write message %s: %w", m.ID, err)
+	}
+	if added == 0 {
+		row, err := t.c.one(background, "SELECT num FROM message WHERE id = ?", m.ID[:])
+		if err != nil {
+			return 0, fmt.Errorf("find message %s: %w", m.ID, err)
+		}
+		return asInt(row[0]), nil
+	}
+	t.next += max(1, int64(len(m.Deliveries)))
+	if err := t.addDeliveries(m, num); err != nil {
+		return 0, err
+	}
+	if err := t.addCopies(m, num); err != nil {
+		return 0, err
+	}
+	t.noteAccepted(m)
+	return num, nil
+}
+
+// addDeliveries writes the deliveries of a new message.
+func (t *tx) addDeliveries(m *doppelboden.Message, num int64) error {
+	for i := range m.Deliveries {
+		d := &m.Deliveries[i]
+		seq := num + int64(i)
+		_, err := t.c.exec(background, `INSERT INTO delivery
+			(seq, n, tenant, mailbox, state, attempts, next, changed, recipient, notify, orcpt, reply)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
+			seq, int64(i), int64(m.Tenant), int64(d.Mailbox), int64(d.State), int64(d.Attempts), micros(d.Next),
+			micros(d.Changed), address(d.Recipient), d.Notify, d.ORcpt, d.Reply)
+		if err != nil {
+			return fmt.Errorf("write delivery %d of %s: %w", i, m.ID, err)
+		}
+		t.count(m.Tenant, d.State, 1, seq)
+	}
+	return nil
+}
+
+// addCopies writes the copies of a new message, at most one for each folder.
+func (t *tx) addCopies(m *doppelboden.Message, num int64) error {
+	for i := range m.Copies {
+		c := &m.Copies[i]
+		folder, err := t.folder(m.Tenant, c.Mailbox, c.Folder)
+		if err != nil {
+			return err
+		}
+		var uid any
+		if c.UID != 0 {
+			uid = int64(c.UID)
+		}
+		_, err = t.c.exec(background, `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
+			VALUES (?,?,?,?,?,?,?) ON CONFLICT (mailbox, message, folder) DO NOTHING`,
+			int64(c.Mailbox), num, folder, int64(m.Tenant), uid, int64(c.Flags), micros(c.Date))
+		if err != nil {
+			return fmt.Errorf("write copy of %s: %w", m.ID, err)
+		}
+	}
+	return nil
+}
+
+// folder returns the number of a folder, which it makes if need be.
+func (t *tx) folder(tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, name string) (int64, error) {
+	if name == doppelboden.Inbox {
+		return inboxNumber, nil
+	}
+	// UIDVALIDITY is the second in which the folder was made: RFC 9051, section 2.3.1.1.
+	_, err := t.c.exec(background, `INSERT INTO folder (tenant, mailbox, number, name, uid_next, uid_validity)
+		SELECT ?1, ?2, max(ifnull(max(number), 0), ?5) + 1, ?3, 1, ?4 FROM folder WHERE mailbox = ?2
+		ON CONFLICT (mailbox, name) DO NOTHING`,
+		int64(tenant), int64(mailbox), name, t.at.Unix(), int64(inboxNumber))
+	if err != nil {
+		return 0, fmt.Errorf("make folder: %w", err)
+	}
+	row, err := t.c.one(background, "SELECT number FROM folder WHERE mailbox = ? AND name = ?", int64(mailbox), name)
+	if err != nil {
+		return 0, fmt.Errorf("find folder: %w", err)
+	}
+	return asInt(row[0]), nil
+}
+
+// noteAccepted puts the new message into the ledger.
+func (t *tx) noteAccepted(m *doppelboden.Message) {
+	e := doppelboden.Entry{Kind: doppelboden.EntryAccepted, At: m.Received, Tenant: m.Tenant, Message: m.ID,
+		Recipients: m.Recipients, Deliveries: len(m.Deliveries), Expanded: m.Expanded, Merged: m.Merged,
+		Generated: m.Door == "generated", Sum: m.Body.Sum}
+	var held []doppelboden.Entry
+	for i := range m.Deliveries {
+		switch m.Deliveries[i].State {
+		case doppelboden.Delivered:
+			e.Here = append(e.Here, i)
+		case doppelboden.Held:
+			held = append(held, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: m.Received, Tenant: m.Tenant,
+				Message: m.ID, N: i, State: doppelboden.Held, By: "intake"})
+		}
+	}
+	t.entries = append(append(t.entries, e), held...)
+}

@@ -1,0 +1,124 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"doppelboden"
+)
+
+// testChain is a chain with hashes, but without the coding of entries, which is for
+// package ledger.
+type testChain struct {
+	name string
+	mu   sync.Mutex
+	head doppelboden.Link
+}
+
+func (c *testChain) Next(at time.Time, entries []doppelboden.Entry) doppelboden.Link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := doppelboden.Link{Chain: c.name, Number: c.head.Number + 1, Prev: c.head.Hash, At: at.Truncate(time.Microsecond)}
+	for _, e := range entries {
+		l.Entries = append(l.Entries, byte(e.Kind))
+		l.Entries = append(l.Entries, e.Message[:]...)
+		l.Entries = append(l.Entries, e.Sum[:]...)
+	}
+	l.Root = sha256.Sum256(l.Entries)
+	l.Hash = sha256.Sum256(append(append(binary.BigEndian.AppendUint64(nil, uint64(l.Number)), l.Prev[:]...), l.Root[:]...))
+	return l
+}
+
+func (c *testChain) Advance(l doppelboden.Link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head = l
+}
+
+// realistic makes messages as the MX does.
+type realistic struct{ ids doppelboden.IDs }
+
+const realisticMailboxes = 1000
+
+func (r *realistic) message(i int) *doppelboden.Message {
+	now := time.Now()
+	m := &doppelboden.Message{
+		ID: r.ids.New(now), Tenant: 1, Receipt: doppelboden.NewReceipt(now), Door: "mx", Received: now,
+		Peer: "2001:db8::25", Helo: "mail.example.org", Sender: doppelboden.Address{Local: fmt.Sprintf("absender.%d", i), Domain: "example.org"},
+		EightBit: true, Recipients: 1,
+		Body:   doppelboden.Body{Segment: "2025-11-22-0001", Offset: int64(i) * 4300, Size: 4096, Key: make([]byte, 60), KeyVersion: 1},
+		Prefix: make([]byte, 230),
+	}
+	rand.Read(m.Body.Key)
+	rand.Read(m.Body.Sum[:])
+	box := doppelboden.MailboxID(1 + binary.BigEndian.Uint32(m.ID[12:])%realisticMailboxes)
+	m.Deliveries = []doppelboden.Delivery{{Message: m.ID, Tenant: 1, Mailbox: box, Changed: now,
+		Recipient: doppelboden.Address{Local: fmt.Sprintf("vorname.nachname%d", box), Domain: "stadt.example"}}}
+	m.Copies = []doppelboden.Copy{{Mailbox: box, Folder: doppelboden.Inbox, Message: m.ID, Date: now}}
+	return m
+}
+
+// benchCallers is as many connections as the acceptance benchmark of the project keeps.
+const benchCallers = 20
+
+var prefill = flag.Int("prefill", 0, "how many messages BenchmarkAccept stores before it measures")
+
+func openBench(tb testing.TB, path string) *Store {
+	tb.Helper()
+	s, err := Open(context.Background(), Options{Path: path, Chain: &testChain{name: fmt.Sprintf("bench/%d", time.Now().UnixNano())}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// accepting runs n Accepts with so many callers and returns how long each took.
+func accepting(tb testing.TB, s *Store, callers, n int) []time.Duration {
+	var made realistic
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	took := make([]time.Duration, n)
+	for range callers {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				m := made.message(int(i))
+				start := time.Now()
+				if _, err := s.Accept(context.Background(), m); err != nil {
+					tb.Error(err)
+					return
+				}
+				took[i] = time.Since(start)
+			}
+		})
+	}
+	wg.Wait()
+	return took
+}
+
+func BenchmarkAccept(b *testing.B) {
+	s := openBench(b, filepath.Join(b.TempDir(), "store.db"))
+	defer s.Close()
+	if *prefill > 0 {
+		start := time.Now()
+		accepting(b, s, 256, *prefill)
+		b.Logf("stored %d in %v", *prefill, time.Since(start))
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	took := accepting(b, s, benchCallers, b.N)
+	b.StopTimer()
+	slices.Sort(took)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "accepts/s")
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}

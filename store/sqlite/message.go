@@ -1,0 +1,148 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"doppelboden"
+)
+
+// messageColumns are what readMessage reads, with m for message and g for segment.
+const messageColumns = `m.id, m.tenant, m.receipt, m.received, m.recipients, m.expanded, m.merged, m.flags,
+	g.name, m.offset, m.size, m.key_version, m.body_key, m.sum, m.door, m.peer, m.helo, m.sender, m.ret, m.envid, m.prefix`
+
+// deliveryColumns are what readDelivery reads, with d for delivery and m for message.
+const deliveryColumns = `d.seq, m.id, d.n, d.tenant, d.mailbox, d.state, d.attempts, d.next, d.changed, d.recipient,
+	d.notify, d.orcpt, d.reply`
+
+// deliveryWidth is the number of deliveryColumns.
+const deliveryWidth = 13
+
+// readMessage reads messageColumns.
+func readMessage(row []driver.Value) *doppelboden.Message {
+	m := &doppelboden.Message{
+		ID: asID(row[0]), Tenant: doppelboden.TenantID(asInt(row[1])), Received: asTime(row[3]),
+		Recipients: int(asInt(row[4])), Expanded: int(asInt(row[5])), Merged: int(asInt(row[6])),
+		SMTPUTF8: asInt(row[7])&flagSMTPUTF8 != 0, EightBit: asInt(row[7])&flagEightBit != 0,
+		Body: doppelboden.Body{Segment: asText(row[8]), Offset: asInt(row[9]), Size: asInt(row[10]),
+			KeyVersion: int(asInt(row[11])), Key: asBlob(row[12]), Sum: asSum(row[13])},
+		Door: asText(row[14]), Peer: asText(row[15]), Helo: asText(row[16]), Sender: asAddress(row[17]),
+		Ret: asText(row[18]), EnvID: asText(row[19]), Prefix: asBlob(row[20]),
+	}
+	copy(m.Receipt[:], asBlob(row[2]))
+	return m
+}
+
+// readDelivery reads deliveryColumns.
+func readDelivery(row []driver.Value) doppelboden.Delivery {
+	return doppelboden.Delivery{
+		Seq: asInt(row[0]), Message: asID(row[1]), N: int(asInt(row[2])), Tenant: doppelboden.TenantID(asInt(row[3])),
+		Mailbox: doppelboden.MailboxID(asInt(row[4])), State: doppelboden.State(asInt(row[5])),
+		Attempts: int(asInt(row[6])), Next: asTime(row[7]), Changed: asTime(row[8]), Recipient: asAddress(row[9]),
+		Notify: asText(row[10]), ORcpt: asText(row[11]), Reply: asText(row[12]),
+	}
+}
+
+// notFound is the answer when there is none.
+func notFound(what string) error {
+	return &doppelboden.Error{Code: doppelboden.NotFound, Public: "there is no such " + what}
+}
+
+// Message returns one message with all its deliveries and copies.
+func (s *Store) Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Message, error) {
+	var m *doppelboden.Message
+	err := s.snapshot(ctx, func(c *conn) error {
+		row, err := c.one(ctx, "SELECT "+messageColumns+`, m.num, m.deliveries FROM message m
+			CROSS JOIN segment g ON g.num = m.segment WHERE m.id = ?`, id[:])
+		if errors.Is(err, errNoRow) {
+			return notFound("message")
+		}
+		if err != nil {
+			return err
+		}
+		m = readMessage(row)
+		num, deliveries := asInt(row[len(row)-2]), asInt(row[len(row)-1])
+		err = c.query(ctx, func(row []driver.Value) error {
+			m.Deliveries = append(m.Deliveries, readDelivery(row))
+			return nil
+		}, "SELECT "+deliveryColumns+` FROM delivery d CROSS JOIN message m ON m.num = d.seq - d.n
+			WHERE d.seq >= ? AND d.seq < ? ORDER BY d.seq`, num, num+deliveries)
+		if err != nil {
+			return err
+		}
+		return c.query(ctx, func(row []driver.Value) error {
+			m.Copies = append(m.Copies, readCopy(row))
+			return nil
+		}, "SELECT "+copyColumns+" FROM copy c INDEXED BY copy_message "+copyJoins+
+			"WHERE c.message = ? ORDER BY c.mailbox, c.folder", num)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// ByReceipt returns the id of the message with this receipt.
+func (s *Store) ByReceipt(ctx context.Context, r doppelboden.Receipt) (id doppelboden.ID, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		row, err := c.one(ctx, "SELECT id FROM message WHERE receipt = ? ORDER BY num DESC", r[:])
+		if errors.Is(err, errNoRow) {
+			return notFound("receipt number")
+		}
+		if err == nil {
+			id = asID(row[0])
+		}
+		return err
+	})
+	return id, err
+}
+
+// copyColumns are what readCopy reads.
+const copyColumns = `c.mailbox, ifnull(f.name, 'INBOX'), m.id, c.uid, c.flags, c.date, c.message, c.folder `
+
+// copyJoins join what copyColumns need. A mailbox that is not in the directory has no
+// row for its INBOX.
+const copyJoins = `CROSS JOIN message m ON m.num = c.message
+	LEFT JOIN folder f ON f.mailbox = c.mailbox AND f.number = c.folder `
+
+// readCopy reads copyColumns.
+func readCopy(row []driver.Value) doppelboden.Copy {
+	return doppelboden.Copy{Mailbox: doppelboden.MailboxID(asInt(row[0])), Folder: asText(row[1]), Message: asID(row[2]),
+		UID: uint32(asInt(row[3])), Flags: uint32(asInt(row[4])), Date: asTime(row[5])}
+}
+
+// pageRows is how many rows a walk reads at once before it yields them.
+const pageRows = 256
+
+// Copies yields the copies in one mailbox in the order in which they came.
+func (s *Store) Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, yield func(doppelboden.Copy) error) error {
+	lastMessage, lastFolder := int64(0), int64(0)
+	return walk(func() (page []doppelboden.Copy, err error) {
+		err = s.read(ctx, func(c *conn) error {
+			return c.query(ctx, func(row []driver.Value) error {
+				page = append(page, readCopy(row))
+				lastMessage, lastFolder = asInt(row[6]), asInt(row[7])
+				return nil
+			}, "SELECT "+copyColumns+"FROM copy c "+copyJoins+`WHERE c.mailbox = ? AND (c.message, c.folder) > (?, ?)
+				AND c.tenant = ? ORDER BY c.message, c.folder LIMIT ?`,
+				int64(mailbox), lastMessage, lastFolder, int64(tenant), int64(pageRows))
+		})
+		return page, err
+	}, yield)
+}
+
+// walk yields page by page until a page is empty, with no read open meanwhile.
+func walk[T any](page func() ([]T, error), yield func(T) error) error {
+	for {
+		items, err := page()
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		for _, item := range items {
+			if err := yield(item); err != nil {
+				return err
+			}
+		}
+	}
+}

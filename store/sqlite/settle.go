@@ -1,0 +1,97 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// Settle writes new states of deliveries, all of them or none.
+func (s *Store) Settle(ctx context.Context, lease store.Lease, list []doppelboden.Settlement) error {
+	for i := range list {
+		if st := list[i].State; st < doppelboden.Queued || st > doppelboden.Discarded {
+			return &doppelboden.Error{Code: doppelboden.Invalid, Public: fmt.Sprintf("there is no state %d", st)}
+		}
+	}
+	return s.write(ctx, func(t *tx) error {
+		if err := t.holds(lease); err != nil {
+			return err
+		}
+		for i := range list {
+			if err := t.settle(&list[i]); err != nil {
+				return fmt.Errorf("settle %s/%d: %w", list[i].Ref.Message, list[i].Ref.N, err)
+			}
+		}
+		return nil
+	})
+}
+
+// holds refuses a lease that is not the node's newest.
+func (t *tx) holds(lease store.Lease) error {
+	row, err := t.c.one(background, "SELECT epoch FROM node WHERE name = ?", lease.Node)
+	if err != nil && !errors.Is(err, errNoRow) {
+		return fmt.Errorf("read lease: %w", err)
+	}
+	if err != nil || asInt(row[0]) != lease.Epoch {
+		return refuse(doppelboden.Fenced, "another node or a later run of this node has taken over")
+	}
+	return nil
+}
+
+// settle writes one settlement, if it has an effect.
+func (t *tx) settle(s *doppelboden.Settlement) error {
+	row, err := t.c.one(background, `SELECT d.seq, d.tenant, d.state, d.next, d.reply, d.changed
+		FROM message m CROSS JOIN delivery d ON d.seq = m.num + ?2
+		WHERE m.id = ?1 AND ?2 >= 0 AND ?2 < m.deliveries`, s.Ref.Message[:], int64(s.Ref.N))
+	if errors.Is(err, errNoRow) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	seq, tenant, was := asInt(row[0]), doppelboden.TenantID(asInt(row[1])), doppelboden.State(asInt(row[2]))
+	next := micros(s.Next)
+	if s.State != doppelboden.Queued {
+		next = nil
+	}
+	// The same settlement once more is the repetition of a call that got no answer; the
+	// attempt is counted already.
+	repeated := s.State == was && next == row[3] && s.Reply == asText(row[4]) && micros(s.At) == row[5]
+	if repeated || !effective(was, s.State) {
+		return nil
+	}
+	attempts := int64(0)
+	if s.Attempt {
+		attempts = 1
+	}
+	_, err = t.c.exec(background, `UPDATE delivery SET state = ?, attempts = attempts + ?, next = ?, reply = ?, changed = ?
+		WHERE seq = ?`, int64(s.State), attempts, next, s.Reply, micros(s.At), seq)
+	if err != nil {
+		return err
+	}
+	if s.State == was {
+		return nil
+	}
+	t.count(tenant, was, -1, seq)
+	t.count(tenant, s.State, 1, seq)
+	t.entries = append(t.entries, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: s.At, Tenant: tenant,
+		Message: s.Ref.Message, N: s.Ref.N, State: s.State, By: s.By})
+	return nil
+}
+
+// effective reports whether a settlement to a state changes a delivery that was in
+// another: promise 4, a late success is recorded, a late failure is dropped.
+func effective(was, to doppelboden.State) bool {
+	switch {
+	case !was.Ended():
+		return true
+	case to == doppelboden.Confirmed:
+		return was != doppelboden.Confirmed
+	case to == doppelboden.Delivered:
+		return was == doppelboden.Bounced || was == doppelboden.Discarded
+	}
+	return false
+}
