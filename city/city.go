@@ -42,6 +42,19 @@ type Route struct {
 // Key names the route within the installation: tenant/name.
 func (r *Route) Key() string { return r.Tenant + "/" + r.Name }
 
+// String returns the route as a person would describe it: the next servers, how many
+// connections and how they are encrypted, or "here".
+func (r *Route) String() string {
+	if r.Here {
+		return "here"
+	}
+	hosts := make([]string, len(r.Hosts))
+	for i, h := range r.Hosts {
+		hosts[i] = h.String()
+	}
+	return fmt.Sprintf("%s, %d connections, TLS %s", strings.Join(hosts, " "), r.Connections, r.TLS)
+}
+
 // A Host is one next server.
 type Host struct {
 	LMTP bool   // LMTP (RFC 2033) instead of SMTP

@@ -1,6 +1,7 @@
 package city
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -187,6 +188,9 @@ func (d *Directory) Missing() []doppelboden.Address {
 // City returns the configuration behind the directory; it is not to be changed.
 func (d *Directory) City() *City { return d.city }
 
+// All yields all mailboxes, in no order.
+func (d *Directory) All() iter.Seq[doppelboden.Mailbox] { return maps.Values(d.boxes) }
+
 // Len returns the number of mailboxes.
 func (d *Directory) Len() int { return len(d.boxes) }
 
@@ -221,3 +225,11 @@ func (d *Directory) TenantName(id doppelboden.TenantID) string {
 	}
 	return ""
 }
+
+// TenantNamed returns the number of the tenant with a name.
+func (d *Directory) TenantNamed(name string) (doppelboden.TenantID, bool) {
+	return idOf(d.tenants, name)
+}
+
+// Tenants returns the tenants that the directory was built with.
+func (d *Directory) Tenants() []doppelboden.Tenant { return slices.Clone(d.tenants) }

@@ -57,7 +57,7 @@ const (
 	defaultMessageMB  = 50
 	defaultMemoryMB   = 128  // some 2,000 mails of 64 KiB at the same moment
 	defaultConns      = 2000 // as many as the tests hold open
-	defaultPerAddress = 100  // a large provider sends over 20 to 50 connections of one address
+	defaultPerAddress = 50   // a large provider sends over some 20 connections of one address
 	defaultRecipients = 1000
 	defaultMinFreeMB  = 1024 // room for what follows an acceptance: settling, ledger, checkpoints
 )

@@ -121,7 +121,7 @@ func TestAGoodNodeIsReadWithPathsFromItsFolder(t *testing.T) {
 		Data: "/srv/doppelboden", Keys: "/etc/doppelboden/keys", City: "/etc/doppelboden/city.toml",
 		MX: "127.0.0.1:2525", Metrics: "[::1]:9125",
 		Certificate: "/etc/doppelboden/keys/cert.pem", Key: "/etc/doppelboden/keys/key.pem",
-		Limits: Limits{MessageMB: 30, MemoryMB: 128, Connections: 2000, ConnectionsPerAddress: 100, Recipients: 1000, MinFreeMB: 1024},
+		Limits: Limits{MessageMB: 30, MemoryMB: 128, Connections: 2000, ConnectionsPerAddress: 50, Recipients: 1000, MinFreeMB: 1024},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)

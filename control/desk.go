@@ -1,0 +1,135 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/ledger"
+	"doppelboden/queue"
+	"doppelboden/store"
+)
+
+// Store is what the commands need of the database; store.Store has it all.
+type Store interface {
+	Ready() error
+	Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Message, error)
+	ByReceipt(ctx context.Context, r doppelboden.Receipt) (doppelboden.ID, error)
+	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
+	Counts(ctx context.Context) ([]store.Count, error)
+	PutTenants(ctx context.Context, names []string) ([]doppelboden.Tenant, error)
+	PutMailboxes(ctx context.Context, boxes []doppelboden.Mailbox) ([]doppelboden.Mailbox, error)
+	Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) error) error
+	PutConfig(ctx context.Context, text []byte, by string, at time.Time) (version int64, err error)
+	Config(ctx context.Context, version int64) (store.ConfigVersion, error)
+	Note(ctx context.Context, entries ...doppelboden.Entry) error
+	Links(ctx context.Context, from time.Time, yield func(doppelboden.Link) error) error
+	LastKnot(ctx context.Context) (doppelboden.Knot, error)
+	Alarms(ctx context.Context, since time.Time, yield func(doppelboden.Alarm) error) error
+}
+
+// Queue carries out what people decide and says what its lanes do; queue.Queue is one.
+type Queue interface {
+	Decide(ctx context.Context, d queue.Decision) (int, error)
+	Status() []queue.LaneStatus
+}
+
+// House is the running node as far as a change of the city touches it.
+type House interface {
+	// Directory returns the snapshot that doors and lanes use now.
+	Directory() *city.Directory
+	// Prepare makes ready what tenants need before their first mail: a key. It may be
+	// repeated.
+	Prepare(ctx context.Context, tenants []doppelboden.Tenant) error
+	// Install makes doors and lanes use d from now on. Connections to routes that are
+	// as before are kept. After an error the old one is still in use.
+	Install(ctx context.Context, d *city.Directory) error
+	// Listeners returns where the node listens, by the listener's name ("mx",
+	// "metrics"), with the port that the system chose where the configuration says 0.
+	Listeners() map[string]string
+	// Space returns the bytes that are free and that there are on the disk of the data
+	// folder.
+	Space() (free, total int64, err error)
+}
+
+// Ledger answers the questions about what can be proved; the node's app joins package
+// ledger with the store, the keys and the tallies' folders. progress is never nil.
+type Ledger interface {
+	// Balance is ledger.Balance over the node's three counts.
+	Balance(ctx context.Context, from, to time.Time, progress func(ledger.Progress)) (doppelboden.Balance, error)
+	// Verify is ledger.Verify with the node's public key and its exported knots.
+	Verify(ctx context.Context, progress func(ledger.Progress)) (ledger.Report, error)
+	// Export is ledger.Export.
+	Export(ctx context.Context, w io.Writer, from, to time.Time) error
+}
+
+// A Trace is what a door or a courier logged about one message, outside the database.
+type Trace struct {
+	At     time.Time
+	Door   bool   // logged by a door; else by a courier
+	N      int    // the delivery; -1 when it is about the whole message
+	What   string // of a door: "intent", "sent", "unsent", "withdrawn"; of a courier: "attempt", "answer"
+	Route  string // of an attempt
+	Server string // of an answer: host:port
+	Reply  string // of an answer: code and text in one line; hostile
+	Remote string // of an answer: the next server's queue id, or empty; hostile
+	Doubt  bool   // of an answer: the final dot was sent and nothing came back
+}
+
+// Traces reads the tallies of doors and couriers.
+type Traces interface {
+	// Of yields what was logged about a message in a period, in any order.
+	Of(ctx context.Context, id doppelboden.ID, from, to time.Time, yield func(Trace) error) error
+}
+
+// Options say what a desk works with. All fields must be set.
+type Options struct {
+	Node    *city.Node
+	Version string    // of the program
+	Started time.Time // when the node was ready
+	Store   Store
+	Queue   Queue
+	House   House
+	Ledger  Ledger
+	Traces  Traces
+	Clock   func() time.Time
+	Log     *slog.Logger
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Traces == nil, o.Clock == nil, o.Log == nil:
+		return errors.New("control: an option is not set")
+	}
+	return nil
+}
+
+// A Desk answers the commands of people.
+type Desk struct {
+	opts Options
+
+	// change is held by whoever changes mailboxes or the city, so that no directory is
+	// built from an old one while another is installed.
+	change sync.Mutex
+}
+
+// NewDesk returns a desk.
+func NewDesk(o Options) (*Desk, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Desk{opts: o}, nil
+}
+
+// route returns the key of a mailbox's route, or "".
+func route(d *city.Directory, m doppelboden.MailboxID) string {
+	if r, ok := d.RouteOf(m); ok {
+		return r.Key()
+	}
+	return ""
+}

@@ -1,0 +1,205 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/ledger"
+)
+
+// A Story is all that is known of one message.
+type Story struct {
+	ID doppelboden.ID `json:"id"`
+	// Gone says that retention has removed the message; then only Events are filled in.
+	Gone bool `json:"gone,omitempty"`
+
+	Receipt  doppelboden.Receipt `json:"receipt"`
+	Tenant   string              `json:"tenant"`
+	Door     string              `json:"door"`
+	Received time.Time           `json:"received"`
+	Peer     string              `json:"peer"`
+	Helo     string              `json:"helo"`   // hostile
+	Sender   string              `json:"sender"` // hostile; empty: the null reverse-path
+	Size     int64               `json:"size_bytes"`
+	Sum      string              `json:"sha256"`
+	SMTPUTF8 bool                `json:"smtputf8,omitempty"`
+	EightBit bool                `json:"eight_bit,omitempty"`
+	Segment  string              `json:"segment"`
+
+	Recipients int `json:"recipients"` // RCPT commands that were answered with 250
+	Copies     int `json:"copies"`     // in mailboxes
+
+	Deliveries []Part  `json:"deliveries"`
+	Events     []Event `json:"events"` // in the order of time
+}
+
+// A Part is one delivery of a message.
+type Part struct {
+	N         int       `json:"n"`
+	Recipient string    `json:"recipient"` // hostile
+	Mailbox   string    `json:"mailbox"`   // its address; empty for a recipient that is not ours
+	Route     string    `json:"route"`
+	State     string    `json:"state"`
+	Attempts  int       `json:"attempts"`
+	Next      time.Time `json:"next,omitzero"`
+	Reply     string    `json:"last_reply,omitempty"` // hostile
+	Changed   time.Time `json:"changed"`
+}
+
+// An Event is one thing that happened to a message, and who says so.
+type Event struct {
+	At     time.Time `json:"at"`
+	Source string    `json:"source"` // "ledger", "door" or "courier"
+	// What is, of the ledger: accepted, queued, held, delivered, confirmed, bounced,
+	// discarded, read, expired; of a door: intent, sent, unsent, withdrawn; of a
+	// courier: attempt, answer.
+	What   string `json:"what"`
+	N      int    `json:"n"`                // the delivery; -1: the whole message
+	By     string `json:"by,omitempty"`     // of the ledger: who decided
+	Count  int    `json:"count,omitempty"`  // of accepted: deliveries
+	Route  string `json:"route,omitempty"`  // of an attempt
+	Server string `json:"server,omitempty"` // of an answer: host:port
+	Reply  string `json:"reply,omitempty"`  // of an answer; hostile
+	Remote string `json:"remote,omitempty"` // of an answer: the next server's queue id; hostile
+	Doubt  bool   `json:"doubt,omitempty"`  // of an answer: none came after the final dot
+	Note   string `json:"note,omitempty"`   // of the ledger
+}
+
+// Message tells the story of a message, by id or receipt.
+func (c *Client) Message(ctx context.Context, id string) (Story, error) {
+	var s Story
+	err := c.ask(ctx, "GET", "/message", url.Values{"id": {id}}, nil, nil, &s)
+	return s, err
+}
+
+func (d *Desk) story(ctx context.Context, c *call) (any, error) {
+	id, _, err := d.find(ctx, c.query.Get("id"))
+	if err != nil {
+		return nil, err
+	}
+	dir := d.opts.House.Directory()
+	s := Story{ID: id}
+	from := id.Time()
+	m, err := d.opts.Store.Message(ctx, id)
+	switch {
+	case err == nil:
+		s.fill(dir, m)
+	case doppelboden.CodeOf(err) == doppelboden.NotFound:
+		s.Gone = true
+	default:
+		return nil, fmt.Errorf("read the message: %w", err)
+	}
+	// The id's time is the first moment at which anybody can have written about it; one
+	// minute more, for clocks are set.
+	if err := d.events(ctx, &s, from.Add(-time.Minute), c.progress); err != nil {
+		return nil, err
+	}
+	if s.Gone && len(s.Events) == 0 {
+		return nil, notFound("no message has this id or receipt")
+	}
+	return s, nil
+}
+
+// fill takes over what the database knows.
+func (s *Story) fill(dir *city.Directory, m *doppelboden.Message) {
+	s.Receipt, s.Tenant, s.Door, s.Received = m.Receipt, dir.TenantName(m.Tenant), m.Door, m.Received
+	s.Peer, s.Helo, s.Sender = m.Peer, m.Helo, m.Sender.String()
+	s.Size, s.Sum, s.Segment = m.Body.Size, hex.EncodeToString(m.Body.Sum[:]), m.Body.Segment
+	s.SMTPUTF8, s.EightBit = m.SMTPUTF8, m.EightBit
+	s.Recipients, s.Copies = m.Recipients, len(m.Copies)
+	for _, d := range m.Deliveries {
+		p := Part{N: d.N, Recipient: d.Recipient.String(), Route: route(dir, d.Mailbox), State: d.State.String(),
+			Attempts: d.Attempts, Next: d.Next, Reply: d.Reply, Changed: d.Changed}
+		if box, ok := dir.Mailbox(d.Mailbox); ok {
+			p.Mailbox = box.Address.String()
+		}
+		s.Deliveries = append(s.Deliveries, p)
+	}
+}
+
+// events collects what the ledger and the tallies hold since from.
+func (d *Desk) events(ctx context.Context, s *Story, from time.Time, progress func(Progress)) error {
+	links := int64(0)
+	err := d.opts.Store.Links(ctx, from, func(l doppelboden.Link) error {
+		if links++; links%10_000 == 0 {
+			progress(Progress{Step: "links", Done: links})
+		}
+		if l.Entries == nil {
+			return nil // retention has removed the readable part
+		}
+		entries, err := ledger.Decode(l)
+		if err != nil {
+			return fmt.Errorf("link %d of %s: %w", l.Number, l.Chain, err)
+		}
+		for _, e := range entries {
+			if e.Message == s.ID {
+				s.Events = append(s.Events, fromLedger(e))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the ledger: %w", err)
+	}
+	err = d.opts.Traces.Of(ctx, s.ID, from, d.opts.Clock(), func(t Trace) error {
+		s.Events = append(s.Events, fromTrace(t))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the tallies: %w", err)
+	}
+	slices.SortStableFunc(s.Events, func(a, b Event) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a), rank(b)), cmp.Compare(a.N, b.N))
+	})
+	return nil
+}
+
+// rank orders what has the same time: as it happens.
+func rank(e Event) int {
+	switch e.What {
+	case "intent":
+		return 0
+	case "accepted":
+		return 1
+	case "sent", "unsent", "withdrawn":
+		return 2
+	case "attempt":
+		return 3
+	case "answer":
+		return 4
+	}
+	return 5
+}
+
+func fromLedger(e doppelboden.Entry) Event {
+	got := Event{At: e.At, Source: "ledger", N: -1, By: e.By, Note: e.Note}
+	switch e.Kind {
+	case doppelboden.EntryAccepted:
+		got.What, got.Count = "accepted", e.Deliveries
+	case doppelboden.EntrySettled:
+		got.What, got.N = e.State.String(), e.N
+	case doppelboden.EntryRead:
+		got.What = "read"
+	case doppelboden.EntryExpired:
+		got.What = "expired"
+	case doppelboden.EntryConfig:
+		got.What = "config"
+	}
+	return got
+}
+
+func fromTrace(t Trace) Event {
+	got := Event{At: t.At, Source: "courier", What: t.What, N: t.N, Route: t.Route, Server: t.Server,
+		Reply: t.Reply, Remote: t.Remote, Doubt: t.Doubt}
+	if t.Door {
+		got.Source = "door"
+	}
+	return got
+}

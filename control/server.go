@@ -1,0 +1,186 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"doppelboden"
+)
+
+// A Server answers the commands of one node.
+type Server struct {
+	desk   *Desk
+	log    *slog.Logger
+	socket *socket
+	http   *http.Server
+	done   sync.WaitGroup
+}
+
+// maxBody bounds what a request may bring; a list of a million mailboxes is below.
+const maxBody = 256 << 20
+
+// Start listens at the control socket in the data folder and answers until Stop. The
+// code is Invalid when a living node has this folder.
+func Start(data string, desk *Desk, log *slog.Logger) (*Server, error) {
+	socket, err := listen(data)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{desk: desk, log: log, socket: socket}
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, peerKey{}, peer(c))
+		},
+	}
+	s.done.Go(func() {
+		if err := s.http.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("control socket closed", "err", err)
+		}
+	})
+	return s, nil
+}
+
+// Stop takes no more requests, waits for those that run until ctx ends, and cuts the
+// rest.
+func (s *Server) Stop(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		s.http.Close()
+	}
+	s.done.Wait()
+	s.socket.release()
+	if err != nil {
+		return fmt.Errorf("stop the control socket: %w", err)
+	}
+	return nil
+}
+
+// peerKey is under which a connection's context holds the unix user.
+type peerKey struct{}
+
+// A call is one request while it is answered.
+type call struct {
+	by    string     // the unix user
+	query url.Values // parameters
+	body  io.Reader
+	out   *json.Encoder
+	http  *http.ResponseController
+	next  time.Time // when items are flushed again
+}
+
+// A handler answers a call with items, progress and a result.
+type handler func(ctx context.Context, c *call) (result any, err error)
+
+// routes binds every request to its handler.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]handler{
+		"GET /status":            s.desk.status,
+		"GET /mailboxes":         s.desk.listMailboxes,
+		"POST /mailboxes":        s.desk.addMailbox,
+		"POST /mailboxes/import": s.desk.importMailboxes,
+		"GET /queue":             s.desk.listQueue,
+		"POST /queue":            s.desk.decide,
+		"GET /message":           s.desk.story,
+		"GET /balance":           s.desk.balance,
+		"GET /ledger/verify":     s.desk.verifyLedger,
+		"GET /ledger/export":     s.desk.exportLedger,
+		"POST /config/check":     s.desk.checkConfig,
+		"POST /config/apply":     s.desk.applyConfig,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, h) })
+	}
+	return mux
+}
+
+// flushEvery is how long items may wait in a buffer: a person looks at them.
+const flushEvery = 200 * time.Millisecond
+
+// answer carries out one request.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, h handler) {
+	by, _ := r.Context().Value(peerKey{}).(string)
+	if by == "" {
+		http.Error(w, "the system does not say who you are", http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	c := &call{
+		by: by, query: r.URL.Query(), body: http.MaxBytesReader(w, r.Body, maxBody),
+		out: json.NewEncoder(w), http: http.NewResponseController(w),
+	}
+	result, err := h(r.Context(), c)
+	if err != nil {
+		level := slog.LevelInfo // the person is told
+		if doppelboden.CodeOf(err) == doppelboden.Temporary && r.Context().Err() == nil {
+			level = slog.LevelWarn
+		}
+		s.log.Log(r.Context(), level, "command failed", "command", r.Method+" "+r.URL.Path, "by", by, "err", err)
+		c.write(line{Error: describe(err)})
+		return
+	}
+	text, err := json.Marshal(result)
+	if err != nil {
+		c.write(line{Error: describe(fmt.Errorf("write the answer: %w", err))})
+		return
+	}
+	c.write(line{Result: text})
+}
+
+// write sends one line. Its error means that nobody listens any more.
+func (c *call) write(l line) error {
+	if err := c.out.Encode(l); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	return nil
+}
+
+// item sends one element of a list.
+func (c *call) item(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	if err := c.write(line{Item: text}); err != nil {
+		return err
+	}
+	if now := time.Now(); now.After(c.next) {
+		c.next = now.Add(flushEvery)
+		return c.flush()
+	}
+	return nil
+}
+
+// patience bounds how long a terminal may not read, so that a stopped command holds
+// nothing for ever.
+const patience = time.Minute
+
+// flush gives what is buffered to the client.
+func (c *call) flush() error {
+	if err := c.http.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	if err := c.http.Flush(); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	return nil
+}
+
+// progress tells how far the command has come. Who no longer listens is noticed by the
+// next item or by the request's context.
+func (c *call) progress(p Progress) {
+	if c.write(line{Progress: &p}) == nil {
+		_ = c.flush()
+	}
+}

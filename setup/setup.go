@@ -1,0 +1,276 @@
+// Package setup makes the folder of a new installation: the two configurations, the
+// keys, a certificate and an empty data folder.
+//
+// It takes a domain and where its mail goes. It promises that the folder appears whole
+// or not at all, that the configurations are ones that package city accepts, and that
+// only the owner may read the keys. It never writes into a folder that holds anything.
+package setup
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	_ "embed"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/keyring"
+	"doppelboden/ledger"
+)
+
+// Options say what is made.
+type Options struct {
+	Dir         string    // the folder; must not exist, or be empty
+	Domain      string    // of the first tenant; U-labels are fine
+	Groupware   string    // smtp://host:port, lmtp://host:port or here
+	Listen      string    // IP address of the listeners
+	MXPort      int       // 0: any free one
+	MetricsPort int       // 0: any free one
+	Hostname    string    // name in the DNS; empty: "mx." and the domain
+	Now         time.Time // start of the certificate's validity
+}
+
+// Names within the folder.
+const (
+	NodeFile   = "node.toml"
+	CityFile   = "city.toml"
+	MasterFile = "master.key" // within Node.Keys
+	LedgerFile = "ledger.key" // within Node.Keys
+)
+
+//go:embed node.toml.tmpl
+var nodeText string
+
+//go:embed city.toml.tmpl
+var cityText string
+
+// values fill the templates.
+type values struct {
+	Tenant, Domain, Groupware, Hostname, MX, Metrics string
+}
+
+// Create makes the folder and returns the node it describes. CodeOf(err) is Invalid
+// when the options are wrong or the folder holds something.
+func Create(o Options) (*city.Node, error) {
+	v, err := o.values()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Clean(o.Dir)
+	if err := mustBeFree(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder: %w", err)
+	}
+	draft, err := os.MkdirTemp(filepath.Dir(dir), ".doppelboden-init-")
+	if err != nil {
+		return nil, fmt.Errorf("make the folder: %w", err)
+	}
+	defer os.RemoveAll(draft)
+	if err := fill(draft, v, o.Now); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("replace the empty folder: %w", err)
+	}
+	if err := os.Rename(draft, dir); err != nil {
+		return nil, fmt.Errorf("put the folder in its place: %w", err)
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return nil, err
+	}
+	return ReadNode(filepath.Join(dir, NodeFile))
+}
+
+// ReadNode reads a node.toml.
+func ReadNode(path string) (*city.Node, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the node's configuration: %w", err)
+	}
+	return city.ParseNode(path, text)
+}
+
+// values checks the options and fills in what was left out.
+func (o *Options) values() (values, error) {
+	a, err := doppelboden.ParseAddress("x@" + o.Domain)
+	if err != nil || strings.HasPrefix(a.Domain, "[") {
+		return values{}, invalid("the domain is not one: write it as musterstadt.de")
+	}
+	v := values{Domain: a.Domain, Groupware: o.Groupware, Hostname: o.Hostname}
+	v.Tenant, _, _ = strings.Cut(strings.ReplaceAll(v.Domain, "_", "-"), ".")
+	if v.Hostname == "" {
+		v.Hostname = "mx." + v.Domain
+	}
+	if v.Groupware != "here" {
+		if _, problem := city.ParseHost(v.Groupware); problem != "" {
+			return values{}, invalid("the groupware: " + problem + "; write smtp://host:port, lmtp://host:port or here")
+		}
+	}
+	if net.ParseIP(o.Listen) == nil {
+		return values{}, invalid("the address to listen at is not an IP address")
+	}
+	v.MX = net.JoinHostPort(o.Listen, strconv.Itoa(o.MXPort))
+	v.Metrics = net.JoinHostPort(o.Listen, strconv.Itoa(o.MetricsPort))
+	return v, nil
+}
+
+func invalid(text string) error {
+	return &doppelboden.Error{Code: doppelboden.Invalid, Public: text}
+}
+
+// mustBeFree refuses a folder with anything in it.
+func mustBeFree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look into the folder: %w", err)
+	}
+	return invalid("the folder is not empty; nothing was changed")
+}
+
+// fill writes everything into the folder.
+func fill(dir string, v values, now time.Time) error {
+	for _, sub := range []string{"data", "keys"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			return fmt.Errorf("make the folder: %w", err)
+		}
+	}
+	node, err := render(NodeFile, nodeText, v)
+	if err != nil {
+		return err
+	}
+	if _, err := city.ParseNode(NodeFile, node); err != nil {
+		return err
+	}
+	town, err := render(CityFile, cityText, v)
+	if err != nil {
+		return err
+	}
+	if _, err := city.Parse(CityFile, town); err != nil {
+		return err
+	}
+	keys := filepath.Join(dir, "keys")
+	if err := keyring.NewMaster(filepath.Join(keys, MasterFile)); err != nil {
+		return fmt.Errorf("make the master key: %w", err)
+	}
+	if _, err := ledger.NewKey(filepath.Join(keys, LedgerFile)); err != nil {
+		return err
+	}
+	cert, key, err := selfSigned(v.Hostname, now)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name string
+		text []byte
+		mode os.FileMode
+	}{
+		{"keys/cert.pem", cert, 0o644}, {"keys/key.pem", key, 0o600}, {CityFile, town, 0o644}, {NodeFile, node, 0o644},
+	} {
+		if err := write(filepath.Join(dir, f.name), f.text, f.mode); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(keys); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // MkdirTemp made it 0700
+		return fmt.Errorf("open the folder: %w", err)
+	}
+	return syncDir(dir)
+}
+
+func render(name, text string, v values) ([]byte, error) {
+	t, err := template.New(name).Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the template of %s: %w", name, err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, v); err != nil {
+		return nil, fmt.Errorf("fill in %s: %w", name, err)
+	}
+	return b.Bytes(), nil
+}
+
+// selfSigned makes a certificate for STARTTLS that is good enough for a start: servers
+// that send mail encrypt with any (RFC 7435).
+func selfSigned(hostname string, now time.Time) (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the certificate's key: %w", err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the certificate: %w", err)
+	}
+	t := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: hostname},
+		DNSNames:     []string{hostname},
+		NotBefore:    now.Add(-time.Hour), // clocks differ
+		NotAfter:     now.AddDate(10, 0, 0),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, &private.PublicKey, private)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the certificate: %w", err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode the certificate's key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
+}
+
+// write writes a new file and syncs it. The folder is renamed into its place
+// afterwards, so the file itself needs no temporary name.
+func write(path string, text []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("write a file: %w", err)
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("write a file: %w", err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync a folder: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync a folder: %w", err)
+	}
+	return nil
+}
