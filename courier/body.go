@@ -101,6 +101,7 @@ func (t *transaction) write(dot bool) bool {
 func (t *transaction) early(err error) verdict {
 	if !errors.Is(err, errCancelled) && (isClosed(err) || t.conn.r.Buffered() > 0) {
 		// What it said lies in our buffers by now, if anything does.
+		t.conn.guard.deadline(quitTime)
 		r, rerr := t.conn.read(quitTime)
 		if rerr == nil {
 			v := judge(r, phaseData, doppelboden.AboutMessage)

@@ -108,7 +108,7 @@ func (r reply) public() doppelboden.Reply {
 		if enhanced == out.Enhanced { // RFC 2034, section 4: every line repeats it
 			line = rest
 		}
-		if line = strings.TrimSpace(line); line == "" {
+		if line = strings.Trim(line, " \t"); line == "" {
 			continue
 		}
 		if b.Len() > 0 {

@@ -48,10 +48,11 @@ func (s *session) read(seen *Smuggling) bool {
 	body := s.sink.play.Load().next(occasion{phase: "body", sender: s.sender, now: s.sink.opts.Clock()})
 	declared := strings.Contains(strings.ToUpper(s.parameters), "8BITMIME")
 	var (
-		came   int  // octets, as sent
-		length int  // of the line so far
-		lineOK = true
-		high   bool
+		came   int         // octets, as sent
+		length int         // of the line so far
+		last   = byte('x') // the octet before part
+		lineOK = true      // the line before ended in CRLF
+		high   bool        // an octet above 127 came
 	)
 	for {
 		if body != nil && came >= body.After {
@@ -71,11 +72,11 @@ func (s *session) read(seen *Smuggling) bool {
 			break
 		}
 		high = high || has8(part)
-		inspect(part, seen)
+		lineOK, last = inspect(part, last, lineOK, seen)
 		if start && part[0] == '.' {
 			// RFC 5321, section 4.5.2: a lone dot in front is removed. A client that
 			// stuffs dots has put two there.
-			if !lineOK || len(part) < 2 || part[1] != '.' {
+			if len(part) < 2 || part[1] != '.' {
 				seen.Dot++
 			}
 			part = part[1:]
@@ -85,11 +86,6 @@ func (s *session) read(seen *Smuggling) bool {
 		}
 		if err != nil { // the line goes on
 			continue
-		}
-		// The end of a mail must follow a CRLF; the CR may have come with the part before.
-		lineOK = bytes.HasSuffix(s.buf, []byte("\r\n"))
-		if !lineOK {
-			seen.BareLF++
 		}
 		if length > 1000 { // RFC 5321, section 4.5.3.1.6
 			seen.LongLines++
@@ -102,14 +98,30 @@ func (s *session) read(seen *Smuggling) bool {
 	return true
 }
 
-// inspect counts what must not be inside a line. A CR at the very end of a part that is
-// no whole line is left to the reader's eye.
-func inspect(part []byte, seen *Smuggling) {
+// inspect counts what must not be inside a line. part is a line, or as much of a long
+// one as fits the buffer; last is the octet before it. It returns whether the last line
+// that ended did so in CRLF, and the last octet of part.
+func inspect(part []byte, last byte, lineOK bool, seen *Smuggling) (bool, byte) {
 	seen.NUL += int64(bytes.Count(part, []byte{0}))
-	if n := len(part); n > 1 && part[n-1] == '\n' && part[n-2] == '\r' {
-		part = part[:n-2]
+	n := len(part)
+	crs := bytes.Count(part, []byte("\r"))
+	if last == '\r' && part[0] != '\n' {
+		crs++ // the one that was left over from the part before
 	}
-	seen.BareCR += int64(bytes.Count(part, []byte("\r")))
+	if part[n-1] == '\n' {
+		if n > 1 {
+			last = part[n-2]
+		}
+		if lineOK = last == '\r'; !lineOK {
+			seen.BareLF++
+		} else if n > 1 {
+			crs--
+		}
+	} else if part[n-1] == '\r' {
+		crs-- // its LF may come with the next part
+	}
+	seen.BareCR += int64(crs)
+	return lineOK, part[n-1]
 }
 
 // has8 reports whether p holds an octet above 127.

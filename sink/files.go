@@ -37,16 +37,20 @@ func writeWhole(path string, text []byte) error {
 	return nil
 }
 
-// writeStats writes the counts once a second, and at last when the sink is closed.
+// writeStats writes the counts once a second until the sink is closed.
 func (s *Sink) writeStats() {
-	for open := true; open; {
-		open = s.pause(time.Second)
-		text, err := json.MarshalIndent(s.Stats(), "", "\t")
-		if err == nil {
-			err = writeWhole(s.opts.StatsFile, text)
-		}
-		if err != nil {
-			s.book.note(func(st *Stats) { st.WriteErrors++ })
-		}
+	for s.pause(time.Second) {
+		s.saveStats()
+	}
+}
+
+// saveStats writes the counts into their file.
+func (s *Sink) saveStats() {
+	text, err := json.MarshalIndent(s.Stats(), "", "\t")
+	if err == nil {
+		err = writeWhole(s.opts.StatsFile, text)
+	}
+	if err != nil {
+		s.book.note(func(st *Stats) { st.WriteErrors++ })
 	}
 }

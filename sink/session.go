@@ -291,7 +291,11 @@ func (s *session) perform(r *rule, phase, normal string) (code int, ok bool) {
 	switch r.Action {
 	case "hang":
 		s.w.Flush()
-		io.Copy(io.Discard, s.conn) // until the client, or Close, ends the connection
+		if phase == "body" {
+			s.sink.pause(time.Hour) // a server that stops reading
+		} else {
+			io.Copy(io.Discard, s.conn) // until the client, or Close, ends the connection
+		}
 		return 0, false
 	case "drop":
 		if r.wire != "" {

@@ -214,7 +214,10 @@ func (s *Sink) Close() error {
 		}
 		s.conns = nil
 		s.mu.Unlock()
+		s.running.Wait()
+		if s.opts.StatsFile != "" {
+			s.saveStats()
+		}
 	})
-	s.running.Wait()
 	return err
 }
