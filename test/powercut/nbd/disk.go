@@ -49,6 +49,8 @@ type Disk struct {
 	cache  map[int64][]version // what the medium lacks, by sector, oldest version first
 	writes uint64              // number of the last write
 	off    bool                // the power is off
+	fuse   int                 // the power goes after so many more writes and flushes; 0: it stays
+	gone   func()              // is called when the fuse has burnt down
 	stats  Stats
 }
 
@@ -114,6 +116,7 @@ func (d *Disk) Write(p []byte, off int64, fua bool) error {
 	d.stats.Writes++
 	d.stats.BytesWritten += int64(len(p))
 	d.writes++
+	defer d.burn()
 	if fua {
 		d.stats.FUA++
 		for i := 0; i < len(p); i += SectorSize {
@@ -153,10 +156,12 @@ func (d *Disk) store(p []byte, off int64) error {
 	return nil
 }
 
-// Mark returns the number of the last write: what FlushTo has to make durable.
+// Mark begins a flush: it returns the number of the last write, which is what FlushTo
+// has to make durable.
 func (d *Disk) Mark() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer d.burn()
 	return d.writes
 }
 
@@ -203,6 +208,29 @@ func (d *Disk) PowerOff() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
+}
+
+// PowerOffAfter lights a fuse: the power goes off, as with PowerOff, with the n-th write
+// or beginning flush from now, and gone is called at that instant. So a cut falls
+// between any two steps of those who write, however close they are. gone must not call
+// the disk.
+func (d *Disk) PowerOffAfter(n int, gone func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.off {
+		d.fuse, d.gone = n, gone
+	}
+}
+
+// burn shortens the fuse.
+func (d *Disk) burn() {
+	if d.fuse == 0 || d.off {
+		return
+	}
+	if d.fuse--; d.fuse == 0 {
+		d.off = true
+		d.gone()
+	}
 }
 
 // Drop lets a part of the cache, chosen by random, reach the medium and forgets the

@@ -31,9 +31,6 @@ const (
 	sendFUA   = 1 << 3
 )
 
-// transmission says what the disk offers: FLUSH and FUA.
-const transmission uint16 = hasFlags | sendFlush | sendFUA
-
 // maxOption bounds what a client may send in one option, in bytes; an export's name has
 // at most 4,096.
 const maxOption = 8192
@@ -91,12 +88,20 @@ func readOption(r io.Reader) (option uint32, data []byte, err error) {
 	return option, data, err
 }
 
+// transmission says what the disk offers.
+func (s *Server) transmission() uint16 {
+	if s.opts.Lying {
+		return hasFlags
+	}
+	return hasFlags | sendFlush | sendFUA
+}
+
 // answerOption answers one option and reports whether transmission begins.
 func (s *Server) answerOption(w io.Writer, option uint32, data []byte, noZeroes bool) (bool, error) {
 	switch option {
 	case optExportName:
 		b := binary.BigEndian.AppendUint64(nil, uint64(s.disk.Size()))
-		b = binary.BigEndian.AppendUint16(b, transmission)
+		b = binary.BigEndian.AppendUint16(b, s.transmission())
 		if !noZeroes {
 			b = append(b, make([]byte, 124)...)
 		}
@@ -135,7 +140,7 @@ func wellFormed(data []byte) bool {
 func (s *Server) describe(w io.Writer, option uint32) error {
 	export := binary.BigEndian.AppendUint16(nil, infoExport)
 	export = binary.BigEndian.AppendUint64(export, uint64(s.disk.Size()))
-	export = binary.BigEndian.AppendUint16(export, transmission)
+	export = binary.BigEndian.AppendUint16(export, s.transmission())
 	if err := reply(w, option, repInfo, export); err != nil {
 		return err
 	}

@@ -24,21 +24,33 @@ const (
 	errnoInvalid  = 22
 )
 
+// Options say what a Server is like.
+type Options struct {
+	// Delay is asked how long the next FLUSH takes; while one is under way, the disk goes
+	// on answering other requests. nil: no time.
+	Delay func() time.Duration
+	// Lying offers neither FLUSH nor FUA, as if the disk had no volatile cache.
+	Lying bool
+}
+
 // A Server serves one Disk.
 type Server struct {
-	disk  *Disk
-	delay func() time.Duration // how long the next FLUSH takes
-	off   chan struct{}        // closed by PowerOff
-	once  sync.Once
+	disk *Disk
+	opts Options
+	off  chan struct{} // closed by PowerOff
+	once sync.Once
 }
 
-// NewServer returns a server of d. delay is asked how long each FLUSH takes; while one
-// is under way, the disk goes on answering other requests.
-func NewServer(d *Disk, delay func() time.Duration) *Server {
-	return &Server{disk: d, delay: delay, off: make(chan struct{})}
+// NewServer returns a server of d.
+func NewServer(d *Disk, o Options) *Server {
+	if o.Delay == nil {
+		o.Delay = func() time.Duration { return 0 }
+	}
+	return &Server{disk: d, opts: o, off: make(chan struct{})}
 }
 
-// PowerOff ends everything at this instant; see Disk.PowerOff. Clients hear nothing.
+// PowerOff ends everything at this instant; see Disk.PowerOff. Clients hear nothing. It
+// must also be called after a fuse of the disk has burnt down.
 func (s *Server) PowerOff() {
 	s.disk.PowerOff()
 	s.once.Do(func() { close(s.off) })
@@ -143,7 +155,7 @@ func readRequest(in io.Reader) (request, error) {
 // flush waits as long as this disk takes, makes everything up to mark durable, and
 // answers. A cut while it waits leaves the cache as it was.
 func (s *session) flush(r request, mark uint64) {
-	wait := time.NewTimer(s.server.delay())
+	wait := time.NewTimer(s.server.opts.Delay())
 	defer wait.Stop()
 	select {
 	case <-s.server.off:

@@ -55,18 +55,21 @@ func (c client) receive(n int) []byte {
 	return b
 }
 
-// greet leads the negotiation with GO.
-func (c client) greet() {
+// greet leads the negotiation with GO and returns the transmission flags.
+func (c client) greet() (flags uint16) {
 	c.t.Helper()
 	c.receive(18)
 	c.send(uint32(flagFixed|flagNoZeroes), uint64(magicOption), uint32(optGo), uint32(6), uint32(0), uint16(0))
 	for {
 		head := c.receive(20)
-		c.receive(int(binary.BigEndian.Uint32(head[16:])))
+		data := c.receive(int(binary.BigEndian.Uint32(head[16:])))
 		switch kind := binary.BigEndian.Uint32(head[12:]); kind {
 		case repAck:
-			return
+			return flags
 		case repInfo:
+			if binary.BigEndian.Uint16(data) == infoExport {
+				flags = binary.BigEndian.Uint16(data[10:])
+			}
 		default:
 			c.t.Fatalf("GO answered with reply type %#x", kind)
 		}
@@ -92,13 +95,13 @@ func (c client) errno(cookie uint64) uint32 {
 	return binary.BigEndian.Uint32(head[4:])
 }
 
-func instant() time.Duration { return 0 }
-
 func TestAClientReadsWhatItWroteAndFUAIsDurableAtOnce(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	d, medium := newDisk(t, 16, 1<<20)
-	c, done := dial(t, NewServer(d, instant))
-	c.greet()
+	c, done := dial(t, NewServer(d, Options{}))
+	if got, want := c.greet(), uint16(hasFlags|sendFlush|sendFUA); got != want {
+		t.Errorf("offered %b, want %b", got, want)
+	}
 	c.command(0, cmdWrite, 1, 512, 1024, sectors(2, 7))
 	if got := c.errno(1); got != 0 {
 		t.Fatalf("WRITE: error %d", got)
@@ -134,7 +137,7 @@ func TestAClientReadsWhatItWroteAndFUAIsDurableAtOnce(t *testing.T) {
 func TestAnythingElseIsRefusedAndTheSessionGoesOn(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	d, _ := newDisk(t, 16, 1<<20)
-	c, done := dial(t, NewServer(d, instant))
+	c, done := dial(t, NewServer(d, Options{}))
 	c.receive(18)
 	c.send(uint32(flagFixed))
 	c.send(uint64(magicOption), uint32(8), uint32(0)) // STRUCTURED_REPLY
@@ -167,7 +170,7 @@ func TestACutDuringAFlushAnswersNothing(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	d, medium := newDisk(t, 16, 1<<20)
 	began := make(chan struct{})
-	s := NewServer(d, func() time.Duration { close(began); return time.Hour })
+	s := NewServer(d, Options{Delay: func() time.Duration { close(began); return time.Hour }})
 	c, done := dial(t, s)
 	c.greet()
 	c.command(0, cmdWrite, 1, 0, 512, sectors(1, 7))
@@ -196,5 +199,18 @@ func TestACutDuringAFlushAnswersNothing(t *testing.T) {
 	loss, err := d.Drop(rand.New(rand.NewPCG(1, 1)))
 	if err != nil || loss.Pending != 1 {
 		t.Errorf("loss %+v, %v; want 1 sector pending", loss, err)
+	}
+}
+
+func TestALyingDiskOffersNoFlush(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	d, _ := newDisk(t, 16, 1<<20)
+	c, done := dial(t, NewServer(d, Options{Lying: true}))
+	if got := c.greet(); got != hasFlags {
+		t.Errorf("offered %b, want %b", got, hasFlags)
+	}
+	c.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

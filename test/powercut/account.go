@@ -1,0 +1,212 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"doppelboden/test/powercut/letter"
+	"doppelboden/test/powercut/wire"
+)
+
+// settling is how long a node may take from the groupware's 250 until it has written
+// that down. What was handed over later than this before a cut may come twice.
+const settling = 2 * time.Second
+
+// An account is the host's own book of every letter, over all boots of a run. It lives
+// outside the machine and survives every cut.
+type account struct {
+	mu      sync.Mutex
+	clock   func() time.Time
+	boot    int             // the present one, from 0
+	dark    bool            // the power is off: what arrives now was said before, or means nothing
+	cuts    []time.Time     // when each boot ended
+	letters map[int64]*fate // by number
+	doubles int             // deliveries that came twice and were in flight at a cut
+	foul    []string        // what must never happen, in words
+	events  chan wire.Line  // what run waits for
+}
+
+// A fate is what became of a letter.
+type fate struct {
+	boot    int             // in which it was sent
+	acked   bool            // its 250 was read while the power was on
+	refused bool            // it got something else, or the connection broke
+	got     map[int]arrival // by mailbox
+}
+
+// An arrival is when a letter last came to a mailbox.
+type arrival struct {
+	boot int
+	at   time.Time
+}
+
+func newAccount(clock func() time.Time) *account {
+	return &account{clock: clock, letters: map[int64]*fate{}, events: make(chan wire.Line, 64)}
+}
+
+// hear enters one line of the guest.
+func (a *account) hear(l wire.Line) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch l.Kind {
+	case wire.Sending:
+		a.letters[l.Number] = &fate{boot: a.boot, got: map[int]arrival{}}
+	case wire.Acked:
+		a.ack(l)
+	case wire.Refused:
+		if f := a.letters[l.Number]; f != nil {
+			f.refused = true
+		}
+	case wire.Delivered:
+		a.deliver(l)
+	case wire.Damaged:
+		a.blame("damaged: letter %d to mailbox %d: %s", l.Number, l.Mailbox, l.Text)
+	default:
+		a.tell(l)
+	}
+}
+
+// ack enters a 250. One that was read without power promises nothing.
+func (a *account) ack(l wire.Line) {
+	f := a.letters[l.Number]
+	if f == nil || a.dark {
+		return
+	}
+	f.acked = true
+	a.tell(l)
+}
+
+// tell passes an event on to run, or drops it when run is not waiting for so many.
+func (a *account) tell(l wire.Line) {
+	select {
+	case a.events <- l:
+	default:
+	}
+}
+
+// deliver enters what the groupware has taken.
+func (a *account) deliver(l wire.Line) {
+	f := a.letters[l.Number]
+	if f == nil {
+		a.blame("letter %d came to mailbox %d and was never sent", l.Number, l.Mailbox)
+		return
+	}
+	if before, again := f.got[l.Mailbox]; again {
+		switch {
+		case before.boot == a.boot:
+			a.blame("letter %d came to mailbox %d twice without a cut between", l.Number, l.Mailbox)
+		case before.at.Before(a.cuts[before.boot].Add(-settling)):
+			a.blame("letter %d came to mailbox %d again, %v after it had come before the cut", l.Number, l.Mailbox,
+				a.cuts[before.boot].Sub(before.at).Round(time.Millisecond))
+		default:
+			a.doubles++
+		}
+	}
+	f.got[l.Mailbox] = arrival{a.boot, a.clock()}
+}
+
+// blame notes what must never happen; a hundred of them are enough to know.
+func (a *account) blame(format string, args ...any) {
+	if len(a.foul) < 100 {
+		a.foul = append(a.foul, fmt.Sprintf(format, args...))
+	}
+}
+
+// powerGone notes that the power is off.
+func (a *account) powerGone() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dark = true
+	a.cuts = append(a.cuts, a.clock())
+}
+
+// nextBoot begins a boot and forgets the events of the last one.
+func (a *account) nextBoot() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dark = false
+	a.boot = len(a.cuts)
+	a.events = make(chan wire.Line, 64)
+}
+
+// A Count is what is known about the letters that were sent in one boot.
+type Count struct {
+	Acknowledged int `json:"acknowledged"` // letters whose 250 was read before the cut
+	Refused      int `json:"refused"`      // letters that got something else
+	InFlight     int `json:"in_flight"`    // letters whose final dot was sent and whose answer was not read
+	Found        int `json:"found"`        // acknowledged letters that came to all their mailboxes, byte for byte
+	Missing      int `json:"missing"`      // acknowledged letters that did not
+	Kept         int `json:"kept"`         // letters in flight that were kept although nobody read the 250
+}
+
+// sent counts what happened to the letters of a boot until its cut.
+func (a *account) sent(boot int) Count {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var c Count
+	for _, f := range a.letters {
+		switch {
+		case f.boot != boot:
+		case f.acked:
+			c.Acknowledged++
+		case f.refused:
+			c.Refused++
+		default:
+			c.InFlight++
+		}
+	}
+	return c
+}
+
+// arrived adds to c what has come of the letters of a boot; it is called when the node
+// says that nothing is left to be handed over. A letter that came to some of its
+// mailboxes only is foul, whether acknowledged or not.
+func (a *account) arrived(boot int, c Count) Count {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for number, f := range a.letters {
+		if f.boot != boot {
+			continue
+		}
+		want := len(letter.Recipients(number))
+		switch {
+		case f.acked && len(f.got) == want:
+			c.Found++
+		case f.acked:
+			c.Missing++
+		case len(f.got) == want:
+			c.Kept++
+		case len(f.got) > 0:
+			a.blame("letter %d, not acknowledged, came to %d of its %d mailboxes", number, len(f.got), want)
+		}
+	}
+	return c
+}
+
+// takeDoubles returns how many deliveries came twice since it was last asked.
+func (a *account) takeDoubles() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := a.doubles
+	a.doubles = 0
+	return n
+}
+
+// deliveries counts what has come to the groupware, each once.
+func (a *account) deliveries() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var n int64
+	for _, f := range a.letters {
+		n += int64(len(f.got))
+	}
+	return n
+}
+
+// fouls returns what must never happen and did.
+func (a *account) fouls() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]string(nil), a.foul...)
+}

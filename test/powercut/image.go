@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// diskSize is the size of the machine's disk in bytes; the file that holds it is sparse.
+const diskSize = 2 << 30
+
+// buildInitramfs compiles the guest and packs it with the modules into a file below
+// folder, which the kernel unpacks and whose /init it runs.
+func buildInitramfs(ctx context.Context, k kernel, folder string) (string, error) {
+	init := filepath.Join(folder, "init")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "doppelboden/test/powercut/guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if text, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the guest: %w: %s", err, bytes.TrimSpace(text))
+	}
+	program, err := os.ReadFile(init)
+	if err != nil {
+		return "", err
+	}
+	modules, err := k.modules(ctx)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "initramfs.cpio")
+	f, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	a := &archive{w: f}
+	a.dir("dev")
+	a.console()
+	a.dir("modules")
+	for i, m := range modules {
+		a.file(fmt.Sprintf("modules/%02d-%s.ko", i, m.name), m.data)
+	}
+	a.file("init", program)
+	if err := a.close(); err != nil {
+		return "", fmt.Errorf("write initramfs: %w", err)
+	}
+	return path, f.Close()
+}
+
+// makeDisk writes an empty ext4 into a new file. Nothing is left for the kernel to
+// initialize later, so that the load is all that writes.
+func makeDisk(ctx context.Context, path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(diskSize); err != nil {
+		f.Close()
+		return fmt.Errorf("make a disk of %d bytes: %w", int64(diskSize), err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	_, err = output(ctx, "", sbin("mkfs.ext4"), "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", path)
+	return err
+}
+
+// checkDisk returns an error unless the file system is without fault. It changes nothing.
+func checkDisk(ctx context.Context, path string) error {
+	_, err := output(ctx, "", sbin("e2fsck"), "-fn", path)
+	return err
+}
+
+// sbin finds a program that ordinary users do not have in their PATH.
+func sbin(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	return filepath.Join("/usr/sbin", name)
+}

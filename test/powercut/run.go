@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"doppelboden"
+	"doppelboden/test/powercut/nbd"
+	"doppelboden/test/powercut/wire"
+)
+
+// What one boot may take before it counts as failed. Without KVM everything is ten to
+// twenty times slower.
+const (
+	upLimit   = 90 * time.Second  // from power on to the node's readiness
+	workLimit = 180 * time.Second // from there to the cut
+)
+
+// The cut comes between these after the first 250 of a boot.
+const loadMin, loadMax = 500 * time.Millisecond, 6 * time.Second
+
+// lettersPerBoot bounds the load between two cuts.
+const lettersPerBoot = 4000
+
+// connections is how many senders there are side by side.
+const connections = 12
+
+// fuseMax bounds how many requests the disk still takes after the moment of the cut was
+// drawn; a commit of the node needs about ten.
+const fuseMax = 60
+
+// A Cut is one line of the report.
+type Cut struct {
+	Number     int       `json:"number"`    // from 1
+	Seed       uint64    `json:"seed"`      // of everything random in it
+	During     string    `json:"during"`    // what the node was doing
+	Groupware  bool      `json:"groupware"` // it was answering during the load
+	Start      string    `json:"start"`     // how long the node took to start on this disk
+	Count                // of the letters of this boot
+	Doubles    int       `json:"doubles"`    // deliveries in flight that came again after this cut
+	Difference int64     `json:"difference"` // of the balance sheet after this cut
+	Loss       nbd.Loss  `json:"loss"`
+	Disk       nbd.Stats `json:"disk"`
+}
+
+// A Report is what a run of cuts has shown.
+type Report struct {
+	Weakness wire.Weakness `json:"weakness,omitempty"`
+	Seed     uint64        `json:"seed"`
+	Kernel   string        `json:"kernel"`
+	Accel    string        `json:"accel"`
+	Seconds  float64       `json:"seconds"`
+	Cuts     []Cut         `json:"cuts"`
+	Total    Count         `json:"total"`
+	Doubles  int           `json:"doubles"`
+	Faults   []string      `json:"faults"` // empty: every promise was kept
+}
+
+// A run cuts the power of one disk's machine again and again.
+type run struct {
+	rig      rig
+	weakness wire.Weakness
+	seed     uint64
+	book     *account
+	report   Report
+	checked  int // cuts whose letters were looked for
+	out      io.Writer
+}
+
+// play makes a disk, cuts the power n times, or until a fault is found, and verifies.
+func (r *run) play(ctx context.Context, n int) (Report, error) {
+	began := time.Now()
+	r.book = newAccount(time.Now)
+	r.report = Report{Weakness: r.weakness, Seed: r.seed, Kernel: r.rig.kernel.name, Accel: r.rig.accel, Faults: []string{}}
+	if err := makeDisk(ctx, r.rig.image); err != nil {
+		return r.report, err
+	}
+	for i := 0; i <= n && len(r.report.Faults) == 0; i++ {
+		if err := r.boot(ctx, i, i == n); err != nil {
+			return r.report, err
+		}
+	}
+	if len(r.report.Faults) == 0 {
+		if err := checkDisk(ctx, r.rig.image); err != nil {
+			r.fault("the file system is damaged after a shutdown in good order: %v", err)
+		}
+	}
+	for _, c := range r.report.Cuts {
+		r.report.Total.add(c.Count)
+		r.report.Doubles += c.Doubles
+	}
+	r.report.Seconds = time.Since(began).Round(100 * time.Millisecond).Seconds()
+	return r.report, nil
+}
+
+// add sums up.
+func (c *Count) add(d Count) {
+	c.Acknowledged += d.Acknowledged
+	c.Refused += d.Refused
+	c.InFlight += d.InFlight
+	c.Found += d.Found
+	c.Missing += d.Missing
+	c.Kept += d.Kept
+}
+
+// fault notes why this run is red.
+func (r *run) fault(format string, args ...any) {
+	r.report.Faults = append(r.report.Faults, fmt.Sprintf(format, args...))
+}
+
+// boot is one life of the machine: it verifies what the last cut has left, and then,
+// unless it is the last boot, works until its own cut.
+func (r *run) boot(ctx context.Context, number int, last bool) error {
+	seed := r.seed + uint64(number)
+	random := rand.New(rand.NewPCG(seed, 0x706f776572637574))
+	order := wire.Order{
+		Weakness:    r.weakness,
+		First:       int64(number)*1_000_000 + 1,
+		Letters:     lettersPerBoot,
+		Connections: connections,
+		Groupware:   random.IntN(2) == 0,
+	}
+	if last {
+		order.Letters = 0
+	}
+	r.book.nextBoot()
+	m, err := r.rig.powerOn(ctx, order, random, r.book.hear)
+	if err != nil {
+		return err
+	}
+	row := Cut{Number: number + 1, Seed: seed, Groupware: order.Groupware, During: "start"}
+	// One boot in five is cut while it still hands over what the last one has left.
+	early := number > 0 && random.IntN(5) == 0
+	r.work(ctx, m, &row, early, random)
+	if row.Loss, err = m.cut(1+random.IntN(fuseMax), r.book.powerGone); err != nil {
+		return fmt.Errorf("cut: %w", err)
+	}
+	row.Disk = m.disk.Stats()
+	row.Count = r.book.sent(number)
+	if len(r.report.Faults) > 0 {
+		fmt.Fprintf(r.out, "  the console's last lines:\n%s\n", m.console())
+		return ctx.Err()
+	}
+	if !last {
+		r.report.Cuts = append(r.report.Cuts, row)
+		r.tell(row)
+	}
+	return ctx.Err()
+}
+
+// work follows the guest until the moment of the cut, or until the guest is done.
+func (r *run) work(ctx context.Context, m *machine, row *Cut, early bool, random *rand.Rand) {
+	limit := time.NewTimer(upLimit)
+	defer limit.Stop()
+	var cut <-chan time.Time
+	for {
+		select {
+		case l := <-r.book.events:
+			switch l.Kind {
+			case wire.Up:
+				row.Start, row.During = l.Text, "hand-over"
+				limit.Reset(workLimit)
+				if early {
+					cut = time.After(time.Duration(random.Int64N(int64(600 * time.Millisecond))))
+				}
+			case wire.Balance:
+				r.verify(l.Text)
+				if len(r.report.Faults) > 0 {
+					return
+				}
+			case wire.Load:
+				row.During = "load"
+			case wire.Acked:
+				if cut == nil {
+					cut = time.After(loadMin + time.Duration(random.Int64N(int64(loadMax-loadMin))))
+				}
+			case wire.Failed:
+				r.fault("boot %d: the node gives up: %s", row.Number, l.Text)
+				return
+			case wire.End:
+				<-m.exited
+				return
+			}
+		case <-cut:
+			return
+		case <-m.exited:
+			r.fault("boot %d: the machine ended by itself while in %s", row.Number, row.During)
+			return
+		case <-limit.C:
+			r.fault("boot %d: no progress in %s", row.Number, row.During)
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// verify is called when a node says that nothing is left to be handed over: every letter
+// that was acknowledged before the last cut must have come.
+func (r *run) verify(balance string) {
+	var b doppelboden.Balance
+	if err := json.Unmarshal([]byte(balance), &b); err != nil {
+		r.fault("the balance sheet %q: %v", balance, err)
+		return
+	}
+	doubles := r.book.takeDoubles()
+	for ; r.checked < len(r.report.Cuts); r.checked++ {
+		row := &r.report.Cuts[r.checked]
+		row.Count = r.book.arrived(r.checked, row.Count)
+		row.Difference = b.Difference
+		row.Doubles, doubles = doubles, 0
+		if row.Missing > 0 {
+			r.fault("cut %d: %d of %d acknowledged letters are missing", row.Number, row.Missing, row.Acknowledged)
+		}
+		fmt.Fprintf(r.out, "  cut %d: found %d of %d acknowledged, missing %d, doubles %d, %d of %d in flight kept, difference %d\n", row.Number,
+			row.Found, row.Acknowledged, row.Missing, row.Doubles, row.Kept, row.InFlight, b.Difference)
+	}
+	if b.Difference != 0 {
+		r.fault("the balance sheet has a difference of %d: %s", b.Difference, balance)
+	}
+	if got := b.Delivered + b.Confirmed; got != r.book.deliveries() {
+		r.fault("the balance sheet knows %d deliveries, the groupware has %d", got, r.book.deliveries())
+	}
+	for _, f := range r.book.fouls() {
+		r.fault("%s", f)
+	}
+}
+
+// tell prints one cut as it happens.
+func (r *run) tell(c Cut) {
+	fmt.Fprintf(r.out, "cut %d during %s (seed %d): node up in %s, acknowledged %d, in flight %d; %d flushes; of %d sectors pending %d dropped, %d writes torn (%s)\n",
+		c.Number, c.During, c.Seed, c.Start, c.Acknowledged, c.InFlight, c.Disk.Flushes, c.Loss.Pending, c.Loss.Dropped, c.Loss.Torn, c.Loss.Manner)
+}
+
+// newRig builds everything that boots share. Its close removes it again.
+func newRig(ctx context.Context, cache, accel string) (rig, func() error, error) {
+	cache, err := filepath.Abs(cache)
+	if err != nil {
+		return rig{}, nil, err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return rig{}, nil, err
+	}
+	k, err := fetchKernel(ctx, cache)
+	if err != nil {
+		return rig{}, nil, fmt.Errorf("get a kernel: %w", err)
+	}
+	folder, err := os.MkdirTemp(cache, "run-")
+	if err != nil {
+		return rig{}, nil, err
+	}
+	sockets, err := os.MkdirTemp("", "powercut-")
+	if err != nil {
+		return rig{}, nil, err
+	}
+	clean := func() error {
+		if err := os.RemoveAll(sockets); err != nil {
+			return err
+		}
+		return os.RemoveAll(folder)
+	}
+	initramfs, err := buildInitramfs(ctx, k, folder)
+	if err != nil {
+		return rig{}, nil, err
+	}
+	return rig{
+		kernel:    k,
+		initramfs: initramfs,
+		image:     filepath.Join(folder, "disk.img"),
+		sockets:   sockets,
+		log:       filepath.Join(folder, "console.log"),
+		accel:     accel,
+	}, clean, nil
+}
