@@ -22,12 +22,14 @@ const (
 
 // An Appender writes a Log, which no other Appender writes at the same time. It never
 // writes into a file that it did not make, and never over a byte that Append took. Its
-// methods may be called by several goroutines; Sync from one at a time (see Group).
+// methods may be called by several goroutines; to share a sync among them see Group.
 type Appender struct {
 	fs     FS
 	log    Log
 	above  []string    // folders above log.Dir whose names must become durable
 	onPart func(int64) // told the start of each new part, before it holds anything
+
+	turn sync.Mutex // held by Sync and End; taken before mu
 
 	mu     sync.Mutex
 	file   File   // nil after a failed sync, until the next part is made
@@ -142,6 +144,13 @@ func (a *Appender) Pos() (pos, synced int64) {
 // After an error those bytes lie in memory, and the next Append or Sync writes them
 // into a new part; a Sync that then succeeds has synced them there.
 func (a *Appender) Sync() error {
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	return a.sync()
+}
+
+// sync does the work of Sync. The caller holds turn.
+func (a *Appender) sync() error {
 	a.mu.Lock()
 	if a.ended || a.linked && a.pos == a.synced {
 		a.mu.Unlock()
@@ -182,6 +191,8 @@ func (a *Appender) Sync() error {
 // would be after a crash: nothing of what was synced is missing, and nothing more can
 // be appended.
 func (a *Appender) End(last func(pos, synced int64) []byte) error {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	if pos, synced := a.Pos(); pos != synced {
 		return fmt.Errorf("end %s: %d bytes are not synced", a.log.Name(), pos-synced)
 	}
@@ -190,7 +201,7 @@ func (a *Appender) End(last func(pos, synced int64) []byte) error {
 		err = a.cut()
 	}
 	if err == nil {
-		err = a.Sync()
+		err = a.sync()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -46,7 +46,7 @@ type log struct {
 type day struct {
 	number int64
 	buf    []byte         // records that the kernel does not have
-	out    *disk.Appender // nil until the first flush; guarded by files
+	out    *disk.Appender // nil until the first flush; guarded by log.files
 }
 
 // newLog opens the logs in dir and puts in order what a crash left.
@@ -264,11 +264,12 @@ func (l *log) syncAll() error {
 func (l *log) endDay(d *day) error {
 	l.files.Lock()
 	defer l.files.Unlock()
-	l.mu.Lock()
-	idle := len(d.buf) == 0
-	if pos, synced := d.out.Pos(); pos != synced {
-		idle = false
+	if d.out == nil {
+		return nil // nothing was ever flushed, or it was ended
 	}
+	l.mu.Lock()
+	pos, synced := d.out.Pos()
+	idle := len(d.buf) == 0 && pos == synced
 	if idle {
 		delete(l.days, d.number)
 		if l.recent == d {
@@ -279,7 +280,9 @@ func (l *log) endDay(d *day) error {
 	if !idle {
 		return nil // more came meanwhile
 	}
-	return d.out.End(func(int64, int64) []byte {
+	out := d.out
+	d.out = nil
+	return out.End(func(int64, int64) []byte {
 		mark := make([]byte, l.format.size)
 		l.format.end(mark)
 		return mark
@@ -296,9 +299,7 @@ func (l *log) close() error {
 		return failed // it may be repeated
 	}
 	for _, d := range l.snapshot() {
-		if d.out != nil {
-			failed = errors.Join(failed, l.endDay(d))
-		}
+		failed = errors.Join(failed, l.endDay(d))
 	}
 	return disk.Fail("close tally "+l.format.name, failed)
 }
@@ -310,7 +311,7 @@ func (l *log) prune(before time.Time) error {
 	}
 	first := dayNumber(before) // the first day that stays
 	for _, d := range l.snapshot() {
-		if d.number < first && d.out != nil {
+		if d.number < first {
 			if err := l.endDay(d); err != nil {
 				return disk.Fail("prune tally", err)
 			}
