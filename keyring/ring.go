@@ -45,7 +45,7 @@ type tenant struct {
 type version struct {
 	key  [keySize]byte
 	aead cipher.AEAD
-	row  store.TenantKey
+	row  store.TenantKey // as it was read or made; its wrapping may have changed since
 }
 
 // Open reads and unwraps all tenants' keys. The code is Invalid when one cannot be

@@ -133,46 +133,37 @@ func (r *Ring) rewrapBatch(ctx context.Context, t doppelboden.TenantID, old int,
 	return len(bodies), r.store.Rewrap(ctx, bodies)
 }
 
-// RotateMaster wraps all tenants' keys with the newest version of m, and uses m from
-// then on. m must still have every version that wraps a key now, so that a crash in
-// between leaves nothing that m cannot open. It may be repeated after any error.
+// RotateMaster wraps all tenants' keys in the store with the newest version of m, and
+// uses m from then on. m must still have every version that wraps a key now, so that a
+// crash in between leaves nothing that m cannot open. It may be repeated after any
+// error.
 func (r *Ring) RotateMaster(ctx context.Context, m Master) error {
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	all := *r.tenants.Load()
-	for id, t := range all {
-		for _, v := range t.versions {
-			if _, err := unwrapRow(m, v.row); err != nil {
-				return fmt.Errorf("rotate master key, tenant %d: %w", id, err)
-			}
+	// The store may hold a key that this ring does not know, after a commit whose
+	// outcome was unknown. It must not be left behind: Open refuses what it cannot open.
+	rows, err := r.store.TenantKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("read tenants' keys: %w", err)
+	}
+	opened := make([]version, len(rows))
+	for i, row := range rows {
+		if opened[i], err = unwrapRow(m, row); err != nil {
+			return fmt.Errorf("rotate master key: %w", err)
 		}
 	}
 	r.master = m
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		for _, number := range r.Versions(id) {
-			if err := r.rewrapTenant(ctx, id, number); err != nil {
-				return err
-			}
+	for _, v := range opened {
+		if v.row.MasterVersion == m.Current() {
+			continue
+		}
+		row, err := wrapRow(m, v.row, &v.key)
+		if err != nil {
+			return err
+		}
+		if err := r.store.PutTenantKey(ctx, row); err != nil {
+			return fmt.Errorf("store key %d of tenant %d: %w", row.Version, row.Tenant, err)
 		}
 	}
-	return nil
-}
-
-// rewrapTenant wraps one version of a tenant's key with the newest master key.
-func (r *Ring) rewrapTenant(ctx context.Context, id doppelboden.TenantID, number int) error {
-	t := (*r.tenants.Load())[id]
-	v := t.versions[number]
-	if v.row.MasterVersion == r.master.Current() {
-		return nil
-	}
-	row, err := wrapRow(r.master, v.row, &v.key)
-	if err != nil {
-		return err
-	}
-	if err := r.store.PutTenantKey(ctx, row); err != nil {
-		return fmt.Errorf("store key %d of tenant %d: %w", number, id, err)
-	}
-	v.row = row
-	r.set(id, t.with(v))
 	return nil
 }
