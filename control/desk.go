@@ -68,23 +68,11 @@ type Ledger interface {
 	Export(ctx context.Context, w io.Writer, from, to time.Time) error
 }
 
-// A Trace is what a door or a courier logged about one message, outside the database.
-type Trace struct {
-	At     time.Time
-	Door   bool   // logged by a door; else by a courier
-	N      int    // the delivery; -1 when it is about the whole message
-	What   string // of a door: "intent", "sent", "unsent", "withdrawn"; of a courier: "attempt", "answer"
-	Route  string // of an attempt
-	Server string // of an answer: host:port
-	Reply  string // of an answer: code and text in one line; hostile
-	Remote string // of an answer: the next server's queue id, or empty; hostile
-	Doubt  bool   // of an answer: the final dot was sent and nothing came back
-}
-
-// Traces reads the tallies of doors and couriers.
-type Traces interface {
-	// Of yields what was logged about a message in a period, in any order.
-	Of(ctx context.Context, id doppelboden.ID, from, to time.Time, yield func(Trace) error) error
+// Tallies say where the logs of doors and couriers are; see package tally.
+type Tallies struct {
+	Doors   string       // the doors' folder
+	Replies string       // the couriers' folder
+	Flush   func() error // writes what both still hold in memory, so that it can be read
 }
 
 // Options say what a desk works with. All fields must be set.
@@ -96,14 +84,14 @@ type Options struct {
 	Queue   Queue
 	House   House
 	Ledger  Ledger
-	Traces  Traces
+	Tallies Tallies
 	Clock   func() time.Time
 	Log     *slog.Logger
 }
 
 func (o *Options) validate() error {
 	switch {
-	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Traces == nil, o.Clock == nil, o.Log == nil:
+	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
 		return errors.New("control: an option is not set")
 	}
 	return nil

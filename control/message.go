@@ -4,14 +4,17 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"doppelboden"
 	"doppelboden/city"
 	"doppelboden/ledger"
+	"doppelboden/tally"
 )
 
 // A Story is all that is known of one message.
@@ -38,6 +41,9 @@ type Story struct {
 
 	Deliveries []Part  `json:"deliveries"`
 	Events     []Event `json:"events"` // in the order of time
+
+	// Damage says what part of the doors' or couriers' logs cannot be read.
+	Damage string `json:"damage,omitempty"`
 }
 
 // A Part is one delivery of a message.
@@ -63,13 +69,13 @@ type Event struct {
 	What   string `json:"what"`
 	N      int    `json:"n"`                // the delivery; -1: the whole message
 	By     string `json:"by,omitempty"`     // of the ledger: who decided
-	Count  int    `json:"count,omitempty"`  // of accepted: deliveries
-	Route  string `json:"route,omitempty"`  // of an attempt
-	Server string `json:"server,omitempty"` // of an answer: host:port
-	Reply  string `json:"reply,omitempty"`  // of an answer; hostile
-	Remote string `json:"remote,omitempty"` // of an answer: the next server's queue id; hostile
-	Doubt  bool   `json:"doubt,omitempty"`  // of an answer: none came after the final dot
 	Note   string `json:"note,omitempty"`   // of the ledger
+	Count  int    `json:"count,omitempty"`  // of accepted: deliveries; of intent: recipients
+	Route  string `json:"route,omitempty"`  // of an attempt
+	Phase  string `json:"phase,omitempty"`  // of an answer: where it was decided, as in doppelboden.Outcome
+	Reply  string `json:"reply,omitempty"`  // of an answer: its codes, such as "250 2.0.0"; empty when none came
+	Remote string `json:"remote,omitempty"` // of an answer: the next server's number for the mail; hostile
+	Doubt  bool   `json:"doubt,omitempty"`  // of an answer: none came after the final dot
 }
 
 // Message tells the story of a message, by id or receipt.
@@ -148,12 +154,8 @@ func (d *Desk) events(ctx context.Context, s *Story, from time.Time, progress fu
 	if err != nil {
 		return fmt.Errorf("read the ledger: %w", err)
 	}
-	err = d.opts.Traces.Of(ctx, s.ID, from, d.opts.Clock(), func(t Trace) error {
-		s.Events = append(s.Events, fromTrace(t))
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read the tallies: %w", err)
+	if err := d.tallies(s, from); err != nil {
+		return err
 	}
 	slices.SortStableFunc(s.Events, func(a, b Event) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a), rank(b)), cmp.Compare(a.N, b.N))
@@ -195,11 +197,42 @@ func fromLedger(e doppelboden.Entry) Event {
 	return got
 }
 
-func fromTrace(t Trace) Event {
-	got := Event{At: t.At, Source: "courier", What: t.What, N: t.N, Route: t.Route, Server: t.Server,
-		Reply: t.Reply, Remote: t.Remote, Doubt: t.Doubt}
-	if t.Door {
-		got.Source = "door"
+// tallies adds what doors and couriers logged. Damage hides no more than what it hit.
+func (d *Desk) tallies(s *Story, from time.Time) error {
+	t := d.opts.Tallies
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write the tallies: %w", err)
 	}
-	return got
+	to := d.opts.Clock().Add(time.Minute) // clocks are set
+	err := errors.Join(
+		tally.ReadDoors(t.Doors, from, to, func(r tally.DoorRecord) error {
+			if r.ID == s.ID {
+				s.Events = append(s.Events, Event{At: r.At, Source: "door", What: r.Kind.String(), N: -1, Count: r.Recipients})
+			}
+			return nil
+		}),
+		tally.ReadReplies(t.Replies, from, to, func(r tally.ReplyRecord) error {
+			if r.Ref.Message == s.ID {
+				s.Events = append(s.Events, fromReply(r))
+			}
+			return nil
+		}))
+	var damage *tally.Damage
+	if errors.As(err, &damage) {
+		s.Damage = err.Error()
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the tallies: %w", err)
+	}
+	return nil
+}
+
+func fromReply(r tally.ReplyRecord) Event {
+	e := Event{At: r.At, Source: "courier", What: r.Kind.String(), N: r.Ref.N, Route: r.Route,
+		Phase: r.Phase, Remote: r.QueueID, Doubt: r.InDoubt}
+	if r.Code != 0 {
+		e.Reply = strings.TrimSpace(fmt.Sprintf("%d %s", r.Code, r.Enhanced))
+	}
+	return e
 }

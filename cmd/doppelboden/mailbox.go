@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"doppelboden"
+	"doppelboden/control"
+)
+
+func (p *program) mailboxCommand() *cobra.Command {
+	return p.group("mailbox", p.say.T("the mailboxes for which mail is taken"),
+		p.mailboxAdd(), p.mailboxImport(), p.mailboxList())
+}
+
+func (p *program) mailboxAdd() *cobra.Command {
+	var m control.Mailbox
+	c := p.command("add ADDRESS [flags]", p.say.T("add a mailbox, or change the one with this address"), p.exactly(1),
+		func(ctx context.Context, args []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			m.Address = args[0]
+			got, err := client.AddMailbox(ctx, m)
+			if err != nil {
+				return err
+			}
+			if p.json {
+				return p.object(got)
+			}
+			p.print(p.say.T("%s takes mail; it goes by route %s.", got.Address, got.Route))
+			return nil
+		})
+	f := c.Flags()
+	f.StringVar(&m.Name, "name", "", p.say.T("the `name` for people"))
+	f.StringVar(&m.Kind, "kind", string(doppelboden.Person), p.say.T("person or function"))
+	f.StringVar(&m.Department, "department", "", p.say.T("the `department`"))
+	f.IntVar(&m.Priority, "priority", doppelboden.DefaultPriority, p.say.T("`0 to 9`; 9 is handed over first"))
+	f.StringSliceVar(&m.Aliases, "alias", nil, p.say.T("another `address` of the same mailbox; may be given several times"))
+	return c
+}
+
+func (p *program) mailboxImport() *cobra.Command {
+	return p.command("import FILE.csv", p.say.T("add or change all mailboxes of a list (address,name,kind,department,priority,aliases), or none; - reads standard input"),
+		p.exactly(1), func(ctx context.Context, args []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			list, err := p.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			got, err := client.ImportMailboxes(ctx, args[0], list)
+			if err != nil {
+				return err
+			}
+			if p.json {
+				return p.object(got)
+			}
+			p.print(p.say.T("%d mailboxes, of which %d are new.", got.Mailboxes, got.New))
+			if got.Encoding != "UTF-8" {
+				p.print(p.say.T("The list was read as %s. Please look at some umlauts: doppelboden mailbox list", got.Encoding))
+			}
+			return nil
+		})
+}
+
+func (p *program) mailboxList() *cobra.Command {
+	return p.command("list", p.say.T("show all mailboxes"), p.exactly(0), func(ctx context.Context, _ []string) error {
+		client, err := p.client()
+		if err != nil {
+			return err
+		}
+		var t table
+		n := 0
+		err = client.Mailboxes(ctx, func(m control.Mailbox) error {
+			n++
+			if p.json {
+				return p.object(m)
+			}
+			t.row(m.Address, m.Name, p.kind(m.Kind), m.Department, strconv.Itoa(m.Priority), m.Route, strings.Join(m.Aliases, " "))
+			return nil
+		})
+		if err != nil || p.json {
+			return err
+		}
+		if n > 0 {
+			p.print(t.String())
+		}
+		p.print(p.say.T("%d mailboxes", n))
+		return nil
+	})
+}
+
+// kind names a mailbox's kind.
+func (p *program) kind(k string) string {
+	if k == string(doppelboden.Function) {
+		return p.say.T("function")
+	}
+	return p.say.T("person")
+}
+
+// readFile reads a file that a person names; "-" is standard input.
+func (p *program) readFile(name string) ([]byte, error) {
+	var text []byte
+	var err error
+	if name == "-" {
+		text, err = io.ReadAll(p.in)
+	} else {
+		text, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the file: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"doppelboden/control"
+	"doppelboden/queue"
+	"doppelboden/say"
+)
+
+func (p *program) statusCommand() *cobra.Command {
+	return p.command("status", p.say.T("say how the node is and what waits; exit code 1 while an alarm is open"), p.exactly(0),
+		func(ctx context.Context, _ []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			s, err := client.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if p.json {
+				err = p.object(s)
+			} else {
+				p.status(s)
+			}
+			if err == nil && len(s.Alarms) > 0 {
+				err = errNo
+			}
+			return err
+		})
+}
+
+// status says in words how a node is: first what a person must know.
+func (p *program) status(s control.Status) {
+	for _, a := range s.Alarms {
+		p.print(p.say.T("ALARM since %s: %s", p.clock(a.Since), say.Plain(a.Text)))
+	}
+	if s.Refusing != "" {
+		p.print(p.say.T("NO MAIL IS TAKEN: %s", say.Plain(p.say.Known(s.Refusing))))
+	}
+	for _, a := range s.Postmasters {
+		p.print(p.say.T("Nobody reads what is sent to postmaster: add the mailbox %s.", say.Plain(a)))
+	}
+	p.print(p.say.T("Node %s (%s), %s, running since %s", s.Node, strings.Join(s.Roles, ", "), s.Hostname, p.clock(s.Since)))
+	var at []string
+	for _, name := range []string{"mx", "metrics"} {
+		if addr := s.Listeners[name]; addr != "" {
+			at = append(at, name+" "+addr)
+		}
+	}
+	p.print(p.say.T("Listens at: %s", strings.Join(at, ", ")))
+	p.print(p.say.T("Mailboxes: %d; configuration: version %s by %s of %s", s.Mailboxes, strconv.FormatInt(s.Config, 10), say.Plain(s.ConfigBy), p.clock(s.ConfigAt)))
+	p.tenants(s)
+	for _, r := range s.Routes {
+		p.print(p.lane(s, r))
+	}
+	p.print(p.say.T("Disk: %s of %s free", p.bytes(s.DiskFree), p.bytes(s.DiskTotal)))
+	if s.Knot > 0 {
+		p.print(p.say.T("Last knot of the ledger: %s, %s", strconv.FormatInt(s.Knot, 10), p.clock(s.KnotAt)))
+	}
+	if len(s.Alarms) == 0 {
+		p.print(p.say.T("No alarm is open."))
+	}
+}
+
+// tenants shows the deliveries of every tenant by state.
+func (p *program) tenants(s control.Status) {
+	states := []string{"queued", "held", "delivered", "confirmed", "bounced", "discarded"}
+	var t table
+	head := []string{p.say.T("Deliveries")}
+	for _, st := range states {
+		head = append(head, p.state(st))
+	}
+	t.row(append(head, p.say.T("oldest waits for"))...)
+	for _, one := range s.Tenants {
+		cells := []string{one.Name}
+		for _, st := range states {
+			cells = append(cells, p.say.Number(one.Counts[st]))
+		}
+		oldest := "-"
+		if !one.Oldest.IsZero() {
+			oldest = p.age(s.Now.Sub(one.Oldest))
+		}
+		t.row(append(cells, oldest)...)
+	}
+	if len(s.Tenants) > 0 {
+		p.print(t.String())
+	}
+}
+
+// lane says what a route is doing.
+func (p *program) lane(s control.Status, r queue.LaneStatus) string {
+	if r.Up {
+		return p.say.T("Route %s takes mail since %s: %d wait, %d in flight", r.Name, p.clock(r.Since), r.Waiting, r.InFlight)
+	}
+	text := p.say.T("Route %s does NOT take mail since %s: %d wait, next attempt in %s", r.Name, p.clock(r.Since), r.Waiting, p.age(r.Probe.Sub(s.Now)))
+	if r.Reply != "" {
+		text += "\n  " + say.Plain(r.Reply)
+	}
+	return text
+}
