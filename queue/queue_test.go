@@ -295,7 +295,7 @@ func TestAReloadMovesWhatWaitsAndLosesNothingThatArrivesMeanwhile(t *testing.T) 
 
 // TestWhateverHappensNothingIsForgotten plays random histories and then lets
 // everything be well: all mail arrives, once, in order. It was shown to find its fault
-// by dropping "b.more = true" in lane.add, and by leaving out b.resume.
+// by dropping "b.more = true" in lane.addOne (one mail is forgotten).
 func TestWhateverHappensNothingIsForgotten(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		history := rapid.SliceOfN(rapid.IntRange(0, 11), 1, 60).Draw(rt, "history")

@@ -1,0 +1,170 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"doppelboden/city"
+	"doppelboden/control"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options say what a node is made of.
+type Options struct {
+	Node    *city.Node       // required
+	Version string           // of the program, for status
+	Log     *slog.Logger     // required
+	Clock   func() time.Time // default time.Now
+
+	// Synchronous is handed to sqlite.Options of the same name. It exists for the
+	// power-cut test, which must show that it finds a store that does not sync.
+	Synchronous string
+}
+
+// A Node is one running node.
+type Node struct {
+	opts     Options
+	log      *slog.Logger
+	clock    func() time.Time
+	registry *prometheus.Registry
+	started  time.Time
+
+	*cellar
+	house     *house
+	listeners map[string]string // by name: host:port
+	failed    chan error        // what ends the node before it is told to stop
+	work      sync.WaitGroup    // goroutines that end with their context
+	stops     []stop            // what Stop does, last in first out
+}
+
+// A stop is one step of the way down.
+type stop struct {
+	name string
+	do   func(context.Context) error
+}
+
+// New opens what lies on the disk. The node does nothing yet; Stop closes it again.
+func New(ctx context.Context, o Options) (*Node, error) {
+	if o.Node == nil || o.Log == nil {
+		return nil, errors.New("app: Options.Node and Options.Log must be set")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	n := &Node{
+		opts: o, log: o.Log, clock: o.Clock, registry: newRegistry(),
+		listeners: map[string]string{}, failed: make(chan error, 8),
+	}
+	if err := os.MkdirAll(o.Node.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	if err := n.openCellar(ctx); err != nil {
+		return nil, errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
+	}
+	return n, nil
+}
+
+// onStop notes a step for the way down.
+func (n *Node) onStop(name string, do func(context.Context) error) {
+	n.stops = append(n.stops, stop{name, do})
+}
+
+// background runs do until the step of this name on the way down.
+func (n *Node) background(ctx context.Context, name string, do func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do(ctx)
+	}()
+	n.onStop(name, func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+}
+
+// Start opens the doors and starts all work. After an error the node must be stopped.
+func (n *Node) Start(ctx context.Context) error {
+	n.started = n.clock()
+	n.background(ctx, "knots", n.knotter.Run)
+	if err := n.startQueue(ctx); err != nil {
+		return fmt.Errorf("start the queue: %w", err)
+	}
+	n.background(ctx, "retention", n.retention().Run)
+	if err := n.startMetrics(ctx); err != nil {
+		return fmt.Errorf("start the metrics: %w", err)
+	}
+	if err := n.startControl(); err != nil {
+		return fmt.Errorf("start the control socket: %w", err)
+	}
+	if n.opts.Node.Has(city.RoleMX) {
+		if err := n.startMX(ctx); err != nil {
+			return fmt.Errorf("start the MX: %w", err)
+		}
+	}
+	n.background(ctx, "watch", n.watch)
+	return nil
+}
+
+// startControl opens the command line's socket.
+func (n *Node) startControl() error {
+	desk, err := control.NewDesk(control.Options{
+		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
+		Store: n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n},
+		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
+		Clock:   n.clock, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	server, err := control.Start(n.opts.Node.Data, desk, n.log)
+	if err != nil {
+		return err
+	}
+	n.onStop("control", server.Stop)
+	return nil
+}
+
+// stopPatience bounds one step of the way down.
+const stopPatience = 20 * time.Second
+
+// Stop closes the doors first and the disk last, waits for everything, and returns what
+// went wrong on the way.
+func (n *Node) Stop(ctx context.Context) error {
+	var errs []error
+	for i := len(n.stops) - 1; i >= 0; i-- {
+		s := n.stops[i]
+		step, cancel := context.WithTimeout(ctx, stopPatience)
+		if err := s.do(step); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
+		}
+		cancel()
+	}
+	n.stops = nil
+	return errors.Join(errs...)
+}
+
+// Listeners returns where the node listens, by name.
+func (n *Node) Listeners() map[string]string { return n.house.Listeners() }
+
+// Run starts the node, calls ready, and stops it when ctx ends or when something fails
+// that the node cannot go on without.
+func (n *Node) Run(ctx context.Context, ready func(*Node)) error {
+	err := n.Start(ctx)
+	if err == nil {
+		ready(n)
+		select {
+		case <-ctx.Done():
+		case err = <-n.failed:
+			n.log.Error("the node stops", "err", err)
+		}
+	}
+	return errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
+}

@@ -1,0 +1,223 @@
+package app
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/keyring"
+	"doppelboden/ledger"
+	"doppelboden/segment"
+	"doppelboden/setup"
+	"doppelboden/store"
+	"doppelboden/store/sqlite"
+	"doppelboden/tally"
+)
+
+// Names within the data and keys folders.
+const (
+	databaseFile = "doppelboden.db"
+	segmentsDir  = "segments"
+	tallyFolder  = "tally"
+	masterFile   = setup.MasterFile
+	ledgerFile   = setup.LedgerFile
+)
+
+// A cellar is what lies on the disk.
+type cellar struct {
+	doors   *tally.Doors
+	replies *tally.Replies
+	store   *sqlite.Store
+	ring    *keyring.Ring
+	bodies  *segment.Store
+	lease   store.Lease
+	signer  ed25519.PrivateKey
+	chain   *ledger.Chain
+	knotter *ledger.Knotter
+	damage  []segment.Damage // found at the start, torn tails excepted
+	ledger  *lastError       // what the knotter reported last
+}
+
+// openCellar opens the tallies, the database, the keys and the segments, and reads the
+// city's configuration.
+func (n *Node) openCellar(ctx context.Context) error {
+	c := &cellar{ledger: &lastError{}}
+	n.cellar = c
+	if err := n.openTallies(); err != nil {
+		return err
+	}
+	if err := n.openStore(ctx); err != nil {
+		return err
+	}
+	tenants, configured, err := n.readCity(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.openBodies(ctx, tenants); err != nil {
+		return err
+	}
+	if err := n.openLedger(); err != nil {
+		return err
+	}
+	return n.openHouse(ctx, tenants, configured)
+}
+
+// openTallies opens what doors and couriers log.
+func (n *Node) openTallies() error {
+	dir := n.tallyDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the tallies' folder: %w", err)
+	}
+	var err error
+	if n.doors, err = tally.OpenDoors(dir, n.clock); err != nil {
+		return fmt.Errorf("open the doors' tally: %w", err)
+	}
+	n.onStop("the doors' tally", func(context.Context) error { return n.doors.Close() })
+	if n.replies, err = tally.OpenReplies(dir, n.clock); err != nil {
+		return fmt.Errorf("open the couriers' tally: %w", err)
+	}
+	n.onStop("the couriers' tally", func(context.Context) error { return n.replies.Close() })
+	return nil
+}
+
+// tallyDir is the folder of both tallies.
+func (n *Node) tallyDir() string { return filepath.Join(n.opts.Node.Data, tallyFolder) }
+
+// flushTallies makes what waits in memory visible to readers of the tallies.
+func (n *Node) flushTallies() error { return errors.Join(n.doors.Flush(), n.replies.Flush()) }
+
+// openStore opens the database and joins it for this run.
+func (n *Node) openStore(ctx context.Context) error {
+	node := n.opts.Node
+	n.chain = ledger.NewChain(node.Name, n.clock())
+	var err error
+	n.store, err = sqlite.Open(ctx, sqlite.Options{
+		Path:  filepath.Join(node.Data, databaseFile),
+		Sync:  []func() error{n.syncBodies, n.doors.Sync, n.replies.Sync},
+		Chain: n.chain, Clock: n.clock, Log: n.log, Registry: n.registry,
+		MinFree: node.Limits.MinFreeMB << 20, Synchronous: n.opts.Synchronous,
+	})
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	n.onStop("the database", func(context.Context) error { return n.store.Close() })
+	if n.lease, err = n.store.Join(ctx, node.Name, n.clock()); err != nil {
+		return fmt.Errorf("join the database: %w", err)
+	}
+	return nil
+}
+
+// syncBodies syncs the segments before a commit. The store's first commits come before
+// there are any.
+func (n *Node) syncBodies() error {
+	if n.bodies == nil {
+		return nil
+	}
+	return n.bodies.Sync()
+}
+
+// readCity returns the city's configuration: the newest version in the database, or,
+// when there is none yet, the file that node.toml names.
+func (n *Node) readCity(ctx context.Context) ([]doppelboden.Tenant, *city.City, error) {
+	version, err := n.store.Config(ctx, 0)
+	name := fmt.Sprintf("version %d of city.toml", version.Version)
+	if doppelboden.CodeOf(err) == doppelboden.NotFound {
+		name = n.opts.Node.City
+		if version.Text, err = os.ReadFile(name); err != nil {
+			return nil, nil, fmt.Errorf("read the first configuration of the city: %w", err)
+		}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the city's configuration: %w", err)
+	}
+	c, err := city.Parse(name, version.Text)
+	if err != nil {
+		return nil, nil, err
+	}
+	tenants, err := n.store.PutTenants(ctx, c.Names())
+	if err != nil {
+		return nil, nil, fmt.Errorf("write the tenants: %w", err)
+	}
+	if version.Version == 0 {
+		if _, err := n.store.PutConfig(ctx, version.Text, "init", n.clock()); err != nil {
+			return nil, nil, fmt.Errorf("write the first configuration: %w", err)
+		}
+	}
+	return tenants, c, nil
+}
+
+// openBodies opens the keys and the segments.
+func (n *Node) openBodies(ctx context.Context, tenants []doppelboden.Tenant) error {
+	master, err := keyring.LoadMaster(filepath.Join(n.opts.Node.Keys, masterFile))
+	if err != nil {
+		return fmt.Errorf("load the master key: %w", err)
+	}
+	if n.ring, err = keyring.Open(ctx, master, n.store, n.clock); err != nil {
+		return fmt.Errorf("open the tenants' keys: %w", err)
+	}
+	if err := n.ring.Ensure(ctx, idsOf(tenants)); err != nil {
+		return fmt.Errorf("make keys for tenants: %w", err)
+	}
+	bodies, damage, err := segment.Open(segment.Options{
+		Dir: filepath.Join(n.opts.Node.Data, segmentsDir), Keys: n.ring, Clock: n.clock, Log: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open the segments: %w", err)
+	}
+	n.bodies = bodies
+	n.onStop("the segments", func(context.Context) error { return bodies.Close() })
+	for _, d := range damage {
+		n.log.Warn("damage in a segment", "segment", d.Segment, "offset", d.Offset, "length", d.Length, "what", d.What, "torn", d.Torn)
+		if !d.Torn {
+			n.damage = append(n.damage, d)
+		}
+	}
+	return nil
+}
+
+// openLedger loads the key that signs knots.
+func (n *Node) openLedger() error {
+	var err error
+	if n.signer, err = ledger.LoadKey(filepath.Join(n.opts.Node.Keys, ledgerFile)); err != nil {
+		return fmt.Errorf("load the ledger's key: %w", err)
+	}
+	n.knotter, err = ledger.NewKnotter(ledger.KnotterOptions{
+		Store: n.store, Key: n.signer, Dir: ledger.Folder(n.opts.Node.Data), Clock: n.clock, Log: n.log,
+		Own: n.chain, Report: n.cellar.ledger.set, Registry: n.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare the knots: %w", err)
+	}
+	return nil
+}
+
+// openHouse reads the mailboxes.
+func (n *Node) openHouse(ctx context.Context, tenants []doppelboden.Tenant, c *city.City) error {
+	var boxes []doppelboden.Mailbox
+	err := n.store.Mailboxes(ctx, func(m doppelboden.Mailbox) error {
+		boxes = append(boxes, m)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the mailboxes: %w", err)
+	}
+	n.house = &house{node: n}
+	n.house.directory.Store(city.NewDirectory(c, tenants, boxes))
+	return nil
+}
+
+func idsOf(tenants []doppelboden.Tenant) []doppelboden.TenantID {
+	ids := make([]doppelboden.TenantID, len(tenants))
+	for i, t := range tenants {
+		ids[i] = t.ID
+	}
+	return ids
+}
+
+// errFenced ends a node whose place another has taken.
+var errFenced = errors.New("another node has taken over with this name")

@@ -1,0 +1,157 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/courier"
+	"doppelboden/intake"
+	"doppelboden/queue"
+
+	"golang.org/x/sys/unix"
+)
+
+// A house is the running node as far as the city touches it: who exists and where
+// mail goes. It fulfils control.House, intake's directory and queue.Router.
+type house struct {
+	node      *Node
+	directory atomic.Pointer[city.Directory]
+	queue     *queue.Queue
+}
+
+// Directory implements control.House.
+func (h *house) Directory() *city.Directory { return h.directory.Load() }
+
+// Prepare implements control.House: tenants need a key before their first mail.
+func (h *house) Prepare(ctx context.Context, tenants []doppelboden.Tenant) error {
+	return h.node.ring.Ensure(ctx, idsOf(tenants))
+}
+
+// Install implements control.House. New mailboxes alone leave the lanes as they are; a
+// new configuration has them built anew.
+func (h *house) Install(_ context.Context, d *city.Directory) error {
+	old := h.directory.Swap(d)
+	if old.City() == d.City() {
+		return nil
+	}
+	if err := h.queue.Reload(); err != nil {
+		h.directory.Store(old)
+		return fmt.Errorf("build the lanes anew: %w", err)
+	}
+	return nil
+}
+
+// Listeners implements control.House.
+func (h *house) Listeners() map[string]string { return maps.Clone(h.node.listeners) }
+
+// Space implements control.House.
+func (h *house) Space() (free, total int64, err error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(h.node.opts.Node.Data, &s); err != nil {
+		return 0, 0, fmt.Errorf("ask the file system: %w", err)
+	}
+	return int64(s.Bavail) * s.Bsize, int64(s.Blocks) * s.Bsize, nil
+}
+
+// A snapshot is a directory as intake asks it.
+type snapshot struct{ d *city.Directory }
+
+// Find implements intake.Directory.
+func (s snapshot) Find(a doppelboden.Address) (intake.Target, error) {
+	t, err := s.d.Lookup(a)
+	if err != nil {
+		return intake.Target{}, err
+	}
+	return intake.Target{Tenant: t.Tenant, Mailbox: t.Mailbox, Here: t.Route.Here}, nil
+}
+
+// Place implements queue.Router.
+func (h *house) Place(m doppelboden.MailboxID) (lane string, priority int, ok bool) {
+	d := h.directory.Load()
+	r, ok := d.RouteOf(m)
+	if !ok || r.Here {
+		return "", 0, false
+	}
+	box, _ := d.Mailbox(m)
+	return r.Key(), box.Priority, true
+}
+
+// Lanes implements queue.Router.
+func (h *house) Lanes() []queue.LaneConfig {
+	var lanes []queue.LaneConfig
+	for _, t := range h.directory.Load().City().Tenants {
+		for _, r := range t.Routes {
+			if !r.Here {
+				lanes = append(lanes, queue.LaneConfig{Route: h.route(r), Connections: r.Connections})
+			}
+		}
+	}
+	return lanes
+}
+
+// route is a route of the configuration as the courier knows it.
+func (h *house) route(r *city.Route) courier.Route {
+	c := courier.Route{Name: r.Key(), HeloName: h.node.opts.Node.Hostname}
+	for i, host := range r.Hosts {
+		c.Hosts = append(c.Hosts, courier.Host{LMTP: host.LMTP, Addr: host.Addr, Preference: i})
+	}
+	switch r.TLS {
+	case city.TLSOff:
+		c.TLS.Mode = courier.NoTLS
+	case city.TLSRequired:
+		c.TLS.Mode = courier.RequireTLS
+	case city.TLSVerified:
+		c.TLS = courier.RouteTLS{Mode: courier.RequireTLS, Verify: true}
+	}
+	return c
+}
+
+// hereMailboxes returns the mailboxes whose mail lies only here.
+func (h *house) hereMailboxes() []doppelboden.MailboxID {
+	d := h.directory.Load()
+	var ids []doppelboden.MailboxID
+	for m := range d.All() {
+		if r, ok := d.RouteOf(m.ID); ok && r.Here {
+			ids = append(ids, m.ID)
+		}
+	}
+	return slices.Sorted(slices.Values(ids))
+}
+
+// startQueue starts the heartbeat and the lanes.
+func (n *Node) startQueue(ctx context.Context) error {
+	keeper := queue.NewKeeper(n.store, n.lease, n.clock(), n.clock, n.log)
+	agents := courier.Options{
+		Bodies: n.bodies, Tally: n.replies, Clock: n.clock, Log: n.log,
+		AuthservID: n.opts.Node.Hostname, MayDot: keeper.MayDot,
+	}
+	var err error
+	n.house.queue, err = queue.New(queue.Options{
+		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Log: n.log, Registry: n.registry,
+		NewAgent: func(r courier.Route) queue.Agent { return courier.NewAgent(agents, r) },
+		Fenced:   func() { n.failed <- errFenced },
+	})
+	if err != nil {
+		return err
+	}
+	if !n.opts.Node.Has(city.RoleQueue) {
+		return nil
+	}
+	n.background(ctx, "the heartbeat", func(ctx context.Context) {
+		if err := keeper.Run(ctx); err != nil {
+			n.failed <- err
+		}
+	})
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n.onStop("the queue", func(context.Context) error {
+		cancel()
+		n.house.queue.Wait()
+		return nil
+	})
+	return n.house.queue.Start(run)
+}

@@ -1,0 +1,37 @@
+package app
+
+import (
+	"context"
+	"crypto/ed25519"
+	"io"
+	"time"
+
+	"doppelboden"
+	"doppelboden/ledger"
+)
+
+// A proof answers the questions about what can be proved. It fulfils control.Ledger.
+type proof struct{ n *Node }
+
+// Balance implements control.Ledger.
+func (p proof) Balance(ctx context.Context, from, to time.Time, progress func(ledger.Progress)) (doppelboden.Balance, error) {
+	n := p.n
+	logs := ledger.Tally{Dir: n.tallyDir(), Flush: n.flushTallies}
+	return ledger.Balance(ctx, ledger.Sources{
+		Doors: logs, Replies: logs, Ledger: n.store, Rows: n.store,
+		Clock: n.clock, Started: n.started, Progress: progress,
+	}, from, to)
+}
+
+// Verify implements control.Ledger.
+func (p proof) Verify(ctx context.Context, progress func(ledger.Progress)) (ledger.Report, error) {
+	return ledger.Verify(ctx, p.n.store, ledger.VerifyOptions{
+		Keys:    []ed25519.PublicKey{ledger.PublicKey(p.n.signer)},
+		Folders: []string{ledger.Folder(p.n.opts.Node.Data)},
+	}, progress)
+}
+
+// Export implements control.Ledger.
+func (p proof) Export(ctx context.Context, w io.Writer, from, to time.Time) error {
+	return ledger.Export(ctx, p.n.store, w, from, to)
+}

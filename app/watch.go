@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"doppelboden"
+)
+
+const (
+	// watchEvery is the time between two looks at everything that an alarm is about.
+	watchEvery = 10 * time.Second
+	// clockJump is how far the clock may move against the machine's own running time
+	// within watchEvery: time servers correct by less than half a second.
+	clockJump = 2 * time.Second
+	// routeDown is how long a route may not answer before that is an alarm: shorter
+	// than a restart of most groupware would be noise.
+	routeDown = time.Minute
+)
+
+// A lastError holds what was reported last.
+type lastError struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (l *lastError) set(err error) { l.mu.Lock(); l.err = err; l.mu.Unlock() }
+func (l *lastError) get() error    { l.mu.Lock(); defer l.mu.Unlock(); return l.err }
+
+// An alarmKey names an alarm.
+type alarmKey struct{ kind, subject string }
+
+// A watcher looks at what alarms are about and keeps the stored alarms as it finds it.
+type watcher struct {
+	n    *Node
+	open map[alarmKey]string // text of those that are stored as open
+	last time.Time           // of the look before, with the machine's running time
+}
+
+// watch looks until ctx ends.
+func (n *Node) watch(ctx context.Context) {
+	w := &watcher{n: n, open: map[alarmKey]string{}, last: n.clock()}
+	if err := w.restore(ctx); err != nil {
+		n.log.Error("open alarms cannot be read", "err", err)
+	}
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		w.look(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// restore learns which alarms an earlier run left open.
+func (w *watcher) restore(ctx context.Context) error {
+	return w.n.store.Alarms(ctx, w.n.clock(), func(a doppelboden.Alarm) error {
+		if a.Until.IsZero() {
+			w.open[alarmKey{a.Kind, a.Subject}] = a.Text
+		}
+		return nil
+	})
+}
+
+// look compares what is wrong now with the stored alarms.
+func (w *watcher) look(ctx context.Context) {
+	wrong := w.findings()
+	for key, text := range wrong {
+		if w.open[key] == text {
+			continue
+		}
+		err := w.n.store.Raise(ctx, doppelboden.Alarm{Kind: key.kind, Subject: key.subject, Text: text, Since: w.n.clock()})
+		if err != nil {
+			w.n.log.Error("an alarm cannot be stored", "kind", key.kind, "subject", key.subject, "text", text, "err", err)
+			continue
+		}
+		w.n.log.Error("alarm", "kind", key.kind, "subject", key.subject, "text", text)
+		w.open[key] = text
+	}
+	for key := range w.open {
+		if _, still := wrong[key]; still {
+			continue
+		}
+		if err := w.n.store.Clear(ctx, key.kind, key.subject, w.n.clock()); err != nil {
+			w.n.log.Error("an alarm cannot be ended", "kind", key.kind, "err", err)
+			continue
+		}
+		w.n.log.Info("the alarm has ended", "kind", key.kind, "subject", key.subject)
+		delete(w.open, key)
+	}
+}
+
+// findings says what is wrong now.
+func (w *watcher) findings() map[alarmKey]string {
+	wrong := map[alarmKey]string{}
+	w.disk(wrong)
+	w.clock(wrong)
+	w.keys(wrong)
+	w.routes(wrong)
+	if err := w.n.cellar.ledger.get(); err != nil {
+		wrong[alarmKey{"ledger", ""}] = "The ledger cannot be tied: " + err.Error() + ". Mail is taken and handed over all the same. Run \"doppelboden ledger verify\"."
+	}
+	for _, d := range w.n.damage {
+		wrong[alarmKey{"segment", d.Segment}] = fmt.Sprintf("Bytes %d to %d of segment %s are not what was written: %s. Mail that lies there cannot be handed over.", d.Offset, d.Offset+d.Length, d.Segment, d.What)
+	}
+	return wrong
+}
+
+// disk warns before mail is refused for want of room.
+func (w *watcher) disk(wrong map[alarmKey]string) {
+	if err := w.n.store.Ready(); err != nil {
+		wrong[alarmKey{"disk", ""}] = "No mail is taken: " + doppelboden.PublicOf(err) + ". Senders try again for some days. Make room or repair the disk of " + w.n.opts.Node.Data + "."
+		return
+	}
+	free, _, err := w.n.house.Space()
+	least := w.n.opts.Node.Limits.MinFreeMB << 20
+	if err == nil && free < 2*least {
+		wrong[alarmKey{"disk", ""}] = fmt.Sprintf("The disk of %s is nearly full. Below %d MiB free no mail is taken.", w.n.opts.Node.Data, least>>20)
+	}
+}
+
+// clock compares the clock with the machine's own running time.
+func (w *watcher) clock(wrong map[alarmKey]string) {
+	now := w.n.clock()
+	ran, said := now.Sub(w.last), now.Round(0).Sub(w.last.Round(0))
+	w.last = now
+	if jump := said - ran; jump > clockJump || jump < -clockJump {
+		wrong[alarmKey{"clock", ""}] = fmt.Sprintf("The clock jumped by %v. Times in mails and in the ledger before and after do not fit. Check the time service.", jump.Round(time.Second))
+	}
+}
+
+// keys looks whether the keys are there and nobody else can read them.
+func (w *watcher) keys(wrong map[alarmKey]string) {
+	for _, name := range []string{masterFile, ledgerFile} {
+		path := filepath.Join(w.n.opts.Node.Keys, name)
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			wrong[alarmKey{"key", name}] = path + " is gone. The node still has it in memory; after a restart nothing could be read. Bring it back from the backup before anything else."
+		case err != nil:
+			wrong[alarmKey{"key", name}] = path + " cannot be looked at: " + err.Error()
+		case info.Mode().Perm()&0o077 != 0:
+			wrong[alarmKey{"key", name}] = fmt.Sprintf("%s can be read by others (mode %04o). Run: chmod 600 %s", path, info.Mode().Perm(), path)
+		}
+	}
+}
+
+// routes tells of next servers that have not answered for a while.
+func (w *watcher) routes(wrong map[alarmKey]string) {
+	now := w.n.clock()
+	for _, l := range w.n.house.queue.Status() {
+		if !l.Up && now.Sub(l.Since) >= routeDown {
+			wrong[alarmKey{"route", l.Name}] = fmt.Sprintf("The next server of %s has not taken mail since %s. Mail for it is kept and waits.", l.Name, l.Since.Format(time.RFC3339))
+		}
+	}
+}

@@ -1,0 +1,156 @@
+// Package retention removes what has outlived its time: messages whose deliveries have
+// all ended, and then the day segments that nobody needs any more.
+//
+// It promises that nothing is removed which is queued, held, or lies in a mailbox
+// whose route is "here": a body of such a message moves into the open segment before
+// its day is dropped. It works in small commits, so that acceptance does not wait for
+// it, and goes on where it stopped after a crash.
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"doppelboden"
+	"doppelboden/segment"
+	"doppelboden/store"
+)
+
+// Store is what retention needs of the database.
+type Store interface {
+	Expire(ctx context.Context, cut time.Time, keep []doppelboden.MailboxID, limit int) (int, error)
+	Staying(ctx context.Context, segment string, limit int) ([]store.BodyOf, error)
+	Rewrap(ctx context.Context, bodies []store.BodyOf) error
+}
+
+// Bodies is what it needs of the segments.
+type Bodies interface {
+	Segments() ([]segment.Info, error)
+	Move(t doppelboden.TenantID, b doppelboden.Body) (doppelboden.Body, error)
+	Drop(name string) error
+}
+
+// A Log is a tally whose old day files can go.
+type Log interface{ Prune(before time.Time) error }
+
+// Options say what a Job works with. All fields must be set.
+type Options struct {
+	Store  Store
+	Bodies Bodies
+	Logs   []Log
+	Log    *slog.Logger
+	Clock  func() time.Time
+	Days   func() int                     // how long mail is kept after its deliveries have ended
+	Here   func() []doppelboden.MailboxID // mailboxes whose mail is never removed
+}
+
+const (
+	// every is the time between two rounds; days are what counts.
+	every = time.Hour
+	// batch is how many messages one commit removes: some 20 ms, so that a sender who
+	// waits for a commit does not notice.
+	batch = 200
+	// logDays is how long the tallies are kept beyond the mail, so that a balance of
+	// the last year can be drawn. A city with 54,000 mails a day writes 6 MB a day.
+	logDays = 400
+)
+
+// A Job removes what has outlived its time.
+type Job struct{ o Options }
+
+// New returns a job.
+func New(o Options) *Job { return &Job{o} }
+
+// Run works once an hour until ctx ends.
+func (j *Job) Run(ctx context.Context) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		if err := j.Round(ctx); err != nil && ctx.Err() == nil {
+			j.o.Log.Error("retention stopped half-way and will go on", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Round removes everything that is due now.
+func (j *Job) Round(ctx context.Context) error {
+	cut := j.o.Clock().AddDate(0, 0, -j.o.Days())
+	removed, err := j.expire(ctx, cut)
+	if err != nil {
+		return fmt.Errorf("remove messages: %w", err)
+	}
+	dropped, err := j.drop(ctx, cut)
+	if err != nil {
+		return fmt.Errorf("drop segments: %w", err)
+	}
+	if removed > 0 || dropped > 0 {
+		j.o.Log.Info("retention", "before", cut, "messages", removed, "segments", dropped)
+	}
+	var errs []error
+	for _, l := range j.o.Logs {
+		errs = append(errs, l.Prune(cut.AddDate(0, 0, -logDays)))
+	}
+	return errors.Join(errs...)
+}
+
+// expire removes messages, batch by batch.
+func (j *Job) expire(ctx context.Context, cut time.Time) (int, error) {
+	removed := 0
+	for ctx.Err() == nil {
+		n, err := j.o.Store.Expire(ctx, cut, j.o.Here(), batch)
+		removed += n
+		if err != nil || n == 0 {
+			return removed, err
+		}
+	}
+	return removed, ctx.Err()
+}
+
+// drop drops the segments of days that are over, after moving what must stay.
+func (j *Job) drop(ctx context.Context, cut time.Time) (int, error) {
+	all, err := j.o.Bodies.Segments()
+	if err != nil {
+		return 0, err
+	}
+	dropped := 0
+	for _, s := range all {
+		if s.Open || s.Day.AddDate(0, 0, 1).After(cut) {
+			continue
+		}
+		if err := j.clear(ctx, s.Name); err != nil {
+			return dropped, fmt.Errorf("clear %s: %w", s.Name, err)
+		}
+		if err := j.o.Bodies.Drop(s.Name); err != nil {
+			return dropped, err
+		}
+		dropped++
+	}
+	return dropped, nil
+}
+
+// clear moves every body that must stay out of a segment. The database points to the
+// new place before the old one goes; Rewrap syncs the new place first.
+func (j *Job) clear(ctx context.Context, name string) error {
+	for {
+		stay, err := j.o.Store.Staying(ctx, name, batch)
+		if err != nil || len(stay) == 0 {
+			return err
+		}
+		for i := range stay {
+			if stay[i].Body, err = j.o.Bodies.Move(stay[i].Tenant, stay[i].Body); err != nil {
+				return err
+			}
+		}
+		if err := j.o.Store.Rewrap(ctx, stay); err != nil {
+			return err
+		}
+	}
+}
