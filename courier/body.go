@@ -148,5 +148,6 @@ func (t *transaction) finalReply(scope doppelboden.Scope) (v verdict, ok bool) {
 	if err != nil {
 		return inDoubt(err), false
 	}
-	return judge(r, phaseDot, scope), !aboutConnection(r.code)
+	v = judge(r, phaseDot, scope)
+	return v, v.scope != doppelboden.AboutRoute
 }

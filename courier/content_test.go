@@ -172,14 +172,18 @@ func TestOurOwnPrefixStaysAndIsStuffed(t *testing.T) {
 // do, and a few of its own: all that is stored must come out.
 func TestRealMailsLeaveUnchanged(t *testing.T) {
 	mails := []string{"A: 1\r\n\r\n" + strings.Repeat(strings.Repeat("x", 996)+"\r\n", 1000), strings.Repeat("Ä", 100_000) + "\r\n"}
-	files, _ := filepath.Glob("../../shared/mails/*.eml")
-	for _, f := range files {
-		text, err := os.ReadFile(f)
+	filepath.WalkDir("../../shared/mails", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".eml" {
+			return nil // the folder exists only where the project is developed
+		}
+		text, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatalf("read mail: %v", err)
+			t.Errorf("read mail: %v", err)
 		}
 		mails = append(mails, string(text))
-	}
+		return nil
+	})
+	t.Logf("%d mails", len(mails))
 	c := new(content)
 	for i, text := range mails {
 		got, err := convert(c, "", text, "mx.city.example", nil)

@@ -45,6 +45,7 @@ func faultCases() []faultCase {
 		{rule: sink.Rule{Phase: "mail", Reply: "550 5.7.1 no"}, want: both("refused about message at mail 550 5.7.1")},
 		{rule: sink.Rule{Phase: "mail", Reply: "530 5.7.0 Must issue STARTTLS first"}, want: both("later about route at mail 530 5.7.0")},
 		{rule: sink.Rule{Phase: "mail", Reply: "503 5.5.1 not now"}, want: both("later about route at mail 503 5.5.1")},
+		{rule: sink.Rule{Phase: "mail", Reply: "500 5.3.0 command failed"}, want: both("refused about message at mail 500 5.3.0")},
 		{
 			rule: sink.Rule{Phase: "rcpt", Recipient: "b@*", Reply: "450 4.2.1 no"},
 			want: "0 took about message at dot 250 2.0.0; 1 later about recipient at rcpt 450 4.2.1",
@@ -56,6 +57,8 @@ func faultCases() []faultCase {
 			lmtp: "0 took about recipient at dot 250 2.1.5; 1 refused about recipient at rcpt 550 5.1.1",
 		},
 		{rule: sink.Rule{Phase: "rcpt", Reply: "550 5.1.1 no"}, want: both("refused about recipient at rcpt 550 5.1.1")},
+		{rule: sink.Rule{Phase: "data", Reply: "502 no such command"}, want: both("later about route at data 502")},
+		{rule: sink.Rule{Phase: "dot", Reply: "503 5.5.1 out of step"}, want: both("later about route at dot 503 5.5.1")},
 		{rule: sink.Rule{Phase: "data", Reply: "450 4.3.2 no"}, want: both("later about message at data 450 4.3.2")},
 		{rule: sink.Rule{Phase: "data", Reply: "554 5.7.1 no"}, want: both("refused about message at data 554 5.7.1")},
 		{rule: sink.Rule{Phase: "body", After: 20, Action: "drop"}, want: both("later about message at dot in doubt")},

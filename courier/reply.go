@@ -95,18 +95,14 @@ func cutReplyLine(line []byte) (code int, more bool, text []byte, ok bool) {
 // isDigit reports whether c is an ASCII digit.
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// public returns the reply as it may be stored and shown: the enhanced code apart from
-// the text, and the text made harmless.
+// public returns the reply as it may be stored and shown: its lines joined, with the
+// enhanced code where it stood, and made harmless.
 func (r reply) public() doppelboden.Reply {
 	out := doppelboden.Reply{Code: r.code}
 	var b strings.Builder
 	for i, line := range strings.Split(string(r.text), "\n") {
-		enhanced, rest := cutEnhanced(line, r.class())
 		if i == 0 {
-			out.Enhanced = enhanced
-		}
-		if enhanced == out.Enhanced { // RFC 2034, section 4: every line repeats it
-			line = rest
+			out.Enhanced = enhanced(line, r.class())
 		}
 		if line = strings.Trim(line, " \t"); line == "" {
 			continue
@@ -120,20 +116,21 @@ func (r reply) public() doppelboden.Reply {
 	return out
 }
 
-// cutEnhanced takes an enhanced status code from the front of a line: RFC 3463, section
-// 2, "class . subject . detail". One whose class contradicts the reply's code is text.
-func cutEnhanced(line string, class int) (enhanced, rest string) {
-	token, rest, _ := strings.Cut(line, " ")
+// enhanced returns the enhanced status code at the front of a line, or "": RFC 3463,
+// section 2, "class . subject . detail". One whose class contradicts the reply's code
+// (RFC 2034, section 4) is nothing but text.
+func enhanced(line string, class int) string {
+	token, _, _ := strings.Cut(line, " ")
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || len(parts[0]) != 1 || int(token[0]-'0') != class || class == 3 {
-		return "", line
+		return ""
 	}
 	for _, part := range parts[1:] {
 		if len(part) < 1 || len(part) > 3 || strings.Trim(part, "0123456789") != "" {
-			return "", line
+			return ""
 		}
 	}
-	return token, rest
+	return token
 }
 
 // harmless makes one line of at most maxReplyText bytes from a stranger's words: no

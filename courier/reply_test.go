@@ -29,17 +29,17 @@ func TestRepliesAreReadAsRFC5321HasThem(t *testing.T) {
 		want doppelboden.Reply
 		left string
 	}{
-		{"250 2.0.0 Ok: queued as 4F2\r\n", doppelboden.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok: queued as 4F2"}, ""},
+		{"250 2.0.0 Ok: queued as 4F2\r\n", doppelboden.Reply{Code: 250, Enhanced: "2.0.0", Text: "2.0.0 Ok: queued as 4F2"}, ""},
 		{"250\r\nnext", doppelboden.Reply{Code: 250}, "next"},
 		{"250 \r\n", doppelboden.Reply{Code: 250}, ""},
 		{"250 ok\nrest", doppelboden.Reply{Code: 250, Text: "ok"}, "rest"},
-		{"550-5.1.1 No such user\r\n550-5.1.1 here\r\n550 5.1.1 Bye\r\n", doppelboden.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user / here / Bye"}, ""},
+		{"550-5.1.1 No such user\r\n550-5.1.1 here\r\n550 5.1.1 Bye\r\n", doppelboden.Reply{Code: 550, Enhanced: "5.1.1", Text: "5.1.1 No such user / 5.1.1 here / 5.1.1 Bye"}, ""},
 		{"554-gmx.net (mxgmx104) Nemesis ESMTP Service not available\r\n554-No SMTP service\r\n554 IP address is block listed.\r\n",
 			doppelboden.Reply{Code: 554, Text: "gmx.net (mxgmx104) Nemesis ESMTP Service not available / No SMTP service / IP address is block listed."}, ""},
 		{"550 2.1.1 contradiction\r\n", doppelboden.Reply{Code: 550, Text: "2.1.1 contradiction"}, ""},
 		{"550 5.1111.1 no code\r\n", doppelboden.Reply{Code: 550, Text: "5.1111.1 no code"}, ""},
 		{"550 5..1 no code\r\n", doppelboden.Reply{Code: 550, Text: "5..1 no code"}, ""},
-		{"550 5.7.606\r\n", doppelboden.Reply{Code: 550, Enhanced: "5.7.606"}, ""},
+		{"550 5.7.606\r\n", doppelboden.Reply{Code: 550, Enhanced: "5.7.606", Text: "5.7.606"}, ""},
 		{"550 \x1b[31mred\x00\x7f\r\n", doppelboden.Reply{Code: 550, Text: "\ufffd[31mred\ufffd\ufffd"}, ""},
 		{"550 a\rb\r\n", doppelboden.Reply{Code: 550, Text: "a\ufffdb"}, ""},
 		{"550 \xff\xfe\u202etxt.exe\u2028\u0085\r\n", doppelboden.Reply{Code: 550, Text: "\ufffd\ufffd\ufffdtxt.exe\ufffd\ufffd"}, ""},

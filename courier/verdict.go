@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"doppelboden"
@@ -38,7 +39,7 @@ func judge(r reply, phase string, scope doppelboden.Scope) verdict {
 	switch {
 	case r.class() == 2 && phase == phaseDot:
 		v.verdict = doppelboden.Took
-	case aboutConnection(r.code) || scope == doppelboden.AboutRoute:
+	case aboutConnection(v.reply) || scope == doppelboden.AboutRoute:
 		v.scope = doppelboden.AboutRoute
 	case r.class() == 5:
 		v.verdict = doppelboden.Refused
@@ -46,16 +47,18 @@ func judge(r reply, phase string, scope doppelboden.Scope) verdict {
 	return v
 }
 
-// aboutConnection reports whether a code speaks of the connection, whatever it was the
+// aboutConnection reports whether a reply speaks of the connection, whatever it was the
 // answer to. It says nothing of the mail then, and must not bounce it.
-func aboutConnection(code int) bool {
-	switch code {
+func aboutConnection(r doppelboden.Reply) bool {
+	switch r.Code {
 	case 421: // RFC 5321, section 4.2.3: closing the channel; may answer any command
-		return true
-	case 500, 502, 503: // section 4.2.4: command unknown, not implemented, out of sequence
 		return true
 	case 530, 535, 538: // RFC 4954, section 6, and RFC 3207, section 4: log in, or use TLS, first
 		return true
+	case 500, 502, 503: // section 4.2.4: command unknown, not implemented, out of sequence
+		// RFC 3463, section 3.6: X.5.X is the protocol's. Another enhanced code says
+		// that the server means something else.
+		return r.Enhanced == "" || strings.HasPrefix(r.Enhanced, "5.5.")
 	}
 	return false
 }
