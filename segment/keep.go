@@ -182,15 +182,16 @@ func (s *Store) verify(info Info) ([]Damage, error) {
 		all = append(all, Damage{Segment: info.Name, Length: starts[0], What: "the file is missing"})
 	}
 	for i, from := range starts {
+		end, last := int64(-1), i+1 == len(starts)
+		switch {
+		case !last:
+			end = starts[i+1]
+		case info.Open:
+			end = info.Size
+		}
 		file := disk.Log{Base: p.base, Ext: segExt}.Part(from)
 		damage, err := s.verifyFile(info.Name, p.day, file, func(f disk.File, size int64) []Damage {
-			if i+1 < len(starts) {
-				size = min(size, starts[i+1])
-			}
-			if info.Open {
-				size = min(size, info.Size)
-			}
-			return scan(f, info.Name, from, size, func(header) {}).damage
+			return verifyPart(f, info.Name, from, end, size)
 		})
 		if err != nil {
 			return nil, err
@@ -198,6 +199,22 @@ func (s *Store) verify(info Info) ([]Damage, error) {
 		all = append(all, damage...)
 	}
 	return all, nil
+}
+
+// verifyPart reads a part from from to end, or, with end -1, to its end mark.
+func verifyPart(f disk.File, segment string, from, end, size int64) []Damage {
+	to := size
+	if end >= 0 {
+		to = min(size, end)
+	}
+	sv := scan(f, segment, from, to, func(header) {})
+	switch {
+	case end < 0 && !sv.ended:
+		sv.note(segment, sv.end, max(size-sv.end, 0), errors.New("the end mark is missing, so the file may have been cut off"))
+	case end >= 0 && sv.end < end:
+		sv.note(segment, sv.end, end-sv.end, errors.New("the bytes are missing"))
+	}
+	return sv.damage
 }
 
 // verifyFile opens a file and lets check read it.
