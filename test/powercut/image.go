@@ -10,7 +10,7 @@ import (
 )
 
 // diskSize is the size of the machine's disk in bytes; the file that holds it is sparse.
-const diskSize = 2 << 30
+const diskSize = 4 << 30
 
 // buildInitramfs compiles the guest and packs it with the modules into a file below
 // folder, which the kernel unpacks and whose /init it runs.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 )
 
@@ -29,15 +30,16 @@ func main() {
 
 // command runs the program and returns its exit code.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	weak := os.Getenv("PROVE") != "" // make powercut PROVE=1
 	flags := flag.NewFlagSet("powercut", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var (
 		cuts  = flags.Int("cuts", 10, "how often the power is cut; with -prove, at most for each weakness")
 		seed  = flags.Uint64("seed", rand.Uint64N(1_000_000), "of everything random")
-		prove = flags.Bool("prove", false, "break promises on purpose and see that each is found")
+		prove = flags.Bool("prove", weak, "break promises on purpose and see that each is found")
 		accel = flags.String("accel", "tcg", "tcg, or kvm where it works")
 		cache = flags.String("cache", "var/powercut", "folder for the kernel and the disk")
-		out   = flags.String("out", "", "file for the figures, in JSON")
+		out   = flags.String("out", "test/powercut", "folder for the figures: last.json, or with -prove proved.json")
 	)
 	if err := flags.Parse(args); err != nil {
 		return exitUsage
@@ -47,13 +49,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "powercut:", err)
 		return exitFailed
 	}
-	play := playTrue
+	play, name := playTrue, "last.json"
 	if *prove {
-		play = playWeak
+		play, name = playWeak, "proved.json"
 	}
 	result, green, err := play(ctx, rig, *seed, *cuts, stdout)
-	if err = errors.Join(err, clean()); err == nil && *out != "" {
-		err = writeResult(*out, result)
+	if err = errors.Join(err, clean()); err == nil {
+		err = writeResult(filepath.Join(*out, name), result)
 	}
 	switch {
 	case err != nil:

@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"doppelboden/test/powercut/letter"
 	"doppelboden/test/powercut/wire"
@@ -17,25 +19,34 @@ import (
 type groupware struct {
 	host     *port
 	listener net.Listener
+	mu       sync.Mutex
+	open     map[net.Conn]bool
 }
 
-// listenGroupware opens a port of loopback and answers on it.
+// groupwareAddr is where the groupware listens, in every boot.
+const groupwareAddr = "127.0.0.1:2600"
+
+// listenGroupware starts the groupware.
 func listenGroupware(host *port) (*groupware, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", groupwareAddr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the groupware: %w", err)
 	}
-	g := &groupware{host: host, listener: l}
+	g := &groupware{host: host, listener: l, open: map[net.Conn]bool{}}
 	go g.accept()
 	return g, nil
 }
 
-// addr returns where it listens.
-func (g *groupware) addr() string { return g.listener.Addr().String() }
-
-// close refuses new connections. Those that are open stay: a groupware that is being
-// switched off still answers what it has begun.
-func (g *groupware) close() { g.listener.Close() }
+// close switches the groupware off. It still answers what it has taken, for it has told
+// the host already, but reads nothing more.
+func (g *groupware) close() {
+	g.listener.Close()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.open {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // fails only when it is closed already
+	}
+}
 
 // accept serves every connection until close.
 func (g *groupware) accept() {
@@ -44,12 +55,23 @@ func (g *groupware) accept() {
 		if err != nil {
 			return
 		}
+		g.mu.Lock()
+		g.open[c] = true
+		g.mu.Unlock()
 		go func() {
-			defer c.Close()
+			defer g.forget(c)
 			// The node sees a broken connection for itself and tries again.
 			_ = g.serve(c)
 		}()
 	}
+}
+
+// forget closes a connection.
+func (g *groupware) forget(c net.Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.open, c)
+	c.Close()
 }
 
 // serve speaks as much SMTP (RFC 5321, section 4.1.1) as a next server must.

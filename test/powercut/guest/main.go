@@ -19,18 +19,6 @@ import (
 	"doppelboden/test/powercut/wire"
 )
 
-// A node is what the proof is about.
-type node interface {
-	// Addr is where it takes mail, host:port.
-	Addr() string
-	// Waiting returns how many deliveries have not ended.
-	Waiting(ctx context.Context) (int64, error)
-	// Balance returns the balance sheet in JSON.
-	Balance(ctx context.Context) (string, error)
-	// Stop ends it in good order.
-	Stop(ctx context.Context) error
-}
-
 func main() {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "guest: this is the init process of a virtual machine; see test/powercut")
@@ -71,7 +59,7 @@ func obey(ctx context.Context, host *port, order wire.Order) error {
 		return err
 	}
 	began := time.Now()
-	n, err := startNode(ctx, groupware.addr(), order.Weakness)
+	n, err := startNode(ctx, order.Weakness)
 	if err != nil {
 		return fmt.Errorf("start the node: %w", err)
 	}
@@ -79,9 +67,9 @@ func obey(ctx context.Context, host *port, order wire.Order) error {
 	if err := handOver(ctx, n); err != nil {
 		return err
 	}
-	balance, err := n.Balance(ctx)
+	balance, err := n.balance(ctx)
 	if err != nil {
-		return fmt.Errorf("draw the balance: %w", err)
+		return err
 	}
 	host.say(wire.Line{Kind: wire.Balance, Text: balance})
 	if order.Letters > 0 {
@@ -89,10 +77,10 @@ func obey(ctx context.Context, host *port, order wire.Order) error {
 			groupware.close()
 		}
 		host.say(wire.Line{Kind: wire.Load})
-		send(host, n.Addr(), order)
+		send(host, n.addr(), order)
 		select {} // everything is sent; now only the cut can come
 	}
-	if err := n.Stop(ctx); err != nil {
+	if err := n.stop(ctx); err != nil {
 		return fmt.Errorf("stop the node: %w", err)
 	}
 	if err := unix.Unmount(disk, 0); err != nil {
@@ -103,13 +91,13 @@ func obey(ctx context.Context, host *port, order wire.Order) error {
 }
 
 // handOver waits until no delivery is left; the host bounds how long.
-func handOver(ctx context.Context, n node) error {
+func handOver(ctx context.Context, n *node) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		waiting, err := n.Waiting(ctx)
+		waiting, err := n.waiting(ctx)
 		if err != nil {
-			return fmt.Errorf("count what waits: %w", err)
+			return err
 		}
 		if waiting == 0 {
 			return nil
