@@ -16,7 +16,7 @@ var layers = map[string]int{
 	".": 0, // the words
 
 	// cellar
-	"disk": 0, "disk/diskfault": 1, "store": 1, "store/sqlite": 2, "store/storetest": 2,
+	"disk": 1, "disk/diskfault": 2, "store": 1, "store/sqlite": 2, "store/storetest": 2,
 	"keyring": 2, "segment": 2, "tally": 2,
 
 	// rooms
@@ -27,7 +27,7 @@ var layers = map[string]int{
 	"smtpd": 5, "control": 5,
 
 	// beside the house
-	"say": 0, "sink": 1, "send": 1, "setup": 4,
+	"say": 1, "sink": 1, "send": 1, "setup": 4,
 
 	"app": 6, "demo": 7, "cmd/doppelboden": 8,
 }
