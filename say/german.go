@@ -61,6 +61,29 @@ var german = map[string]string{
 	"Next, the node:": "Als Nächstes der Knoten:",
 	"and in another window the first mailbox, and a mail to it:": "und in einem zweiten Fenster das erste Postfach und eine Mail dorthin:",
 
+	// serve
+	"run the node in the foreground until it is told to stop (SIGTERM, Ctrl-C); --json: log in JSON": "lässt den Knoten im Vordergrund laufen, bis er enden soll (SIGTERM, Strg-C); --json: Protokoll in JSON",
+	"Ready. mx: %s, metrics: %s. Ctrl-C stops the node.":                                             "Bereit. mx: %s, metrics: %s. Strg-C hält den Knoten an.",
+
+	// demo
+	"play one outage on this machine in about two minutes, and tell it in words; leaves nothing behind": "spielt auf dieser Maschine in etwa zwei Minuten einen Ausfall und erzählt ihn; hinterlässt nichts",
+	"for how `many` seconds mail comes in": "wie `viele` Sekunden lang Mail hereinkommt",
+	"%s is 5 or more":                      "%s ist 5 oder mehr",
+	"The play: a groupware dies, and no mail is lost. It takes place in %s, which is removed afterwards.":               "Das Stück: Eine Groupware fällt aus, und keine Mail geht verloren. Es spielt in %s, das danach entfernt wird.",
+	"The groupware (a stand-in) takes mail at %s.":                                                                      "Die Groupware (eine Vertretung) nimmt Mail an unter %s.",
+	"The node stands before it, as the MX of %s, and takes mail at %s for %d mailboxes.":                                "Davor steht der Knoten, als MX von %s, und nimmt unter %s Mail für %d Postfächer an.",
+	"A good morning: %d mails came in and were acknowledged, the groupware has %d.":                                     "Ein guter Morgen: %d Mails kamen herein und wurden quittiert, die Groupware hat %d.",
+	"The groupware dies. Mail goes on coming in.":                                                                       "Die Groupware fällt aus. Mail kommt weiter herein.",
+	"%d mails acknowledged so far; waiting: %d, the oldest for %d s. No sender notices anything.":                       "Bisher %d Mails quittiert; es warten: %d, die älteste seit %d s. Kein Absender merkt etwas.",
+	"And now the node is killed with kill -9, in the middle of it, after %d acknowledged mails.":                        "Und jetzt wird der Knoten mitten darin mit kill -9 beendet, nach %d quittierten Mails.",
+	"It is back; waiting: %d. What strangers could not send meanwhile (%d), they send again now, as mail servers do.": "Er ist wieder da; es warten: %d. Was Fremde derweil nicht loswurden (%d), schicken sie jetzt noch einmal, wie Mailserver es tun.",
+	"The groupware returns.":             "Die Groupware kehrt zurück.",
+	"Waiting: %d; the groupware has %d.": "Es warten: %d; die Groupware hat %d.",
+	"Acknowledged: %d. Of these in the groupware: %d, missing: %d, twice: %d.": "Quittiert: %d. Davon in der Groupware: %d, fehlend: %d, doppelt: %d.",
+	"The balance: accepted %d, delivered %d, waiting %d, difference %d.":       "Die Bilanz: angenommen %d, übergeben %d, wartend %d, Differenz %d.",
+	"Nothing is missing. The groupware was away for %d s.":                     "Nichts fehlt. Die Groupware war %d s weg.",
+	"THIS WENT WRONG: please report it with the lines above.":                  "DAS GING SCHIEF: bitte mit den Zeilen oben melden.",
+
 	// send
 	"send a mail through the MX, as a stranger would": "schickt eine Mail durch den MX, wie ein Fremder es täte",
 	"A mail of the command doppelboden send.":         "Eine Mail des Befehls doppelboden send.",
@@ -252,14 +275,15 @@ var counted = map[string]count{
 // foreign holds the German text of sentences that other packages make, such as the
 // public texts of errors.
 var foreign = map[string]string{
+	"the node cannot be reached":                        "der Knoten ist nicht erreichbar",
 	"the folder is not empty; nothing was changed":      "der Ordner ist nicht leer; nichts wurde geändert",
 	"the domain is not one: write it as musterstadt.de": "das ist keine Domain: so wie musterstadt.de",
 	"the address to listen at is not an IP address":     "die Adresse zum Lauschen ist keine IP-Adresse",
-	"no such mailbox":                   "dieses Postfach gibt es nicht",
-	"no mailbox has this address":       "kein Postfach hat diese Adresse",
-	"no message has this id or receipt": "keine Mail hat diese Nummer oder Quittung",
-	"no tenant has this name":           "kein Mandant heißt so",
-	"no route has this name":            "kein Weg heißt so",
+	"no such mailbox":                                   "dieses Postfach gibt es nicht",
+	"no mailbox has this address":                       "kein Postfach hat diese Adresse",
+	"no message has this id or receipt":                 "keine Mail hat diese Nummer oder Quittung",
+	"no tenant has this name":                           "kein Mandant heißt so",
+	"no route has this name":                            "kein Weg heißt so",
 	"neither the id of a message (36 characters) nor a receipt number (20 letters and digits)": "weder die Nummer einer Mail (36 Zeichen) noch eine Quittung (20 Buchstaben und Ziffern)",
 	"the state is queued or held":                                  "der Zustand ist queued oder held",
 	"the priority is 0 to 9":                                       "die Priorität ist 0 bis 9",

@@ -68,7 +68,7 @@ func isT(c *ast.CallExpr) bool {
 	}
 	switch x := sel.X.(type) {
 	case *ast.SelectorExpr:
-		return x.Sel.Name == "say"
+		return x.Sel.Name == "say" || x.Sel.Name == "Say"
 	case *ast.Ident:
 		return x.Name == "say"
 	}

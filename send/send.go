@@ -29,6 +29,9 @@ type Mail struct {
 	To      doppelboden.Address
 	Subject string
 	Text    string
+
+	// MessageID is for the field of this name, without angle brackets; empty: a fresh one.
+	MessageID string
 }
 
 // An Answer is what the MX said to the final dot, or where it refused.
@@ -141,6 +144,9 @@ func (c *Conn) Send(m Mail, now time.Time) (Answer, error) {
 		}
 	}
 	w := c.text.DotWriter()
+	if m.MessageID == "" {
+		m.MessageID = newMessageID()
+	}
 	if _, err := w.Write(compose(m, now)); err != nil {
 		return Answer{}, fmt.Errorf("send the mail: %w", err)
 	}
@@ -179,10 +185,14 @@ func answer(code int, text string) Answer {
 	return a
 }
 
+func newMessageID() string {
+	var id [12]byte
+	rand.Read(id[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(id[:]) + "@localhost"
+}
+
 // compose makes the mail: RFC 5322, section 3.6.
 func compose(m Mail, now time.Time) []byte {
-	var id [12]byte
-	rand.Read(id[:])
 	from := m.From.String()
 	if m.From.IsNull() {
 		from = "mailer-daemon@localhost"
@@ -193,7 +203,7 @@ func compose(m Mail, now time.Time) []byte {
 	line("From: <%s>", from)
 	line("To: <%s>", m.To)
 	line("Subject: %s", mime.QEncoding.Encode("utf-8", m.Subject))
-	line("Message-ID: <%s@localhost>", hex.EncodeToString(id[:]))
+	line("Message-ID: <%s>", m.MessageID)
 	line("MIME-Version: 1.0")
 	line("Content-Type: text/plain; charset=utf-8")
 	line("Content-Transfer-Encoding: 8bit")

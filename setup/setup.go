@@ -27,6 +27,8 @@ import (
 	"text/template"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"doppelboden"
 	"doppelboden/city"
 	"doppelboden/keyring"
@@ -114,10 +116,14 @@ func (o *Options) values() (values, error) {
 		return values{}, invalid("the domain is not one: write it as musterstadt.de")
 	}
 	v := values{Domain: a.Domain, Groupware: o.Groupware, Hostname: o.Hostname}
-	v.Tenant, _, _ = strings.Cut(strings.ReplaceAll(v.Domain, "_", "-"), ".")
 	if v.Hostname == "" {
-		v.Hostname = "mx." + v.Domain
+		v.Hostname = "mx." + a.Domain
 	}
+	// People read city.toml, so it has the umlauts.
+	if readable, err := idna.Lookup.ToUnicode(a.Domain); err == nil {
+		v.Domain = readable
+	}
+	v.Tenant = tenantName(v.Domain)
 	if v.Groupware != "here" {
 		if _, problem := city.ParseHost(v.Groupware); problem != "" {
 			return values{}, invalid("the groupware: " + problem + "; write smtp://host:port, lmtp://host:port or here")
@@ -129,6 +135,22 @@ func (o *Options) values() (values, error) {
 	v.MX = net.JoinHostPort(o.Listen, strconv.Itoa(o.MXPort))
 	v.Metrics = net.JoinHostPort(o.Listen, strconv.Itoa(o.MetricsPort))
 	return v, nil
+}
+
+// tenantName makes a name of the first part of a domain.
+func tenantName(domain string) string {
+	label, _, _ := strings.Cut(domain, ".")
+	label = strings.NewReplacer("ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss").Replace(label)
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return -1
+	}, label)
+	if name = strings.Trim(name, "-"); name == "" {
+		return "city"
+	}
+	return name
 }
 
 func invalid(text string) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"doppelboden"
 	"doppelboden/city"
@@ -50,7 +51,14 @@ func (p *program) report(err error) int {
 
 // complain writes what is wrong and what to do.
 func (p *program) complain(what, remedy string) {
-	fmt.Fprintln(p.err, "doppelboden: "+say.Plain(p.say.Known(what)))
+	// An error's first words are ours; what follows a colon may be the system's.
+	first, rest, more := strings.Cut(what, ": ")
+	if known := p.say.Known(what); known != what || !more {
+		first = known
+	} else {
+		first = p.say.Known(first) + ": " + rest
+	}
+	fmt.Fprintln(p.err, "doppelboden: "+say.Plain(first))
 	if remedy != "" {
 		fmt.Fprintln(p.err, remedy)
 	}

@@ -51,9 +51,9 @@ func newProgram(w world) *program {
 	flags.StringVar(&p.node, "node", "", p.say.T("the node's `file` node.toml; or the variable DOPPELBODEN_NODE"))
 	flags.BoolVar(&p.json, "json", false, p.say.T("answer in JSON: one object, or one a line for lists"))
 	p.root.AddCommand(
-		p.initCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
+		p.initCommand(), p.serveCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
 		p.queueCommand(), p.messageCommand(), p.balanceCommand(), p.ledgerCommand(), p.configCommand(),
-		p.sinkCommand(),
+		p.sinkCommand(), p.demoCommand(),
 	)
 	p.helpFlags(p.root)
 	return p
@@ -87,7 +87,7 @@ func (p *program) require(c *cobra.Command, names ...string) {
 // usageTemplate is cobra's, in the language of the rest.
 func (p *program) usageTemplate() string {
 	return p.say.T("Usage:") + `
-  {{if .Runnable}}{{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}{{.CommandPath}} …
+  {{if not .HasAvailableSubCommands}}{{.UseLine}}{{else}}{{.CommandPath}} …
 
 ` + p.say.T("Commands:") + `{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}

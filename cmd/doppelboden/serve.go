@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"doppelboden/app"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	return p.command("serve --node FILE", p.say.T("run the node in the foreground until it is told to stop (SIGTERM, Ctrl-C); --json: log in JSON"), p.exactly(0),
+		func(ctx context.Context, _ []string) error {
+			n, err := p.loadNode()
+			if err != nil {
+				return err
+			}
+			var handler slog.Handler = slog.NewTextHandler(p.err, nil)
+			if p.json {
+				handler = slog.NewJSONHandler(p.err, nil)
+			}
+			node, err := app.New(ctx, app.Options{Node: n, Version: version(), Log: slog.New(handler)})
+			if err != nil {
+				return fmt.Errorf("open the node: %w", err)
+			}
+			return node.Run(ctx, p.ready)
+		})
+}
+
+// ready says where the node listens, to people and to systemd (sd_notify(3)).
+func (p *program) ready(n *app.Node) {
+	at := n.Listeners()
+	if p.json {
+		// Whoever reads standard output for this line may be gone; the node stays.
+		_ = p.object(map[string]any{"ready": true, "listeners": at})
+	} else {
+		p.print(p.say.T("Ready. mx: %s, metrics: %s. Ctrl-C stops the node.", listener(at["mx"]), listener(at["metrics"])))
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		fmt.Fprintln(p.err, "doppelboden: systemd:", err)
+	}
+}
+
+func listener(addr string) string {
+	if addr == "" {
+		return "-"
+	}
+	return addr
+}
+
+// version is what the Go tool knows of the source that this program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return info.Main.Version
+}
