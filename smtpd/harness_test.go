@@ -161,6 +161,17 @@ func (p *pump) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// newReader reads ahead from conn.
+func newReader(conn io.Reader) *bufio.Reader { return bufio.NewReader(newPump(conn)) }
+
+// A plainEnd is a net.Conn whose pump has read ahead already.
+type plainEnd struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (p plainEnd) Read(b []byte) (int, error) { return p.r.Read(b) }
+
 // A dialogue is a client that says what it is told and checks what it hears.
 type dialogue struct {
 	t    testing.TB
@@ -171,7 +182,7 @@ type dialogue struct {
 // talk begins a dialogue and reads the greeting.
 func talk(t testing.TB, conn net.Conn) *dialogue {
 	t.Helper()
-	d := &dialogue{t: t, conn: conn, r: bufio.NewReader(newPump(conn))}
+	d := &dialogue{t: t, conn: conn, r: newReader(conn)}
 	t.Cleanup(func() { conn.Close() })
 	d.hear("220 ")
 	return d

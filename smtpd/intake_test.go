@@ -14,9 +14,9 @@ import (
 
 // A mailbag is an Intake that keeps what it is given in memory and answers as it is told.
 type mailbag struct {
-	begin  func(Envelope) error                // nil: yes
-	rcpt   func(Recipient) error               // nil: yes
-	write  func([]byte) error                  // nil: yes
+	begin  func(Envelope) error                 // nil: yes
+	rcpt   func(Recipient) error                // nil: yes
+	write  func([]byte) error                   // nil: yes
 	commit func(context.Context, *parcel) error // nil: yes
 
 	mu      sync.Mutex

@@ -26,7 +26,7 @@ type Options struct {
 	// BareLF says what becomes of a LF without CR in a body.
 	BareLF BareLF
 
-	// MaxConnections bounds all open connections: 2,000. One costs about 7 KB while
+	// MaxConnections bounds all open connections: 2,000. One costs about 8 KB while
 	// idle and at most 40 KB while a body comes in, so 80 MB at the worst. One more is
 	// told 421.
 	MaxConnections int
