@@ -222,9 +222,17 @@ func (p *Postfix) Mails(mailbox string) ([][]byte, error) {
 }
 
 // Queued counts the mails in its queue.
-func (p *Postfix) Queued() (int, error) {
+func (p *Postfix) Queued() (int, error) { return p.count("incoming", "active", "deferred", "hold") }
+
+// Settled reports whether every mail in its queue is deferred.
+func (p *Postfix) Settled() (bool, error) {
+	n, err := p.count("incoming", "active")
+	return n == 0, err
+}
+
+func (p *Postfix) count(queues ...string) (int, error) {
 	n := 0
-	for _, queue := range []string{"incoming", "active", "deferred", "hold"} {
+	for _, queue := range queues {
 		err := filepath.WalkDir(filepath.Join(p.v.Dir, "queue", queue), func(_ string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // it moved on while we looked

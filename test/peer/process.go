@@ -84,7 +84,7 @@ func (p *process) end() error {
 		p.cmd.Process.Kill()
 		<-p.done
 	}
-	soft := time.Now().Add(2 * time.Second) // then its children are killed too
+	soft := time.Now().Add(500 * time.Millisecond) // then its children are killed too
 	hard := soft.Add(stopLimit)
 	err := poll(hard, func() (bool, error) {
 		left, err := descendants(pid)

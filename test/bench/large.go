@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"doppelboden/test/load"
+	"doppelboden/test/peer"
+)
+
+const (
+	queuedCount = 200_000
+	storedCount = 1_000_000
+	largeRounds = 5     // of the latency, in an empty and in a full store
+	retainCount = 5_000 // mails whose latency one round looks at
+)
+
+// runLarge plays the large round once.
+func runLarge(ctx context.Context, c *config, t *table) error {
+	boxes, err := numbered(ctx, c.boxes)
+	if err != nil {
+		return err
+	}
+	b := &bench{config: c, t: t, boxes: boxes}
+	drained := t.add(row{name: "200,000 queued, handed over", unit: "mails/s", want: 3, ratio: true})
+	memory := t.add(row{name: "200,000 queued, most resident", unit: "MB", want: 300, atMost: true})
+	if c.only.MatchString("queued") {
+		if err := b.largePostfix(ctx, drained); err != nil {
+			return fmt.Errorf("Postfix: %w", err)
+		}
+	}
+	if !c.node {
+		return nil
+	}
+	return b.largeNode(ctx, drained, memory)
+}
+
+// largePostfix fills Postfix's queue and lets it go.
+func (b *bench) largePostfix(ctx context.Context, drained *row) error {
+	hop, err := peer.FreePort()
+	if err != nil {
+		return err
+	}
+	count := queuedCount / b.scale
+	return b.with(ctx, postfixSystem, setup{boxes: b.boxes, nextHop: hop, down: true}, func(sys system) error {
+		if err := b.fill(ctx, sys.Addr(), "Postfix", count-warmUp); err != nil {
+			return err
+		}
+		p := sys.(*peer.Postfix)
+		// It has accepted; it still has to move what came last into its deferred queue.
+		if err := until(patience, "Postfix to defer", func() (bool, error) { return p.Settled() }); err != nil {
+			return err
+		}
+		v, _, err := b.empty(hop, count, func() error { return p.Release(ctx) })
+		drained.postfix = append(drained.postfix, v)
+		return err
+	})
+}
+
+// fill sends count small mails and tells how fast they were taken.
+func (b *bench) fill(ctx context.Context, addr, name string, count int) error {
+	start := time.Now()
+	if err := b.flood(ctx, addr, count, smallSize); err != nil {
+		return fmt.Errorf("fill: %w", err)
+	}
+	progress("  %s took %d mails at %s/s", name, count, number(rate(count, time.Since(start))))
+	return nil
+}
+
+// empty lets a groupware return at hop and waits for count mails. It returns their
+// rate from the first to the last, and how long the first took.
+func (b *bench) empty(hop string, count int, release func() error) (v float64, wait time.Duration, err error) {
+	back := time.Now()
+	sink, err := peer.Sink{Addr: hop}.Start()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, sink.Stop()) }()
+	if err := release(); err != nil {
+		return 0, 0, err
+	}
+	if err := sink.Wait(count, 2*patience); err != nil {
+		return 0, 0, err
+	}
+	_, first, last := sink.Taken()
+	progress("  handed over %d at %s/s, the first after %v", count, number(rate(count, last.Sub(first))), first.Sub(back))
+	return rate(count, last.Sub(first)), first.Sub(back), nil
+}
+
+// largeNode measures the latency of an empty store, queues, hands over, fills the store
+// and measures again.
+func (b *bench) largeNode(ctx context.Context, drained, memory *row) error {
+	hop, err := peer.FreePort()
+	if err != nil {
+		return err
+	}
+	syscall.Sync()
+	sys, err := ourSystem.start(ctx, b.config, setup{boxes: b.boxes, nextHop: hop, down: true})
+	if err != nil {
+		return err
+	}
+	n := sys.(*node)
+	err = b.largeSteps(ctx, n, hop, drained, memory)
+	return errors.Join(err, n.Stop())
+}
+
+func (b *bench) largeSteps(ctx context.Context, n *node, hop string, drained, memory *row) error {
+	fresh, err := b.p99s(ctx, n, "empty")
+	if err != nil {
+		return err
+	}
+	queued := queuedCount / b.scale
+	taken := largeRounds * retainCount
+	if err := b.fill(ctx, n.Addr(), "doppelboden", queued-taken); err != nil {
+		return err
+	}
+	v, wait, err := b.empty(hop, queued, func() error { return nil })
+	if err != nil {
+		return err
+	}
+	drained.ours = append(drained.ours, v)
+	b.t.note("The groupware's return was found after %v.", wait.Round(time.Millisecond))
+	peak, err := peakOf(n.pid())
+	if err != nil {
+		return err
+	}
+	memory.ours = append(memory.ours, peak)
+	return b.stored(ctx, n, hop, fresh)
+}
+
+// stored fills the store up, with a groupware that takes everything, and measures the
+// latency again when all is delivered.
+func (b *bench) stored(ctx context.Context, n *node, hop string, fresh []float64) (err error) {
+	sink, err := peer.Sink{Addr: hop}.Start()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sink.Stop()) }()
+	more := (storedCount - queuedCount) / b.scale
+	if err := b.fill(ctx, n.Addr(), "doppelboden", more); err != nil {
+		return err
+	}
+	if err := sink.Wait(more, 2*patience); err != nil {
+		return err
+	}
+	full, err := b.p99s(ctx, n, "full")
+	b.t.add(row{name: "p99 of acceptance, 1,000,000 stored", unit: "ms", want: 1.5, atMost: true, ours: full, base: fresh})
+	return err
+}
+
+// p99s returns the p99 from final dot to 250 of some rounds.
+func (b *bench) p99s(ctx context.Context, n *node, name string) ([]float64, error) {
+	var all []float64
+	for i := range largeRounds {
+		report, err := b.timed(ctx, n.Addr(), retainCount)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ms(load.Quantile(report.Acked(), 0.99)))
+		progress("  p99 %s store %d/%d: %s ms", name, i+1, largeRounds, number(all[i]))
+	}
+	return all, nil
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"doppelboden/test/load"
+	"doppelboden/test/peer"
+)
+
+// A system is a mail server under test that runs.
+type system interface {
+	Addr() string // host:port where it takes mail
+	Stop() error  // ends it and removes what it kept
+}
+
+// A setup says what a system is started with.
+type setup struct {
+	boxes   []string // who exists
+	nextHop string   // host:port of the groupware
+	down    bool     // the groupware is down: nothing listens there
+}
+
+// A starter starts one kind of system.
+type starter struct {
+	name  string
+	start func(context.Context, *config, setup) (system, error)
+}
+
+var (
+	ourSystem     = starter{"doppelboden", startNode}
+	postfixSystem = starter{"Postfix", startPostfix}
+)
+
+func startPostfix(_ context.Context, c *config, s setup) (system, error) {
+	return peer.PostfixRelay{Domain: domain, NextHop: s.nextHop, Recipients: s.boxes, Defer: s.down, Parent: c.dir}.Start()
+}
+
+// A node is a running doppelboden.
+type node struct {
+	binary string
+	dir    string
+	mx     string
+	cmd    *exec.Cmd
+	log    *os.File
+	done   chan struct{} // closed when the process has ended
+	err    error         // how it ended
+	keep   bool
+}
+
+// startNode makes a node as a new user would, in a new folder, and imports the mailboxes.
+func startNode(ctx context.Context, c *config, s setup) (system, error) {
+	dir, err := os.MkdirTemp(c.dir, "doppelboden-node-")
+	if err != nil {
+		return nil, fmt.Errorf("make folder of node: %w", err)
+	}
+	n := &node{binary: c.binary, dir: filepath.Join(dir, "city"), keep: c.keep}
+	if err := n.launch(ctx, s); err != nil {
+		return nil, errors.Join(err, n.Stop())
+	}
+	return n, nil
+}
+
+func (n *node) launch(ctx context.Context, s setup) error {
+	var ports [2]string
+	for i := range ports {
+		addr, err := peer.FreePort()
+		if err != nil {
+			return err
+		}
+		_, ports[i], _ = net.SplitHostPort(addr)
+	}
+	n.mx = net.JoinHostPort("127.0.0.1", ports[0])
+	if _, err := n.run(ctx, "init", n.dir, "--domain", domain, "--groupware", "smtp://"+s.nextHop,
+		"--mx-port", ports[0], "--metrics-port", ports[1]); err != nil {
+		return err
+	}
+	if err := n.serve(); err != nil {
+		return err
+	}
+	return n.importBoxes(ctx, s.boxes)
+}
+
+// serve starts the node and waits until it takes mail.
+func (n *node) serve() error {
+	var err error
+	if n.log, err = os.OpenFile(filepath.Join(n.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		return fmt.Errorf("open log of node: %w", err)
+	}
+	n.cmd = exec.Command(n.binary, "serve", "--node", n.config())
+	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := n.cmd.Start(); err != nil {
+		return fmt.Errorf("start node: %w", err)
+	}
+	n.done = make(chan struct{})
+	go func() {
+		n.err = n.cmd.Wait()
+		close(n.done)
+	}()
+	return until(time.Minute, "the node to take mail", func() (bool, error) {
+		select {
+		case <-n.done:
+			return false, fmt.Errorf("node ended while it started (%v): %s", n.err, n.tail())
+		default:
+		}
+		conn, err := net.DialTimeout("tcp", n.mx, time.Second)
+		if err != nil {
+			return false, nil
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(time.Second))
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		return err == nil && strings.HasPrefix(line, "220"), nil
+	})
+}
+
+func (n *node) importBoxes(ctx context.Context, boxes []string) error {
+	var csv bytes.Buffer
+	csv.WriteString("address,name,kind,department,priority,aliases\n")
+	for _, b := range boxes {
+		csv.WriteString(b + ",,person,,,\n")
+	}
+	path := filepath.Join(n.dir, "mailboxes.csv")
+	if err := os.WriteFile(path, csv.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write mailboxes: %w", err)
+	}
+	_, err := n.run(ctx, "--node", n.config(), "mailbox", "import", path)
+	return err
+}
+
+func (n *node) config() string { return filepath.Join(n.dir, "node.toml") }
+
+// run runs a command of doppelboden.
+func (n *node) run(ctx context.Context, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, n.binary, args...).CombinedOutput()
+	if err != nil {
+		return out, fmt.Errorf("doppelboden %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return out, nil
+}
+
+// Addr is the MX of the node.
+func (n *node) Addr() string { return n.mx }
+
+// pid is the id of its process.
+func (n *node) pid() int { return n.cmd.Process.Pid }
+
+// tail returns the end of what the node logged.
+func (n *node) tail() string {
+	text, err := os.ReadFile(filepath.Join(n.dir, "serve.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-3000):])
+}
+
+// halt ends the process and keeps its folder.
+func (n *node) halt() error {
+	if n.done == nil {
+		return nil
+	}
+	n.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended already
+	var err error
+	select {
+	case <-n.done:
+		if n.err != nil {
+			err = fmt.Errorf("node ended badly: %w: %s", n.err, n.tail())
+		}
+	case <-time.After(time.Minute):
+		n.cmd.Process.Kill()
+		<-n.done
+		err = errors.New("node did not end within a minute after SIGTERM")
+	}
+	n.log.Close()
+	n.done = nil
+	return err
+}
+
+// Stop ends the node and removes its folder.
+func (n *node) Stop() error {
+	err := n.halt()
+	if n.keep {
+		progress("kept %s", n.dir)
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(filepath.Dir(n.dir)))
+}
+
+// until asks every 10 ms until the answer is yes.
+func until(limit time.Duration, what string, ask func() (bool, error)) error {
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok, err := ask(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-end.C:
+			return fmt.Errorf("waited %v for %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// numbered returns the n recipients that the installed smtp-source counts through with
+// Number: it asks a receiver what the first two are.
+func numbered(ctx context.Context, n int) ([]string, error) {
+	r := &load.Receiver{}
+	if err := r.Start(); err != nil {
+		return nil, err
+	}
+	defer r.Stop()
+	if _, err := (peer.Source{Addr: r.Addr, Sessions: 1, Messages: 2, Size: 100, From: sender, To: "u@" + domain, Number: true}).Run(ctx); err != nil {
+		return nil, fmt.Errorf("learn how smtp-source counts: %w", err)
+	}
+	var format string
+	first := 0
+	switch to := r.Arrivals()[0].To[0]; to {
+	case "1u@" + domain: // Postfix 3.7
+		format, first = "%du@"+domain, 1
+	case "u0@" + domain: // Postfix 3.10
+		format, first = "u%d@"+domain, 0
+	default:
+		return nil, fmt.Errorf("smtp-source counts in a way we don't know: %s", to)
+	}
+	boxes := make([]string, n)
+	for i := range boxes {
+		boxes[i] = fmt.Sprintf(format, first+i)
+	}
+	return boxes, nil
+}
+
+// sender is the reverse-path of all mails.
+const sender = "bench@fremd.example"
