@@ -140,6 +140,7 @@ func (b *book) refuse(phase string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	bump(&b.refused, phase)
+	b.wake()
 }
 
 // rule counts a rule that is played.
@@ -153,6 +154,7 @@ func (b *book) rule(r *rule) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	bump(&b.played, r.Phase+" "+what)
+	b.wake()
 }
 
 // take records a mail whose answers are settled.

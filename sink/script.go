@@ -144,6 +144,9 @@ func position(err error) error {
 	var decode *toml.DecodeError
 	if errors.As(err, &decode) {
 		row, _ := decode.Position()
+		if len(decode.Key()) == 0 {
+			return fmt.Errorf("%d: %w", row, err)
+		}
 		return fmt.Errorf("%d: %s: %w", row, strings.Join(decode.Key(), "."), err)
 	}
 	return fmt.Errorf(" %w", err)
@@ -181,8 +184,8 @@ func (r *Rule) check() error {
 		return wrong("sender", r.Sender, `phase "mail" or later; there is no sender before`)
 	case r.Until != 0 && r.Until <= r.From:
 		return wrong("until", time.Duration(r.Until).String(), "a time after from, "+time.Duration(r.From).String())
-	case r.Nth < 0 || r.Every < 0 || r.Times < 0:
-		return wrong("nth, every, times", []int{r.Nth, r.Every, r.Times}, "1 or more, or none")
+	case min(r.Nth, r.Every, r.Times) < 0:
+		return wrong("nth, every or times", min(r.Nth, r.Every, r.Times), "1 or more, or none of it")
 	case r.Probability < 0 || r.Probability > 1:
 		return wrong("probability", r.Probability, "0 to 1")
 	case r.Keep && r.Phase != "dot":

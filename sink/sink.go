@@ -165,8 +165,8 @@ func (s *Sink) Messages() []Message { return s.book.list() }
 // Reset forgets what was counted and taken.
 func (s *Sink) Reset() { s.book.reset(s.opts.Clock()) }
 
-// Wait returns when ok says true of the counts, which it is asked whenever a mail was
-// taken or a connection began or ended, or with the error of ctx.
+// Wait returns when ok says true of the counts, which it is asked whenever they have
+// changed, or with the error of ctx.
 func (s *Sink) Wait(ctx context.Context, ok func(Stats) bool) error {
 	for {
 		changed := s.book.changes()
