@@ -6,58 +6,20 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"doppelboden/disk"
 )
-
-// writeDurably makes path hold data, or leaves it as it was: temporary file, write,
-// sync, rename, sync of the folder. It refuses to replace a file: the error is then
-// os.ErrExist.
-func writeDurably(path string, data []byte, mode os.FileMode) error {
-	temp := path + ".tmp"
-	err := writeSynced(temp, data, mode)
-	if err == nil {
-		err = os.Link(temp, path) // unlike a rename, it fails when path exists
-	}
-	if gone := os.Remove(temp); err == nil {
-		err = gone
-	}
-	if err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// writeSynced writes a file and syncs it.
-func writeSynced(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
 
 // makeFolder makes one folder below an existing one, durably.
 func makeFolder(path string) error {
-	err := os.Mkdir(path, 0o755)
+	err := os.Mkdir(path, 0o700)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return disk.OS{}.SyncDir(filepath.Dir(path))
 }
 
 // readSmall reads a file of at most limit bytes.

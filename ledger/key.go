@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"doppelboden"
+	"doppelboden/disk"
 )
 
 // Key files are PEM, as openssl reads and writes them: PKCS #8 (RFC 5958) for the
@@ -33,7 +34,7 @@ func NewKey(path string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("encode ledger key: %w", err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: der})
-	if err := writeDurably(path, text, 0o600); err != nil {
+	if err := disk.WriteNew(disk.OS{}, path, text); err != nil {
 		return nil, fmt.Errorf("write ledger key: %w", err)
 	}
 	return key, nil
@@ -54,11 +55,11 @@ func LoadKey(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	any, err := x509.ParsePKCS8PrivateKey(der)
+	got, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
 		return nil, notAKey(path, err)
 	}
-	key, ok := any.(ed25519.PrivateKey)
+	key, ok := got.(ed25519.PrivateKey)
 	if !ok {
 		return nil, notAKey(path, nil)
 	}
@@ -81,11 +82,11 @@ func LoadPublicKey(path string) (ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	any, err := x509.ParsePKIXPublicKey(der)
+	got, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
 		return nil, notAKey(path, err)
 	}
-	key, ok := any.(ed25519.PublicKey)
+	key, ok := got.(ed25519.PublicKey)
 	if !ok {
 		return nil, notAKey(path, nil)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/disk"
 )
 
 const (
@@ -138,8 +139,7 @@ func writeKnot(dir string, k *doppelboden.Knot) error {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make folder of knots: %w", err)
 	}
-	// A knot holds no secret; it is made to be carried away.
-	err = writeDurably(path, text, 0o644)
+	err = disk.WriteNew(disk.OS{}, path, text)
 	if !errors.Is(err, fs.ErrExist) {
 		return exporting(k, err)
 	}
@@ -147,7 +147,7 @@ func writeKnot(dir string, k *doppelboden.Knot) error {
 		return nil
 	}
 	beside := strings.TrimSuffix(path, ".json") + fmt.Sprintf("-%x.json", k.Hash[:8])
-	if err := writeDurably(beside, text, 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := disk.WriteNew(disk.OS{}, beside, text); err != nil && !errors.Is(err, fs.ErrExist) {
 		return exporting(k, err)
 	}
 	return exporting(k, ErrRolledBack)

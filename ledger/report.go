@@ -58,7 +58,7 @@ func (r *Report) add(f Fault) {
 
 // Progress says how far a long walk has come.
 type Progress struct {
-	Step string // "files", "knots", "links", "doors", "rows", "replies"
+	Step string // "files", "knots", "links", "doors", "rows", "entries", "replies"
 	Done int64  // things of this step, all passes together
 }
 

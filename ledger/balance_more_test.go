@@ -1,0 +1,359 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doppelboden"
+	"doppelboden/store"
+	"doppelboden/tally"
+)
+
+func TestAMessageBelongsToThePeriodOfItsID(t *testing.T) {
+	w := newTown()
+	w.hand(ref(w.take(1))) // before
+	from := w.tick()
+	late := ref(w.take(1)) // inside, handed over later
+	w.take(2)
+	to := w.tick()
+	w.take(3) // after
+	w.hand(late)
+	b, err := Balance(context.Background(), w.sources(), from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	adds(t, b)
+	if b.Accepted != 3 || b.Delivered != 1 || b.Queued != 2 || b.Difference != 0 {
+		t.Errorf("balance = %+v, want 3 accepted, 1 delivered, 2 queued", b)
+	}
+	if !b.From.Equal(from) || !b.To.Equal(to) {
+		t.Errorf("period = %v to %v, want %v to %v", b.From, b.To, from, to)
+	}
+}
+
+func TestAPeriodInTheFutureEndsNow(t *testing.T) {
+	w := newTown()
+	w.take(1)
+	s := w.sources()
+	b, err := Balance(context.Background(), s, time.Time{}, w.now.Add(time.Hour))
+	if err != nil || !b.To.Equal(s.Clock()) {
+		t.Errorf("to = %v, %v, want now (%v)", b.To, err, s.Clock())
+	}
+}
+
+// busy plays some messages with everything that may happen to them.
+func busy(w *town, messages int, r *rand.Rand) {
+	for range messages {
+		id := w.take(1 + r.IntN(3))
+		if r.IntN(2) == 0 {
+			w.hand(ref(id))
+		}
+		if r.IntN(10) == 0 {
+			w.fate(w.intent(1), tally.Withdrawn)
+		}
+		if r.IntN(20) == 0 {
+			w.fate(w.intent(2), tally.Sent) // lost
+		}
+	}
+}
+
+func TestManyPassesGiveTheSameSheetAsOne(t *testing.T) {
+	w := newTown()
+	busy(w, 500, rand.New(rand.NewPCG(1, 2)))
+	want := draw(t, w)
+	if want.Difference == 0 {
+		t.Fatal("the town lost nothing; the test needs findings")
+	}
+	for _, most := range []int{1, 7, 50, 300} {
+		s := w.sources()
+		s.PerPass = most
+		walks := 0
+		s.Progress = func(Progress) { walks++ }
+		got, err := Balance(context.Background(), s, time.Time{}, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("with %d messages in a pass (-want +got):\n%s", most, d)
+		}
+	}
+}
+
+func TestOnlyAHundredFindingsAreNamedTheFirstOnes(t *testing.T) {
+	w := newTown()
+	var first doppelboden.ID
+	for i := range 1000 {
+		id := w.intent(1)
+		w.fate(id, tally.Sent)
+		if i == 0 {
+			first = id
+		}
+	}
+	b := draw(t, w)
+	if b.Difference != 1000 || len(b.Findings) != maxFindings || b.Findings[0].Message != first {
+		t.Errorf("difference %d, %d findings, first about %v; want 1000, %d, %v",
+			b.Difference, len(b.Findings), b.Findings[0].Message, maxFindings, first)
+	}
+}
+
+func TestASourceThatCannotBeReadIsAnErrorAndNoBalance(t *testing.T) {
+	w := newTown()
+	w.take(1)
+	w.doorsErr = errBroken
+	if b, err := Balance(context.Background(), w.sources(), time.Time{}, time.Time{}); !errors.Is(err, errBroken) {
+		t.Errorf("balance = %+v, %v, want an error", b, err)
+	}
+	if _, err := Balance(context.Background(), Sources{}, time.Time{}, time.Time{}); err == nil {
+		t.Error("a balance from no sources")
+	}
+}
+
+func TestABalanceEndsWithItsContext(t *testing.T) {
+	w := newTown()
+	for range 2000 {
+		w.take(1)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Balance(ctx, w.sources(), time.Time{}, time.Time{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want %v", err, context.Canceled)
+	}
+}
+
+// A settlement on another node's chain, which is read before the chain that accepted
+// the message, counts like any other, and the newest wins.
+func TestChainsOfTwoNodesMayBeReadInAnyOrder(t *testing.T) {
+	w := newTown()
+	w.chain = NewChain("node2", t0)
+	r := ref(w.take(1))
+	w.attempt(r)
+	w.answer(r, doppelboden.Took)
+	accepted := w.links
+	w.links, w.chain = nil, NewChain("node1", t0)
+	w.settle(r, doppelboden.Delivered, "courier")
+	w.links = append(w.links, accepted...) // node1 comes first
+	held := NewChain("node3", t0)
+	w.links = append(w.links, held.Next(w.now.Add(-time.Second), []doppelboden.Entry{
+		{Kind: doppelboden.EntrySettled, At: w.now.Add(-time.Second), Message: r.Message, State: doppelboden.Held, By: "courier"}}))
+	if b := draw(t, w); b.Delivered != 1 || b.Difference != 0 {
+		t.Errorf("balance = %+v, want 1 delivered and no difference", b)
+	}
+}
+
+// The real logs, with a day that is damaged and a day that is gone.
+func TestTheTalliesOnTheDiskAreRead(t *testing.T) {
+	dir := t.TempDir()
+	w := newTown()
+	clock := func() time.Time { return w.now }
+	doors, err := tally.OpenDoors(dir, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replies, err := tally.OpenReplies(dir, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := w.take(1), w.take(1)
+	w.hand(ref(one))
+	w.now = w.now.Add(24 * time.Hour)
+	w.hand(ref(w.take(1)))
+	for _, r := range w.doors {
+		if r.Kind == tally.Intent {
+			doors.Intent(r.ID, r.Recipients, r.At)
+		} else {
+			doors.Sent(r.ID, r.At)
+		}
+	}
+	for _, r := range w.replies {
+		if r.Kind == tally.Attempt {
+			replies.Attempt([]doppelboden.Ref{r.Ref}, "groupware", r.At)
+		} else {
+			replies.Answer(doppelboden.Outcome{Ref: r.Ref, Verdict: r.Verdict, At: r.At})
+		}
+	}
+	balance := func() doppelboden.Balance {
+		s := w.sources()
+		s.Doors, s.Replies = Tally{Dir: dir, Flush: doors.Flush}, Tally{Dir: dir, Flush: replies.Flush}
+		b, err := Balance(context.Background(), s, time.Time{}, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		adds(t, b)
+		return b
+	}
+	if b := balance(); b.Delivered != 2 || b.Queued != 1 || b.Difference != 0 {
+		t.Fatalf("balance = %+v, want 2 delivered, 1 queued", b)
+	}
+	if err := errors.Join(doors.Close(), replies.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	spoil(t, dir, "doors-2026-11-20", 40) // in the second of its records
+	b := balance()
+	if b.Difference == 0 || !strings.Contains(b.Findings[0].What, "the doors of 2026-11-20 is damaged") {
+		t.Errorf("with a damaged record: %+v, want it found", b)
+	}
+	remove(t, dir, "replies-2026-11-21")
+	b = balance()
+	if b.Difference == 0 || !strings.Contains(b.Findings[0].What+b.Findings[1].What, "the replies of 2026-11-21 is missing") {
+		t.Errorf("without a day of replies: %+v, want it found", b)
+	}
+	_ = two
+}
+
+// spoil flips a bit of the one file whose name begins with name.
+func spoil(t *testing.T, dir, name string, offset int64) {
+	t.Helper()
+	path := theFile(t, dir, name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[offset] ^= 0x10
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.Remove(theFile(t, dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func theFile(t *testing.T, dir, name string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, name+"*"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("files %v of %s, %v; want one", found, name, err)
+	}
+	return found[0]
+}
+
+// flowing is a town whose calls may run side by side.
+type flowing struct{ *town }
+
+func (f flowing) do(step func(w *town)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	step(f.town)
+}
+
+// live lets one message through, giving others a turn between any two steps, in the
+// order that Sources demands.
+func (f flowing) live(r *rand.Rand) {
+	n := 1 + r.IntN(3)
+	var id doppelboden.ID
+	f.do(func(w *town) { id = w.intent(n) })
+	f.do(func(w *town) { w.keep(w.entryFor(id, n)) })
+	f.do(func(w *town) { w.fate(id, tally.Sent) })
+	for i := range n {
+		one := doppelboden.Ref{Message: id, N: i}
+		for r.IntN(3) == 0 {
+			f.do(func(w *town) { w.attempt(one) })
+			f.do(func(w *town) { w.answer(one, doppelboden.Later) })
+			f.do(func(w *town) { w.settle(one, doppelboden.Held, "courier") })
+			f.do(func(w *town) { w.settle(one, doppelboden.Queued, "anna") })
+		}
+		f.do(func(w *town) { w.attempt(one) })
+		f.do(func(w *town) { w.answer(one, doppelboden.Took) })
+		f.do(func(w *town) { w.settle(one, doppelboden.Delivered, "courier") })
+	}
+	if r.IntN(4) == 0 {
+		f.do(func(w *town) { w.expire(id) })
+	}
+}
+
+func TestRunningMailNeverLooksLikeADifference(t *testing.T) {
+	f := flowing{newTown()}
+	var workers sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 4 {
+		workers.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(i), 7))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					f.live(r)
+				}
+			}
+		})
+	}
+	var last doppelboden.Balance
+	moved := 0
+	for range 60 {
+		s := f.sources()
+		s.Rows, s.PerPass = f, 40 // several passes, while mail flows
+		b, err := Balance(context.Background(), s, time.Time{}, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		adds(t, b)
+		if b.Difference != 0 {
+			t.Fatalf("difference %d while mail flows: %+v", b.Difference, b.Findings)
+		}
+		if b.Delivered > last.Delivered {
+			moved++
+		}
+		last = b
+	}
+	close(stop)
+	workers.Wait()
+	if moved < 10 {
+		t.Errorf("mail moved between %d of 60 balances only: the test shows nothing", moved)
+	}
+	if b := draw(t, f.town); b.Difference != 0 || b.InDoubt != 0 || b.Queued != 0 || b.Unacknowledged != 0 {
+		t.Errorf("after everything has ended: %+v", b)
+	}
+}
+
+// slowRows settles a delivery just after its row was read, as mail that flows does.
+type slowRows struct {
+	*town
+	after func()
+}
+
+// Deliveries implements Rows.
+func (s *slowRows) Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error {
+	err := s.town.Deliveries(ctx, f, yield)
+	if s.after != nil {
+		s.after()
+	}
+	return err
+}
+
+func TestADeliveryThatMovesBetweenTwoLooksIsLookedAtAgain(t *testing.T) {
+	w := newTown()
+	r := ref(w.take(1))
+	rows := &slowRows{town: w}
+	times := 0
+	rows.after = func() {
+		switch times++; times {
+		case 1:
+			w.settle(r, doppelboden.Held, "courier")
+		case 2:
+			w.settle(r, doppelboden.Queued, "anna")
+		case 3:
+			rows.after = nil
+			w.hand(r)
+		}
+	}
+	s := w.sources()
+	s.Rows = rows
+	b, err := Balance(context.Background(), s, time.Time{}, time.Time{})
+	if err != nil || b.Difference != 0 || b.Delivered != 1 {
+		t.Errorf("balance = %+v, %v, want 1 delivered and no difference", b, err)
+	}
+}
