@@ -3,7 +3,6 @@ package smtpd
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"testing"
@@ -242,10 +241,3 @@ func FuzzDotReader(f *testing.F) {
 		}
 	})
 }
-
-// A sinkWriter counts.
-type sinkWriter struct{ n int64 }
-
-func (w *sinkWriter) Write(p []byte) (int, error) { w.n += int64(len(p)); return len(p), nil }
-
-var _ io.Writer = (*sinkWriter)(nil)
