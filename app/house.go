@@ -3,15 +3,18 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"doppelboden"
 	"doppelboden/city"
 	"doppelboden/courier"
 	"doppelboden/intake"
 	"doppelboden/queue"
+	"doppelboden/tally"
 
 	"golang.org/x/sys/unix"
 )
@@ -123,11 +126,28 @@ func (h *house) hereMailboxes() []doppelboden.MailboxID {
 	return slices.Sorted(slices.Values(ids))
 }
 
+// attempts gives couriers a tally that has every attempt in the kernel's hands before
+// the final dot, so that after a kill -9 the balance knows what was in flight.
+type attempts struct {
+	*tally.Replies
+	log *slog.Logger
+}
+
+// Attempt implements courier.Tally.
+func (a attempts) Attempt(refs []doppelboden.Ref, route string, at time.Time) {
+	a.Replies.Attempt(refs, route, at)
+	if err := a.Flush(); err != nil {
+		// What could not be written waits in memory, and Sync reports it with the commit
+		// that follows.
+		a.log.Error("the couriers' tally cannot be written", "err", err)
+	}
+}
+
 // startQueue starts the heartbeat and the lanes.
 func (n *Node) startQueue(ctx context.Context) error {
 	keeper := queue.NewKeeper(n.store, n.lease, n.clock(), n.clock, n.log)
 	agents := courier.Options{
-		Bodies: n.bodies, Tally: n.replies, Clock: n.clock, Log: n.log,
+		Bodies: n.bodies, Tally: attempts{n.replies, n.log}, Clock: n.clock, Log: n.log,
 		AuthservID: n.opts.Node.Hostname, MayDot: keeper.MayDot,
 	}
 	var err error
