@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -58,8 +59,8 @@ func reopenRapid(t *rapid.T, d *diskfault.Disk) (s *Store, atOpen, atVerify []Da
 // end returns where a body's record ends.
 func (k kept) end() int64 { return k.body.Offset + headerSize + k.body.Size + tagSize }
 
-// TestACutLosesOnlyWhatWasBehindIt turns red when scan ends a segment at the end of the
-// header chain's claims instead of its whole records.
+// TestACutLosesOnlyWhatWasBehindIt turns red when endAfterCrash cuts at the last place
+// that headers know to have been synced instead of behind the last byte.
 func TestACutLosesOnlyWhatWasBehindIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := new(diskfault.Disk)
@@ -119,6 +120,11 @@ func TestAFlippedBitIsFoundAndNamedAndTheRestSurvives(t *testing.T) {
 		}
 		for _, k := range bodies {
 			got, err := readBody(s, k.body)
+			for _, dm := range append(atOpen, atVerify...) {
+				if dm.Offset < k.end() && k.body.Offset < dm.Offset+dm.Length && !(k.body.Offset <= bit/8 && bit/8 < k.end()) {
+					t.Fatalf("bit %d flipped: %v takes the record from %d to %d with it", bit, &dm, k.body.Offset, k.end())
+				}
+			}
 			if hit := k.body.Offset <= bit/8 && bit/8 < k.end(); hit {
 				wantDamageRapid(t, err, k)
 			} else if err != nil || !bytes.Equal(got, k.plain) {
@@ -197,6 +203,18 @@ func TestAnyDamageToABigBodyIsFoundByItsReaderAndByVerify(t *testing.T) {
 			t.Fatalf("the reader gave out bytes that nobody wrote")
 		}
 	})
+}
+
+// TestABigBodyThatEndsEarlyIsNoticedByItsSeal turns red when chunkNonce does not mark
+// the last chunk: then only the database would know how long a body is.
+func TestABigBodyThatEndsEarlyIsNoticedByItsSeal(t *testing.T) {
+	plain := fill(MaxRecord+1, 1)
+	s, _ := openTest(t, new(diskfault.Disk), nil, 0)
+	b := mustPut(t, s, plain)
+	b.Size, b.Sum = chunkPlain, sha256.Sum256(plain[:chunkPlain])
+	if got, err := readBody(s, b); err == nil || len(got) > 0 {
+		t.Errorf("read %d bytes, %v; wanted damage", len(got), err)
+	}
 }
 
 func TestVerifyNamesAFlippedBitInABigBody(t *testing.T) {

@@ -26,11 +26,10 @@ type kept struct {
 // breaks and power cuts in any order. What was synced must read; what was not may be
 // gone, but must never read as something else; and no crash may look like damage.
 //
-// It was shown to find its fault. It turns red when the Appender syncs the same file
-// again after a failed sync; when it does not sync the folder; when Writer.Close leaves
-// out its sync; when Open goes on writing into the newest segment at the end of its
-// whole records without cutting; and, with "never reads as something else", when Reader
-// neither checks the CRC nor opens the seal.
+// It was shown to find its fault: it turns red when the Appender syncs the same file
+// again after a failed sync, when it or Writer.Close does not sync the folder, when
+// Writer.Close does not sync the file, when a moved big body's name is not synced, and
+// when headers claim more to be synced than is (a crash then looks like damage).
 func TestNothingThatSyncReportedIsEverLost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &crashModel{disk: new(diskfault.Disk), clock: new(testClock)}
