@@ -20,6 +20,7 @@ var errStopping = errors.New("server is stopping")
 type conn struct {
 	server *Server
 	ctx    context.Context // for Begin and Rcpt: ends when the server stops by force
+	keep   context.Context // for Commit: never ends
 	raw    net.Conn        // without TLS, for deadlines and Close
 	peer   netip.Addr
 	wire   wire
@@ -57,7 +58,7 @@ type conn struct {
 
 // newConn makes the conn for a client that was just accepted.
 func newConn(ctx context.Context, s *Server, raw net.Conn, peer netip.Addr) *conn {
-	c := &conn{server: s, ctx: ctx, raw: raw, peer: peer, lastMail: time.Now()}
+	c := &conn{server: s, ctx: ctx, keep: context.WithoutCancel(ctx), raw: raw, peer: peer, lastMail: time.Now()}
 	base := make([]byte, inputBase)
 	c.wire = wire{conn: raw, base: base, in: base, writeTimeout: s.opts.WriteTimeout}
 	c.wire.arm, c.wire.came = c.arm, c.came

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"context"
 	"errors"
 	"os"
 	"time"
@@ -107,7 +106,7 @@ func (c *conn) commit() {
 	kept, err := Kept{}, c.body.err()
 	if err == nil {
 		// A client that hangs up now stops nothing.
-		kept, err = c.mail.tx.Commit(context.WithoutCancel(c.ctx))
+		kept, err = c.mail.tx.Commit(c.keep)
 	}
 	if err != nil {
 		c.server.log.bodyRefused(c.ctx, err)

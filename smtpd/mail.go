@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"bytes"
-	"context"
 	"strings"
 
 	"doppelboden"
@@ -179,7 +178,7 @@ func (c *conn) endMail(verdict string) {
 // noteEnd counts and logs how a transaction ended.
 func (c *conn) noteEnd(verdict string, kept Kept) {
 	c.server.metrics.ended(verdict)
-	c.server.log.ended(context.WithoutCancel(c.ctx), record{
+	c.server.log.ended(c.keep, record{
 		kept: kept, verdict: verdict, proto: c.mail.proto, size: c.body.size,
 		recipients: c.mail.accepted, refused: c.mail.refused, peer: c.peer, helo: c.helo,
 	})
