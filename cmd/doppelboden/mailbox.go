@@ -40,7 +40,7 @@ func (p *program) mailboxAdd() *cobra.Command {
 		})
 	f := c.Flags()
 	f.StringVar(&m.Name, "name", "", p.say.T("the `name` for people"))
-	f.StringVar(&m.Kind, "kind", string(doppelboden.Person), p.say.T("person or function"))
+	f.StringVar(&m.Kind, "kind", string(doppelboden.Person), p.say.T("the `kind`: person or function"))
 	f.StringVar(&m.Department, "department", "", p.say.T("the `department`"))
 	f.IntVar(&m.Priority, "priority", doppelboden.DefaultPriority, p.say.T("`0 to 9`; 9 is handed over first"))
 	f.StringSliceVar(&m.Aliases, "alias", nil, p.say.T("another `address` of the same mailbox; may be given several times"))

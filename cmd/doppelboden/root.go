@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"doppelboden/city"
 	"doppelboden/control"
@@ -159,11 +162,21 @@ func (p *program) client() (*control.Client, error) {
 
 // progress shows how far a long command is, in one line of standard error.
 func (p *program) progress(now control.Progress) {
-	if p.json {
+	if p.json || !terminal(p.err) {
 		return
 	}
 	p.shown = true
 	fmt.Fprintf(p.err, "\r%s", p.say.T("%s: %d …", p.step(now.Step), now.Done))
+}
+
+// terminal reports whether somebody looks at w while it is written.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // step names what is counted.

@@ -47,7 +47,7 @@ func (p *program) sendCommand() *cobra.Command {
 	f.StringVar(&to, "to", "", p.say.T("the recipient's `address`"))
 	f.StringVar(&from, "from", "stranger@example.org", p.say.T("the sender's `address`; \"\" for none"))
 	f.StringVar(&subject, "subject", "doppelboden send", p.say.T("the `subject`"))
-	f.IntVar(&count, "count", 1, p.say.T("how many"))
+	f.IntVar(&count, "count", 1, p.say.T("how `many`"))
 	p.require(c, "to")
 	return c
 }
