@@ -13,14 +13,15 @@
 // beside it. The disk is served by package nbd: it has a volatile cache of 64 MiB, and
 // a FLUSH takes it 0.5 to 4 ms.
 //
-// At a random moment of the load the disk loses its power: with a random request, so
-// that a cut falls between any two steps of a commit. From then on it takes and answers
-// nothing, the machine is killed a moment later, and of what was written since the last
-// flush a random part survives: sector by sector, by 4 KiB, by request, in order, or
-// nothing at all, with requests torn in the middle and older versions of a sector
-// outliving newer ones. Then the same disk boots again. The node must start, hand over
-// everything that waits, and draw its balance; after that the next load begins, and the
-// next cut. One boot in five is cut while it still hands over what the last one left.
+// The first boot sets the node up and shuts down in good order. From then on, at a
+// random moment of the load, the disk loses its power: with a random request, so that a
+// cut falls between any two steps of a commit. It takes and answers nothing more, the
+// machine is killed a moment later, and of what was written since the last flush a
+// random part survives: sector by sector, by 4 KiB, by request, in order, or nothing at
+// all, with requests torn in the middle and older versions of a sector outliving newer
+// ones. Then the same disk boots again. The node must start, hand over everything that
+// waits, and draw its balance; after that the next load begins, and the next cut. One
+// boot in five is cut while it still hands over what the last one left.
 //
 // # What is asserted
 //
@@ -28,7 +29,7 @@
 // number (package letter), so the groupware can compare every byte.
 //   - Acknowledged and missing: 0. A letter counts as acknowledged when its 250 was
 //     read before the cut, and as found when it has come to all its mailboxes.
-//   - A delivery comes twice only when a cut fell within two seconds after the first.
+//   - A letter comes to a mailbox twice only when it was the last one there before a cut.
 //   - A letter whose 250 nobody read comes to all of its mailboxes or to none.
 //   - The node's balance sheet has the difference 0, and knows as many deliveries as
 //     the groupware has seen.
