@@ -111,7 +111,9 @@ func (l *lane) addOne(it store.Item, priority int) {
 	}
 	l.lift(b)
 	b.priority = priority
-	l.queued++
+	if d.Seq != 0 {
+		l.queued++ // what is in doubt is not counted
+	}
 	if d.Seq == 0 || b.more || b.loading || d.Seq <= l.loaded || l.buffered >= l.q.opts.Window {
 		b.more = true
 	} else {

@@ -112,7 +112,7 @@ var german = map[string]string{
 	"function": "Funktion",
 
 	// status
-	"say how the node is and what waits; exit code 1 while an alarm is open": "sagt, wie es dem Knoten geht und was wartet; Exitcode 1, solange ein Alarm offen ist",
+	"say how the node is and what waits; exit code 1 while an alarm is open or no mail is taken": "sagt, wie es dem Knoten geht und was wartet; Exitcode 1, solange ein Alarm offen ist oder keine Mail angenommen wird",
 	"ALARM since %s: %s":   "ALARM seit %s: %s",
 	"NO MAIL IS TAKEN: %s": "ES WIRD KEINE MAIL ANGENOMMEN: %s",
 	"Nobody reads what is sent to postmaster: add the mailbox %s.": "Niemand liest, was an postmaster geht: das Postfach %s hinzufügen.",

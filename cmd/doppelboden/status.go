@@ -13,7 +13,7 @@ import (
 )
 
 func (p *program) statusCommand() *cobra.Command {
-	return p.command("status", p.say.T("say how the node is and what waits; exit code 1 while an alarm is open"), p.exactly(0),
+	return p.command("status", p.say.T("say how the node is and what waits; exit code 1 while an alarm is open or no mail is taken"), p.exactly(0),
 		func(ctx context.Context, _ []string) error {
 			client, err := p.client()
 			if err != nil {
@@ -28,7 +28,7 @@ func (p *program) statusCommand() *cobra.Command {
 			} else {
 				p.status(s)
 			}
-			if err == nil && len(s.Alarms) > 0 {
+			if err == nil && (len(s.Alarms) > 0 || s.Refusing != "") {
 				err = errNo
 			}
 			return err

@@ -147,46 +147,59 @@ func normalised(b []byte) []byte {
 }
 
 // sendRaw sends bytes as they are, with dots stuffed, and returns the answer to the
-// final dot.
+// final dot, or the first refusal.
 func sendRaw(t *testing.T, addr, to string, data []byte) (int, string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	code, text := tryRaw(addr, to, data)
+	if code == 0 {
+		t.Fatalf("send to %s: %s", addr, text)
+	}
+	return code, text
+}
+
+// tryRaw is sendRaw that gives 0 for the code and the error as text when the connection
+// breaks.
+func tryRaw(addr, to string, data []byte) (int, string) {
+	conn, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err.Error()
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
+		return 0, err.Error()
 	}
 	text := textproto.NewConn(conn)
-	expect := func(code int, line string) {
-		t.Helper()
-		if line != "" {
-			if err := text.PrintfLine("%s", line); err != nil {
-				t.Fatal(err)
-			}
+	if code, answer, err := text.ReadResponse(220); err != nil {
+		return code, answer
+	}
+	for _, line := range []string{"EHLO corpus.example", "MAIL FROM:<a@corpus.example> BODY=8BITMIME", "RCPT TO:<" + to + ">", "DATA"} {
+		if err := text.PrintfLine("%s", line); err != nil {
+			return 0, err.Error()
 		}
-		if _, _, err := text.ReadResponse(code); err != nil {
-			t.Fatalf("%s: %v", line, err)
+		if code, answer, err := text.ReadResponse(0); code/100 > 3 || code == 0 {
+			return code, fmt.Sprint(answer, " ", err)
 		}
 	}
-	expect(220, "")
-	expect(250, "EHLO corpus.example")
-	expect(250, "MAIL FROM:<a@corpus.example> BODY=8BITMIME")
-	expect(250, "RCPT TO:<"+to+">")
-	expect(354, "DATA")
-	stuffed := append([]byte(nil), data...)
-	if bytes.HasPrefix(stuffed, []byte(".")) {
-		stuffed = append([]byte("."), stuffed...)
+	if _, err := conn.Write(stuffed(data)); err != nil {
+		return 0, err.Error()
 	}
-	// RFC 5321, section 4.5.2. Only after CRLF is a dot at the start of a line.
-	stuffed = bytes.ReplaceAll(stuffed, []byte("\r\n."), []byte("\r\n.."))
-	if len(stuffed) > 0 && !bytes.HasSuffix(stuffed, []byte("\r\n")) {
-		stuffed = append(stuffed, "\r\n"...)
+	code, answer, err := text.ReadResponse(0)
+	if code == 0 {
+		return 0, err.Error()
 	}
-	if _, err := conn.Write(append(stuffed, ".\r\n"...)); err != nil {
-		t.Fatal(err)
-	}
-	code, answer, _ := text.ReadResponse(0)
 	return code, answer
+}
+
+// stuffed is data with its dots doubled and the final dot behind it: RFC 5321, section
+// 4.5.2. Only after CRLF is a dot at the start of a line.
+func stuffed(data []byte) []byte {
+	all := bytes.Clone(data)
+	if bytes.HasPrefix(all, []byte(".")) {
+		all = append([]byte("."), all...)
+	}
+	all = bytes.ReplaceAll(all, []byte("\r\n."), []byte("\r\n.."))
+	if len(all) > 0 && !bytes.HasSuffix(all, []byte("\r\n")) {
+		all = append(all, "\r\n"...)
+	}
+	return append(all, ".\r\n"...)
 }
