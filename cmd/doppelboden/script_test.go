@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +46,7 @@ func TestCommandsBehaveAsAPersonWouldTypeThem(t *testing.T) {
 			e.Setenv("LANG", "en")
 			e.Setenv("TZ", "UTC")
 			e.Values[stageKey{}] = &stage{nodes: map[string]*exec.Cmd{}}
-			e.Defer(func() { e.Values[stageKey{}].(*stage).clear() })
+			e.Defer(func() { e.Values[stageKey{}].(*stage).clear(e.T()) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -61,17 +63,21 @@ type stageKey struct{}
 type stage struct {
 	sink  *sink.Sink
 	nodes map[string]*exec.Cmd
+	logs  nodesLog
 }
 
 func onStage(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
 
-func (s *stage) clear() {
+func (s *stage) clear(t testscript.T) {
 	for _, c := range s.nodes {
 		c.Process.Kill()
 		c.Wait()
 	}
 	if s.sink != nil {
 		s.sink.Close()
+	}
+	if f, ok := t.(interface{ Failed() bool }); ok && f.Failed() {
+		t.Log("the nodes logged:\n" + s.logs.text.String())
 	}
 }
 
@@ -116,7 +122,7 @@ func serveCmd(ts *testscript.TestScript, _ bool, args []string) {
 	path, err := exec.LookPath("doppelboden") // testscript.Main put it there
 	ts.Check(err)
 	c := exec.Command(path, "serve", "--json", "--node", ts.MkAbs(args[0])+"/"+setup.NodeFile)
-	c.Stderr = scriptLog{ts}
+	c.Stderr = &onStage(ts).logs
 	out, err := c.StdoutPipe()
 	ts.Check(err)
 	ts.Check(c.Start())
@@ -128,12 +134,16 @@ func serveCmd(ts *testscript.TestScript, _ bool, args []string) {
 	go io.Copy(io.Discard, out)
 }
 
-// scriptLog shows what the node logs when a script fails.
-type scriptLog struct{ ts *testscript.TestScript }
+// A nodesLog is what nodes log; it is shown when a script fails.
+type nodesLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
 
-func (l scriptLog) Write(p []byte) (int, error) {
-	l.ts.Logf("node: %s", strings.TrimSpace(string(p)))
-	return len(p), nil
+func (l *nodesLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
 }
 
 func stopCmd(ts *testscript.TestScript, _ bool, args []string)  { end(ts, args[0], syscall.SIGTERM) }
