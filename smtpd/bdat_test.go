@@ -174,6 +174,14 @@ func TestAChunkThatIsTooLargeIsReadAndRefused(t *testing.T) {
 	// Bare LFs grow; what counts is what is kept.
 	d.bdat(strings.Repeat("\n", 300), "", "552 5.3.4")
 	d.bdat("QUIT\r\n", " LAST", "503 5.5.1")
+	written := 0
+	bag.write = func(p []byte) error { written += len(p); return nil }
+	d.envelope()
+	d.bdat(strings.Repeat("x", 1001), "", "552 5.3.4")
+	d.bdat("QUIT\r\n", " LAST", "503 5.5.1 The mail failed already")
+	if written > 0 {
+		t.Errorf("%d octets of a chunk that cannot be taken were passed on, wanted none", written)
+	}
 	d.say("BDAT 4001\r\n")
 	d.hear("552 5.3.4 Message is far larger")
 	d.ended()

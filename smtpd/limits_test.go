@@ -27,6 +27,13 @@ func TestALineThatIsTooLongIsReadToItsEndAndRefused(t *testing.T) {
 	d.hear("250 2.0.0")
 	d.hear("500 5.5.2")
 	d.hear("250 2.0.0")
+	d.mail()
+	// Behind a body, in the same write, a longer line fits into the buffer; it is no
+	// less too long.
+	d.say("x\r\n.\r\nNOOP " + strings.Repeat("x", maxLine) + "\r\nNOOP\r\n")
+	d.hear("250 2.0.0 Ok: receipt")
+	d.hear("500 5.5.2 Line too long")
+	d.hear("250 2.0.0 Ok\r\n")
 	d.say(strings.Repeat("x", 5000) + "\nNOOP\r\n")
 	d.hear("500 5.5.2 Commands must end in CRLF")
 	d.ended()
@@ -130,12 +137,18 @@ func TestGuessingNamesEndsTheConnection(t *testing.T) {
 
 func TestABodyThatIsTooLargeIsReadToItsEndAndRefused(t *testing.T) {
 	bag := newBag()
+	written := 0
+	bag.write = func(p []byte) error { written += len(p); return nil }
 	d := begin(t, Options{Intake: bag, MaxSize: 10_000})
 	d.mail()
 	d.ask(strings.Repeat("12345678\r\n", 1000)+".", "250 2.0.0")
+	written = 0
 	d.mail()
 	d.ask(strings.Repeat("12345678\r\n", 1001)+".", "552 5.3.4")
 	d.ask("NOOP", "250 2.0.0")
+	if written > 10_000 {
+		t.Errorf("%d octets of a mail that is too large were passed on, wanted at most 10,000", written)
+	}
 	d.mail()
 	go io.WriteString(d.conn, strings.Repeat("12345678\r\n", 8000)) // no end in sight
 	d.hear("552 5.3.4 Message is far larger")
