@@ -14,8 +14,15 @@ import (
 // castagnoli is the polynomial of CRC32C, which processors compute by themselves.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// kindEnd is the first byte of an end mark, whose other bytes are zero.
-const kindEnd = 0xff
+// Marks are records of the log itself. In the place of the time they say how much of
+// the log was on the disk when they were written.
+const (
+	kindEnd  = 0xff // the log was ended in order, or after a crash
+	kindMark = 0xfe // first of what was flushed together
+)
+
+// isMark reports whether rec, which is whole, is a mark.
+func isMark(rec []byte) bool { return rec[0] == kindEnd || rec[0] == kindMark }
 
 // A format is how the records of one log look. All have their kind in the first byte
 // and a CRC32C in the last four. Numbers are big-endian, times are microseconds since
@@ -24,11 +31,12 @@ type format struct {
 	name string // what files begin with; with the version it is bound to each CRC
 	size int    // of a record, in bytes; divides a page, so no record lies across two
 	seed uint32 // CRC32C of name and version
+	room []byte // of one record, zero
 }
 
 // newFormat returns version 1 of a format.
 func newFormat(name string, size int) format {
-	return format{name: name, size: size, seed: crc32.Checksum([]byte(name+"/1"), castagnoli)}
+	return format{name: name, size: size, room: make([]byte, size), seed: crc32.Checksum([]byte(name+"/1"), castagnoli)}
 }
 
 // sum returns the CRC that rec should have.
@@ -42,9 +50,11 @@ func (f format) whole(rec []byte) bool {
 	return binary.BigEndian.Uint32(rec[f.size-4:]) == f.sum(rec)
 }
 
-// end writes an end mark.
-func (f format) end(rec []byte) {
-	rec[0] = kindEnd
+// mark writes a mark.
+func (f format) mark(rec []byte, kind byte, synced int64) {
+	clear(rec[:f.size])
+	rec[0] = kind
+	binary.BigEndian.PutUint64(rec[timeAt:], uint64(synced))
 	f.sign(rec)
 }
 
@@ -66,17 +76,31 @@ func (f format) parseDay(base string) (day int64, ok bool) {
 	return dayNumber(t), true
 }
 
-// walk reads records from from to size. It calls each for every whole record but end
-// marks, and bad for every run of bytes that are no record but have a whole one behind
-// them. It returns the end of the last whole record and whether that is an end mark.
-func (f format) walk(r io.ReaderAt, from, size int64, each func(rec []byte) error, bad func(offset, length int64) error) (end int64, ended bool, err error) {
+// blockSize is how much is lost when a disk cannot read.
+const blockSize = 4096
+
+// A survey is what a walk saw in one part of a log.
+type survey struct {
+	end    int64      // of the last whole record
+	ended  bool       // that record is an end mark
+	synced int64      // the greatest that marks say was on the disk
+	unread []error    // what the disk said where it could not be read
+	gaps   [][2]int64 // where there is no record, with a whole one somewhere behind
+}
+
+// walk reads records from from to size and calls each for every whole one but marks.
+// Its error is that of each.
+func (f format) walk(r io.ReaderAt, from, size int64, each func(rec []byte) error) (survey, error) {
 	const records = 512
 	buf := make([]byte, records*f.size)
-	end = from
+	sv := survey{end: from}
 	for at := from; at < size; {
 		n, rerr := r.ReadAt(buf[:min(int64(len(buf)), size-at)], at)
-		if rerr != nil && rerr != io.EOF {
-			return end, ended, rerr
+		if rerr != nil && rerr != io.EOF && n < f.size {
+			// A block of the disk is gone; look behind it.
+			sv.unread = append(sv.unread, fmt.Errorf("read at %d: %w", at, rerr))
+			at = (at | (blockSize - 1)) + 1
+			continue
 		}
 		whole := n / f.size * f.size
 		for i := 0; i < whole; i += f.size {
@@ -84,17 +108,16 @@ func (f format) walk(r io.ReaderAt, from, size int64, each func(rec []byte) erro
 			if !f.whole(rec) {
 				continue
 			}
-			if pos > end {
-				if err := bad(end, pos-end); err != nil {
-					return end, ended, err
-				}
+			if pos > sv.end {
+				sv.gaps = append(sv.gaps, [2]int64{sv.end, pos})
 			}
-			end, ended = pos+int64(f.size), rec[0] == kindEnd
-			if ended {
+			sv.end, sv.ended = pos+int64(f.size), rec[0] == kindEnd
+			if isMark(rec) {
+				sv.synced = max(sv.synced, int64(binary.BigEndian.Uint64(rec[timeAt:])))
 				continue
 			}
 			if err := each(rec); err != nil {
-				return end, ended, err
+				return sv, err
 			}
 		}
 		if rerr == io.EOF || whole == 0 {
@@ -102,19 +125,18 @@ func (f format) walk(r io.ReaderAt, from, size int64, each func(rec []byte) erro
 		}
 		at += int64(whole)
 	}
-	return end, ended, nil
+	return sv, nil
 }
 
-// lastRecord returns where the last whole record ends, and whether it is an end mark.
-func (f format) lastRecord(r io.ReaderAt, from, size int64) (end int64, ended bool, err error) {
-	if at := size - int64(f.size); at >= from && (at-from)%int64(f.size) == 0 {
-		// The usual case costs one read.
-		rec := make([]byte, f.size)
-		if n, _ := r.ReadAt(rec, at); n == f.size && f.whole(rec) && rec[0] == kindEnd {
-			return size, true, nil
-		}
+// isEnded reports whether a part ends with an end mark; that costs one read.
+func (f format) isEnded(r io.ReaderAt, from, size int64) bool {
+	at := size - int64(f.size)
+	if at < from || at%int64(f.size) != 0 {
+		return false
 	}
-	return f.walk(r, from, size, func([]byte) error { return nil }, func(int64, int64) error { return nil })
+	rec := make([]byte, f.size)
+	n, _ := r.ReadAt(rec, at)
+	return n == f.size && f.whole(rec) && rec[0] == kindEnd
 }
 
 // Damage names bytes of a log that are not what was written. It is an error.

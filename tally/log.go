@@ -45,7 +45,7 @@ type log struct {
 // A day is the log of one day.
 type day struct {
 	number int64
-	buf    []byte         // records that the kernel does not have
+	buf    []byte         // room for a mark, and records that the kernel does not have; or empty
 	out    *disk.Appender // nil until the first flush; guarded by log.files
 }
 
@@ -85,16 +85,22 @@ func (l *log) endAfterCrash(base string, from int64) error {
 	if err != nil {
 		return err
 	}
-	end, ended, err := l.format.lastRecord(f, from, size)
-	if err != nil || ended && end == size {
+	if l.format.isEnded(f, from, size) {
+		return nil
+	}
+	sv, err := l.format.walk(f, from, size, func([]byte) error { return nil })
+	if err != nil {
 		return err
 	}
-	if err := f.Truncate(end); err != nil {
+	if len(sv.unread) > 0 {
+		return errors.Join(sv.unread...) // cutting now might cut off what is only unreadable
+	}
+	if err := f.Truncate(sv.end); err != nil {
 		return err
 	}
 	mark := make([]byte, l.format.size)
-	l.format.end(mark)
-	if _, err := f.WriteAt(mark, end); err != nil {
+	l.format.mark(mark, kindEnd, sv.synced)
+	if _, err := f.WriteAt(mark, sv.end); err != nil {
 		return err
 	}
 	// What an earlier process wrote without a sync becomes durable here: the next part
@@ -129,6 +135,9 @@ func (l *log) add(at time.Time, fill func(rec []byte)) {
 			l.days[number] = d
 		}
 		l.recent = d
+	}
+	if len(d.buf) == 0 {
+		d.buf = append(d.buf, l.format.room...)
 	}
 	n := len(d.buf)
 	d.buf = slices.Grow(d.buf, l.format.size)[:n+l.format.size]
@@ -183,10 +192,13 @@ func (l *log) flushDay(d *day) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		d.buf = append(buf, d.buf...)
+		if len(d.buf) > 0 {
+			buf = append(buf, d.buf[l.format.size:]...)
+		}
+		d.buf = buf
 		return err
 	}
-	l.held -= len(buf)
+	l.held -= len(buf) - l.format.size
 	if d.buf == nil && cap(buf) <= 2*flushAt {
 		d.buf = buf[:0] // for the next records
 	}
@@ -206,7 +218,10 @@ func (l *log) write(d *day, buf []byte) error {
 			return err
 		}
 	}
-	_, err := d.out.Append(func(int64, int64) []byte { return buf })
+	_, err := d.out.Append(func(_, synced int64) []byte {
+		l.format.mark(buf, kindMark, synced)
+		return buf
+	})
 	return err
 }
 
@@ -219,15 +234,38 @@ func (l *log) begin(d *day) error {
 	file := disk.Log{Dir: l.dir, Base: l.format.base(d.number), Ext: ext}
 	var from int64
 	if starts := disk.Parts(entries, ext)[file.Base]; len(starts) > 0 {
-		last := file.Part(starts[len(starts)-1])
-		i := slices.IndexFunc(entries, func(e disk.Entry) bool { return e.Name == last })
-		from = max(entries[i].Size, starts[len(starts)-1])
-		if over := from % int64(l.format.size); over > 0 {
-			from += int64(l.format.size) - over
+		if from, err = l.confirmEnd(file, starts[len(starts)-1]); err != nil {
+			return err
 		}
 	}
 	d.out, err = disk.NewAppender(l.fs, file, from, nil, nil)
 	return err
+}
+
+// confirmEnd returns where a day's last part ends, which has its end mark already. It
+// writes the mark once more: what a file shows after a failed sync need not be on the
+// disk, and the next part counts from there.
+func (l *log) confirmEnd(file disk.Log, from int64) (int64, error) {
+	f, err := l.fs.OpenWrite(filepath.Join(l.dir, file.Part(from)))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return 0, err
+	}
+	mark := make([]byte, l.format.size)
+	if !l.format.isEnded(f, from, size) {
+		return 0, fmt.Errorf("the end mark of %s is missing", file.Part(from))
+	}
+	if _, err := f.ReadAt(mark, size-int64(len(mark))); err != nil {
+		return 0, err
+	}
+	if _, err := f.WriteAt(mark, size-int64(len(mark))); err != nil {
+		return 0, err
+	}
+	return size, f.Sync()
 }
 
 // sync returns nil when everything that was added before the call is on the disk.
@@ -282,9 +320,9 @@ func (l *log) endDay(d *day) error {
 	}
 	out := d.out
 	d.out = nil
-	return out.End(func(int64, int64) []byte {
+	return out.End(func(_, synced int64) []byte {
 		mark := make([]byte, l.format.size)
-		l.format.end(mark)
+		l.format.mark(mark, kindEnd, synced)
 		return mark
 	})
 }

@@ -55,7 +55,7 @@ func lastWord(s string) string {
 // cleanID returns s without brackets and full stop, or "" when it cannot be a queue id:
 // an address, an enhanced status code, or something that is not printable.
 func cleanID(s string) string {
-	s = strings.TrimRight(strings.Trim(s, "<>()"), ".")
+	s = strings.Trim(s, "<>().")
 	if s == "" || len(s) > maxQueueID || strings.Contains(s, "@") || printable(s, len(s)) != s {
 		return ""
 	}

@@ -40,11 +40,10 @@ func (f format) read(fsys disk.FS, dir string, from, to time.Time, yield func(re
 	}
 	var damage []error
 	var total int
-	note := func(file string, offset, length int64) error {
+	note := func(err error) {
 		if total++; total <= maxNamed {
-			damage = append(damage, &Damage{File: file, Offset: offset, Length: length})
+			damage = append(damage, err)
 		}
-		return nil
 	}
 	each := func(rec []byte) error {
 		if at := recordTime(rec); at.Before(from) || !at.Before(to) {
@@ -77,7 +76,7 @@ func (f format) days(entries []disk.Entry, from, to time.Time) []part {
 }
 
 // readPart reads one part up to the start of the next.
-func (f format) readPart(fsys disk.FS, dir string, p part, each func([]byte) error, note func(string, int64, int64) error) error {
+func (f format) readPart(fsys disk.FS, dir string, p part, each func([]byte) error, note func(error)) error {
 	file, err := fsys.Open(filepath.Join(dir, p.file))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // pruned since it was listed
@@ -94,21 +93,28 @@ func (f format) readPart(fsys disk.FS, dir string, p part, each func([]byte) err
 	if !last {
 		size = min(size, p.to)
 	}
-	var stop error // from each; not a failure of the disk
-	end, _, err := f.walk(file, p.from, size, func(rec []byte) error {
-		stop = each(rec)
-		return stop
-	}, func(offset, length int64) error { return note(p.file, offset, length) })
-	if stop != nil {
-		return stop
-	}
+	sv, err := f.walk(file, p.from, size, each)
 	if err != nil {
-		return disk.Fail("read tally "+p.file, err)
+		return err
 	}
-	// The next part begins where this one was whole. In the last part, what follows
-	// the last whole record is being written, or was when the machine stopped.
-	if !last && end < p.to {
-		return note(p.file, end, p.to-end)
+	for _, err := range sv.unread {
+		note(fmt.Errorf("tally %s: %w", p.file, err))
+	}
+	synced := sv.synced
+	if !last && !sv.ended {
+		// The part was given up after a failed sync, and the next one begins at the end
+		// of what was on the disk.
+		synced = p.to
+		if sv.end < p.to {
+			sv.gaps = append(sv.gaps, [2]int64{sv.end, p.to})
+		}
+	}
+	for _, gap := range sv.gaps {
+		// A gap behind what was synced is what a power cut left. So is what follows the
+		// last whole record, if it is not being written just now.
+		if gap[0] < synced {
+			note(&Damage{File: p.file, Offset: gap[0], Length: gap[1] - gap[0]})
+		}
 	}
 	return nil
 }
