@@ -33,7 +33,7 @@ const (
 //  2. rows: a row that is there by now has its entry in the ledger that is read next;
 //  3. ledger;
 //  4. rows again, and the end of the ledger, for deliveries about which they disagree,
-//     until both stand still;
+//     until the ledger stands still around a look at the row;
 //  5. doors again: a message in the ledger has its intent in the log by now;
 //  6. replies: a delivery that the ledger calls delivered has its answer by now;
 //  7. the end of the ledger again, for what the replies alone know.

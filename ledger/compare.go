@@ -11,10 +11,21 @@ import (
 // A suspect is a delivery about which row and ledger disagreed when they were read.
 // Mail that moved between the two readings looks like this for a moment.
 type suspect struct {
-	id    doppelboden.ID
-	n     int
-	state int8 // what the ledger said
-	row   int8 // what the row said
+	id   doppelboden.ID
+	n    int
+	last newest // when the row had been read
+}
+
+// A newest names the last entry of the ledger about a delivery.
+type newest struct {
+	at      int64
+	chain   int32
+	state   int8
+	expired bool
+}
+
+func (m *tallied) newest(d *counted) newest {
+	return newest{at: d.lastAt, chain: d.chain, state: d.state, expired: m.is(isExpired)}
 }
 
 // differs reports whether the row is not what the ledger makes of it.
@@ -26,7 +37,7 @@ func (m *tallied) differs(d *counted) bool {
 }
 
 // compareRows looks again at every delivery whose row is not what the ledger says, until
-// both agree or both stand still.
+// both agree or the ledger stands still around a look at the row.
 func (p *pass) compareRows(ctx context.Context) error {
 	var list []suspect
 	for id, i := range p.index {
@@ -40,7 +51,7 @@ func (p *pass) compareRows(ctx context.Context) error {
 		}
 		for n := range p.deliveries(m) {
 			if d := &p.all[int(m.base)+n]; m.differs(d) {
-				list = append(list, suspect{id: id, n: n, state: d.state, row: d.row})
+				list = append(list, suspect{id: id, n: n, last: m.newest(d)})
 			}
 		}
 	}
@@ -60,30 +71,31 @@ func (p *pass) touch(m *tallied) {
 	}
 }
 
-// again reads the end of the ledger and the rows of suspects. It marks those that still
-// differ and did not change, and returns those that differ and did.
+// again reads the rows of suspects and then the end of the ledger. Where the ledger has
+// nothing new, the row that was read in between should have said the same: these are
+// marked. It returns those that moved and still differ.
 func (p *pass) again(ctx context.Context, list []suspect) (moving []suspect, err error) {
 	known := make(map[doppelboden.ID]bool, len(list))
 	for i := range list {
 		known[list[i].id] = true
-	}
-	if err := p.tail(ctx, known); err != nil {
-		return nil, err
 	}
 	for id := range known {
 		if err := p.rowsOf(ctx, id); err != nil {
 			return nil, err
 		}
 	}
+	if err := p.tail(ctx, known); err != nil {
+		return nil, err
+	}
 	for _, s := range list {
 		m := p.find(s.id)
 		d := &p.all[int(m.base)+s.n]
-		switch {
+		switch now := m.newest(d); {
 		case !m.differs(d):
-		case d.state == s.state && d.row == s.row:
+		case now == s.last:
 			d.flags |= rowDiffers
 		default:
-			moving = append(moving, suspect{id: s.id, n: s.n, state: d.state, row: d.row})
+			moving = append(moving, suspect{id: s.id, n: s.n, last: now})
 		}
 	}
 	return moving, nil
