@@ -79,6 +79,7 @@ func (w *weighing) passes(ctx context.Context, parts uint64) (more uint64, err e
 	p := pass{weighing: w, parts: parts, chains: map[string]int32{}}
 	for p.part = 0; p.part < parts; p.part++ {
 		p.reset()
+		p.closed = false
 		w.blind = map[string]int64{} // the same in every pass
 		switch err := p.run(ctx); {
 		case errors.Is(err, errFull):
@@ -101,7 +102,8 @@ type pass struct {
 	part, parts uint64
 	wanted      uint64 // how many parts would be enough, after errFull
 	chains      map[string]int32
-	steps       int // records seen since the context was asked
+	closed      bool // the replies were read: a later success has its answer after them
+	steps       int  // records seen since the context was asked
 }
 
 // run reads the sources in the order that Balance explains.
@@ -285,6 +287,7 @@ func (p *pass) entry(m *tallied, e *doppelboden.Entry, chain int32) {
 		p.accepted(m, e, chain)
 	case doppelboden.EntrySettled:
 		if d := p.delivery(m, e.N); d != nil {
+			p.claim(d, e)
 			if was := doppelboden.State(d.state); p.settled(d, e, chain) && was.Ended() && !e.State.Ended() {
 				p.sheet.Replayed++
 			}
@@ -334,9 +337,6 @@ func (p *pass) settled(d *counted, e *doppelboden.Entry, chain int32) bool {
 	at := e.At.UnixMicro()
 	if e.State == doppelboden.Delivered || e.State == doppelboden.Confirmed {
 		d.deliveredAt = max(d.deliveredAt, at)
-		if e.By == courier {
-			d.flags |= isClaimed
-		}
 	}
 	if d.is(isSettled) && d.chain != chain && at < d.lastAt {
 		return false
@@ -344,6 +344,14 @@ func (p *pass) settled(d *counted, e *doppelboden.Entry, chain int32) bool {
 	d.flags |= isSettled
 	d.state, d.lastAt, d.chain = narrow(e.State), at, chain
 	return true
+}
+
+// claim notes that the ledger calls a delivery delivered by the courier, so that there
+// must be an answer.
+func (p *pass) claim(d *counted, e *doppelboden.Entry) {
+	if (e.State == doppelboden.Delivered || e.State == doppelboden.Confirmed) && e.By == courier && !p.closed {
+		d.flags |= isClaimed
+	}
 }
 
 // replies reads what the next servers answered.

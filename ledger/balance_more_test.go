@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -240,85 +240,104 @@ func theFile(t *testing.T, dir, name string) string {
 	return found[0]
 }
 
-// flowing is a town whose calls may run side by side.
-type flowing struct{ *town }
-
-func (f flowing) do(step func(w *town)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	step(f.town)
+// A flow is mail that moves a step whenever something is read: some messages, each
+// with the steps that are left of its life.
+type flow struct {
+	*town
+	rand  *rand.Rand
+	lives [][]func()
+	moved int
 }
 
-// live lets one message through, giving others a turn between any two steps, in the
-// order that Sources demands.
-func (f flowing) live(r *rand.Rand) {
-	n := 1 + r.IntN(3)
+// live appends the life of a message, in the order that Sources demands.
+func (f *flow) live() {
+	n := 1 + f.rand.IntN(3)
 	var id doppelboden.ID
-	f.do(func(w *town) { id = w.intent(n) })
-	f.do(func(w *town) { w.keep(w.entryFor(id, n)) })
-	f.do(func(w *town) { w.fate(id, tally.Sent) })
-	for i := range n {
-		one := doppelboden.Ref{Message: id, N: i}
-		for r.IntN(3) == 0 {
-			f.do(func(w *town) { w.attempt(one) })
-			f.do(func(w *town) { w.answer(one, doppelboden.Later) })
-			f.do(func(w *town) { w.settle(one, doppelboden.Held, "courier") })
-			f.do(func(w *town) { w.settle(one, doppelboden.Queued, "anna") })
-		}
-		f.do(func(w *town) { w.attempt(one) })
-		f.do(func(w *town) { w.answer(one, doppelboden.Took) })
-		f.do(func(w *town) { w.settle(one, doppelboden.Delivered, "courier") })
+	steps := []func(){
+		func() { id = f.intent(n) },
+		func() { f.keep(f.entryFor(id, n)) },
+		func() { f.fate(id, tally.Sent) },
 	}
-	if r.IntN(4) == 0 {
-		f.do(func(w *town) { w.expire(id) })
+	for i := range n {
+		at := func() doppelboden.Ref { return doppelboden.Ref{Message: id, N: i} }
+		for f.rand.IntN(3) == 0 {
+			steps = append(steps,
+				func() { f.attempt(at()) },
+				func() { f.answer(at(), doppelboden.Later) },
+				func() { f.settle(at(), doppelboden.Held, "courier") },
+				func() { f.settle(at(), doppelboden.Queued, "anna") })
+		}
+		steps = append(steps,
+			func() { f.attempt(at()) },
+			func() { f.answer(at(), doppelboden.Took) },
+			func() { f.settle(at(), doppelboden.Delivered, "courier") })
+	}
+	if f.rand.IntN(2) == 0 {
+		steps = append(steps, func() { f.expire(id) })
+	}
+	f.lives = append(f.lives, steps)
+}
+
+// step lets one message move, and sometimes one more begin.
+func (f *flow) step() {
+	if f.rand.IntN(20) == 0 {
+		f.live()
+	}
+	if len(f.lives) == 0 {
+		return
+	}
+	i := f.rand.IntN(len(f.lives))
+	f.lives[i][0]()
+	f.moved++
+	if f.lives[i] = f.lives[i][1:]; len(f.lives[i]) == 0 {
+		f.lives = slices.Delete(f.lives, i, i+1)
 	}
 }
 
 func TestRunningMailNeverLooksLikeADifference(t *testing.T) {
 	moved, inFlight := 0, int64(0)
-	for round := range 60 {
-		f := flowing{newTown()}
-		var workers, begun sync.WaitGroup
-		for i := range 4 {
-			begun.Add(1)
-			workers.Go(func() {
-				r := rand.New(rand.NewPCG(uint64(i), uint64(round)))
-				f.live(r)
-				begun.Done()
-				for range 20 {
-					f.live(r)
-				}
-			})
+	for seed := range uint64(400) {
+		f := &flow{town: newTown(), rand: rand.New(rand.NewPCG(seed, 1))}
+		for range 12 {
+			f.live()
 		}
-		begun.Wait()
+		for range f.rand.IntN(120) {
+			f.step()
+		}
+		f.moved = 0
+		f.during = func() {
+			if f.rand.IntN(2) == 0 && f.moved < 200 { // so that a reading ends
+				f.step()
+			}
+		}
 		s := f.sources()
-		s.PerPass = 15 // several passes, while mail flows
-		before := f.answers()
+		if seed%2 == 0 {
+			s.PerPass = 8
+		}
 		b, err := Balance(context.Background(), s, time.Time{}, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.answers() > before {
-			moved++
-		}
-		workers.Wait()
 		adds(t, b)
 		if b.Difference != 0 {
-			t.Fatalf("difference %d while mail flows: %+v", b.Difference, b.Findings)
+			t.Fatalf("seed %d: difference %d while mail flows: %+v", seed, b.Difference, b.Findings)
 		}
-		inFlight += b.Queued + b.Held + b.Unacknowledged
+		moved += f.moved
+		inFlight += b.Queued + b.Held + b.Unacknowledged + b.InDoubt
+
+		f.during = nil
+		for len(f.lives) > 0 {
+			f.step()
+		}
 		end := draw(t, f.town)
 		if end.Difference != 0 || end.InDoubt != 0 || end.Queued != 0 || end.Unacknowledged != 0 {
-			t.Errorf("after everything has ended: %+v", end)
+			t.Fatalf("seed %d: after everything has ended: %+v", seed, end)
 		}
 	}
-	if moved < 20 || inFlight == 0 {
-		t.Errorf("mail moved during %d of 60 balances and %d deliveries were in flight: the test shows nothing", moved, inFlight)
+	if moved < 4000 || inFlight < 400 {
+		t.Errorf("only %d steps and %d deliveries in flight: the test shows nothing", moved, inFlight)
 	}
 }
-
-// answers counts what the next server has said so far.
-func (f flowing) answers() int { return len(copyOf(f.town, &f.replies)) }
 
 // slowRows changes a delivery before or after a reading of rows, as mail that flows does.
 type slowRows struct {

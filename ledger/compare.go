@@ -133,6 +133,7 @@ func (p *pass) tail(ctx context.Context, known map[doppelboden.ID]bool) error {
 			case e.Kind == doppelboden.EntrySettled:
 				if d := p.delivery(m, e.N); d != nil {
 					p.settled(d, e, chain)
+					p.claim(d, e)
 				}
 			case e.Kind == doppelboden.EntryExpired:
 				m.flags |= isExpired
@@ -165,6 +166,7 @@ func (p *pass) compareReplies(ctx context.Context) error {
 	if len(known) == 0 {
 		return nil
 	}
+	p.closed = true
 	return p.tail(ctx, known)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"doppelboden"
@@ -15,7 +14,6 @@ import (
 // A town is a mail system in memory, as far as the ledger sees one: doors and couriers
 // that log, and a store that commits rows together with entries.
 type town struct {
-	mu      sync.Mutex
 	now     time.Time
 	ids     doppelboden.IDs
 	chain   *Chain
@@ -27,7 +25,8 @@ type town struct {
 	order   []doppelboden.Ref // of rows, by Seq
 	started time.Time
 
-	doorsErr, repliesErr error // what reading the logs ends with
+	doorsErr, repliesErr error  // what reading the logs ends with
+	during               func() // what happens before each thing that is read
 }
 
 func newTown() *town {
@@ -120,12 +119,11 @@ func (w *town) hand(ref doppelboden.Ref) {
 // expire removes a message as retention does.
 func (w *town) expire(id doppelboden.ID) {
 	w.commit(doppelboden.Entry{Kind: doppelboden.EntryExpired, At: w.tick(), Tenant: 1, Message: id})
-	w.order = slices.DeleteFunc(w.order, func(ref doppelboden.Ref) bool {
+	for _, ref := range w.order {
 		if ref.Message == id {
 			delete(w.rows, ref)
 		}
-		return ref.Message == id
-	})
+	}
 }
 
 // ref names the first delivery of a message.
@@ -133,41 +131,50 @@ func ref(id doppelboden.ID) doppelboden.Ref { return doppelboden.Ref{Message: id
 
 // sources are what a balance of the town is drawn from.
 func (w *town) sources() Sources {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	now := w.now.Add(time.Second)
 	return Sources{Doors: w, Ledger: w, Replies: w, Rows: w, Started: w.started, Clock: func() time.Time { return now }}
 }
 
-// copyOf returns a list as it is now.
-func copyOf[T any](w *town, list *[]T) []T {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(*list)
+// each yields what is in a list, also what is added meanwhile, as a file or an engine
+// that is read a part at a time does.
+func each[T any](w *town, list *[]T, yield func(T) error) error {
+	for i := 0; i < len(*list); i++ {
+		if w.during != nil {
+			w.during()
+		}
+		if err := yield((*list)[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func within(t, from, to time.Time) bool { return !t.Before(from) && t.Before(to) }
 
 // ReadDoors implements Doors.
 func (w *town) ReadDoors(from, to time.Time, yield func(tally.DoorRecord) error) error {
-	for _, r := range copyOf(w, &w.doors) {
-		if within(r.At, from, to) {
-			if err := yield(r); err != nil {
-				return err
-			}
+	err := each(w, &w.doors, func(r tally.DoorRecord) error {
+		if !within(r.At, from, to) {
+			return nil
 		}
+		return yield(r)
+	})
+	if err != nil {
+		return err
 	}
 	return w.doorsErr
 }
 
 // ReadReplies implements Replies.
 func (w *town) ReadReplies(from, to time.Time, yield func(tally.ReplyRecord) error) error {
-	for _, r := range copyOf(w, &w.replies) {
-		if within(r.At, from, to) {
-			if err := yield(r); err != nil {
-				return err
-			}
+	err := each(w, &w.replies, func(r tally.ReplyRecord) error {
+		if !within(r.At, from, to) {
+			return nil
 		}
+		return yield(r)
+	})
+	if err != nil {
+		return err
 	}
 	return w.repliesErr
 }
@@ -175,41 +182,27 @@ func (w *town) ReadReplies(from, to time.Time, yield func(tally.ReplyRecord) err
 // Links implements LinkReader. The links of a town's runs are written one after the
 // other, and the names of runs sort by time.
 func (w *town) Links(_ context.Context, from time.Time, yield func(doppelboden.Link) error) error {
-	for _, l := range copyOf(w, &w.links) {
-		if !l.At.Before(from) {
-			if err := yield(l); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// Deliveries implements Rows. Like an engine it reads a part at a time.
-func (w *town) Deliveries(_ context.Context, f store.Filter, yield func(store.Item) error) error {
-	for i := 0; ; i++ {
-		w.mu.Lock()
-		if i >= len(w.order) {
-			w.mu.Unlock()
+	return each(w, &w.links, func(l doppelboden.Link) error {
+		if l.At.Before(from) {
 			return nil
 		}
-		one := w.order[i]
+		return yield(l)
+	})
+}
+
+// Deliveries implements Rows.
+func (w *town) Deliveries(_ context.Context, f store.Filter, yield func(store.Item) error) error {
+	return each(w, &w.order, func(one doppelboden.Ref) error {
 		state, there := w.rows[one]
-		w.mu.Unlock()
 		if !there || !f.Message.IsZero() && one.Message != f.Message {
-			continue
+			return nil
 		}
-		d := doppelboden.Delivery{Seq: int64(i + 1), Message: one.Message, N: one.N, State: state}
-		if err := yield(store.Item{Delivery: d}); err != nil {
-			return err
-		}
-	}
+		return yield(store.Item{Delivery: doppelboden.Delivery{Message: one.Message, N: one.N, State: state}})
+	})
 }
 
 // ChainHeads implements KnotStore.
 func (w *town) ChainHeads(context.Context) ([]doppelboden.Head, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	last := map[string]doppelboden.Head{}
 	for _, l := range w.links {
 		last[l.Chain] = doppelboden.Head{Chain: l.Chain, Number: l.Number, Hash: l.Hash}
@@ -229,8 +222,6 @@ func (w *town) ChainHeads(context.Context) ([]doppelboden.Head, error) {
 
 // PutKnot implements KnotStore.
 func (w *town) PutKnot(_ context.Context, k doppelboden.Knot) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	n := int64(len(w.knots))
 	switch {
 	case k.Number == n+1:
@@ -244,18 +235,11 @@ func (w *town) PutKnot(_ context.Context, k doppelboden.Knot) error {
 
 // Knots implements KnotStore.
 func (w *town) Knots(_ context.Context, yield func(doppelboden.Knot) error) error {
-	for _, k := range copyOf(w, &w.knots) {
-		if err := yield(k); err != nil {
-			return err
-		}
-	}
-	return nil
+	return each(w, &w.knots, yield)
 }
 
 // LastKnot implements KnotStore.
 func (w *town) LastKnot(context.Context) (doppelboden.Knot, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if len(w.knots) == 0 {
 		return doppelboden.Knot{}, &doppelboden.Error{Code: doppelboden.NotFound, Public: "no knot"}
 	}
