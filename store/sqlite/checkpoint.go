@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -24,12 +25,24 @@ const (
 // walPause is the shortest time between two looks at the length of the log.
 const walPause = 20 * time.Millisecond
 
+// The last pass waits for those who still read from the log, and the writer waits with
+// it: readerWait in milliseconds, which is longer than nearly all reads. When that was
+// not enough it is tried again after readerPause.
+const (
+	readerWait  = 100
+	readerPause = 250 * time.Millisecond
+)
+
+// errReader says that somebody read for so long that the log could not start over.
+var errReader = errors.New("checkpoint: a reader does not end")
+
 // A checkpointer owns checkpoints: it copies the log into the database file on a
 // connection of its own, beside the writer, so that commits do not wait for it.
 //
-// The log can only start over at a moment when all of it is copied. Under load that
-// moment never comes by itself, so the checkpointer makes it: when little is left, it
-// takes the writer's place for one last short pass.
+// The log can only start over at a moment when all of it is copied and nobody reads from
+// it. Under load that moment never comes by itself, so the checkpointer makes it: when
+// little is left, it takes the writer's place for one last short pass and waits until
+// those who read are done; who begins to read then does not need the log any more.
 type checkpointer struct {
 	s *Store
 	c *conn
@@ -59,11 +72,16 @@ func (k *checkpointer) loop() {
 			return
 		case <-k.s.wrote:
 		}
-		if err := k.look(); err != nil {
+		wait := walPause
+		switch err := k.look(); {
+		case errors.Is(err, errReader):
+			k.s.opts.Log.Debug("the log could not start over", "error", err)
+			wait = readerPause
+		case err != nil:
 			k.s.opts.Log.Warn("checkpoint failed", "error", err)
 			k.reopen()
 		}
-		pause.Reset(walPause)
+		pause.Reset(wait)
 		select {
 		case <-k.s.closing:
 			return
@@ -94,7 +112,7 @@ func (k *checkpointer) look() error {
 		return err
 	}
 	k.s.metrics.walPages.Set(float64(pages))
-	if pages < walStart {
+	if pages < k.s.opts.walPages {
 		return nil
 	}
 	return k.checkpoint()
@@ -104,12 +122,12 @@ func (k *checkpointer) look() error {
 func (k *checkpointer) checkpoint() error {
 	for range walPasses {
 		start := time.Now()
-		pages, copied, err := k.pass("PRAGMA wal_checkpoint(PASSIVE)")
-		if err != nil {
+		if _, _, err := k.pass("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 			return err
 		}
 		k.s.metrics.checkpoints.Observe(time.Since(start).Seconds())
-		if pages, copied, err = k.pass("PRAGMA wal_checkpoint(NOOP)"); err != nil {
+		pages, copied, err := k.pass("PRAGMA wal_checkpoint(NOOP)")
+		if err != nil {
 			return err
 		}
 		if pages-copied <= walRest {
@@ -118,7 +136,7 @@ func (k *checkpointer) checkpoint() error {
 	}
 	k.s.writing.Lock()
 	defer k.s.writing.Unlock()
-	_, _, err := k.pass("PRAGMA wal_checkpoint(PASSIVE)")
+	_, _, err := k.pass("PRAGMA wal_checkpoint(RESTART)")
 	return err
 }
 
@@ -128,6 +146,9 @@ func (k *checkpointer) pass(pragma string) (pages, copied int64, err error) {
 	row, err := k.c.one(background, pragma)
 	if err != nil {
 		return 0, 0, fmt.Errorf("checkpoint: %w", err)
+	}
+	if asInt(row[0]) != 0 {
+		return 0, 0, errReader
 	}
 	return asInt(row[1]), asInt(row[2]), nil
 }

@@ -221,7 +221,7 @@ func (w *writer) open() (err error) {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	if asInt(row[0]) != 0 {
-		return errors.New("checkpoint: a reader does not end")
+		return errReader
 	}
 	row, err = c.one(background, "SELECT next FROM sequence WHERE name = 'delivery'")
 	if err != nil {

@@ -46,6 +46,10 @@ const (
 	readerCache = 1 << 10
 )
 
+// lockWait is how long in milliseconds a statement waits for a lock. Only opening ever
+// waits, for a checkpoint that is under way.
+const lockWait = 10000
+
 // errNoRow is what one returns when there is none.
 var errNoRow = errors.New("no row")
 
@@ -56,12 +60,15 @@ func connect(path, synchronous string, r role) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find database: %w", err)
 	}
-	cache := readerCache
-	if r == writing {
+	cache, wait := readerCache, lockWait
+	switch r {
+	case writing:
 		cache = writerCache
+	case checkpointing:
+		wait = readerWait
 	}
 	pragmas := []string{
-		"busy_timeout(10000)", // milliseconds; only start-up and shut-down ever wait
+		"busy_timeout(" + strconv.Itoa(wait) + ")",
 		"synchronous(" + synchronous + ")",
 		"cache_size(-" + strconv.Itoa(cache) + ")",
 		"mmap_size(0)", // a bad disk must give an error, not a signal

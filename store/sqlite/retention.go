@@ -199,7 +199,7 @@ func (s *Store) Staying(ctx context.Context, segment string, limit int) (bodies 
 // there are few, so that each can be looked into for a segment.
 const pairs = `WITH RECURSIVE pair (tenant, version) AS (
 		SELECT tenant, key_version FROM (SELECT tenant, key_version FROM message INDEXED BY message_body
-			ORDER BY tenant, key_version LIMIT 1)
+			WHERE (tenant, key_version) > (0, -1) ORDER BY tenant, key_version LIMIT 1)
 		UNION ALL
 		SELECT m.tenant, m.key_version FROM pair p CROSS JOIN message m
 			ON m.num = (SELECT num FROM message INDEXED BY message_body

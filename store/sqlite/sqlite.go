@@ -47,8 +47,9 @@ type Options struct {
 	// and "OFF" are known.
 	Synchronous string
 
-	// faults are for the tests of this package.
-	faults *faults
+	// walPages and faults are for the tests of this package.
+	walPages int64   // in the log start a checkpoint; 0: walStart
+	faults   *faults // what goes wrong; nil: nothing
 }
 
 // validate fills in defaults and reports what is wrong.
@@ -70,6 +71,9 @@ func (o *Options) validate() error {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.walPages == 0 {
+		o.walPages = walStart
 	}
 	if o.faults == nil {
 		o.faults = &faults{}
