@@ -14,8 +14,9 @@ type account struct {
 	mu      sync.Mutex
 	boot    int             // the present one; letters sent in it carry its number
 	dark    bool            // the power is off: what arrives now was said before, or means nothing
+	lines   int             // heard so far
 	letters map[int64]*fate // by number
-	last    map[int]int64   // by mailbox: the letter that came last
+	boxes   map[int]*box    // by mailbox
 	doubles int             // deliveries that came twice and were in flight at a cut
 	foul    []string        // what must never happen, in words
 	events  chan wire.Line  // what run waits for
@@ -23,21 +24,41 @@ type account struct {
 
 // A fate is what became of a letter.
 type fate struct {
-	boot    int         // in which it was sent
-	acked   bool        // its 250 was read while the power was on
-	refused bool        // it got something else, or the connection broke
-	got     map[int]int // by mailbox: the boot in which it came last
+	boot     int          // in which it was sent
+	sent     int          // number of the line that said that its final dot goes out
+	answered int          // number of the line that said that its 250 was read; 0: none, or without power
+	refused  bool         // it got something else, or the connection broke
+	got      map[int]come // by mailbox
 }
 
-func newAccount() *account { return &account{letters: map[int64]*fate{}, last: map[int]int64{}} }
+// A come is what is known of one letter in one mailbox.
+type come struct {
+	boot    int  // in which it came last
+	settled bool // the node has this in writing, on the disk
+}
+
+// A box is one mailbox.
+type box struct {
+	last    int64           // the letter that came last
+	waiting map[int64]*fate // acknowledged letters that have not come
+}
+
+func newAccount() *account {
+	a := &account{letters: map[int64]*fate{}, boxes: map[int]*box{}}
+	for i := range letter.Mailboxes {
+		a.boxes[i] = &box{waiting: map[int64]*fate{}}
+	}
+	return a
+}
 
 // hear enters one line of the guest.
 func (a *account) hear(l wire.Line) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.lines++
 	switch l.Kind {
 	case wire.Sending:
-		a.letters[l.Number] = &fate{boot: a.boot, got: map[int]int{}}
+		a.letters[l.Number] = &fate{boot: a.boot, sent: a.lines, got: map[int]come{}}
 	case wire.Acked:
 		a.ack(l)
 	case wire.Refused:
@@ -48,6 +69,9 @@ func (a *account) hear(l wire.Line) {
 		a.deliver(l)
 	case wire.Damaged:
 		a.blame("damaged: letter %d to mailbox %d: %s", l.Number, l.Mailbox, l.Text)
+	case wire.Balance:
+		a.settleAll()
+		a.tell(l)
 	default:
 		a.tell(l)
 	}
@@ -59,7 +83,12 @@ func (a *account) ack(l wire.Line) {
 	if f == nil || a.dark {
 		return
 	}
-	f.acked = true
+	f.answered = a.lines
+	for _, m := range letter.Recipients(l.Number) {
+		if _, came := f.got[m]; !came {
+			a.boxes[m].waiting[l.Number] = f
+		}
+	}
 	a.tell(l)
 }
 
@@ -71,26 +100,64 @@ func (a *account) tell(l wire.Line) {
 	}
 }
 
-// deliver enters what the groupware has taken. A mailbox is given its next letter only
-// when the one before is written down as delivered; so the only letter that may come
-// again after a cut is the last one.
+// deliver enters what the groupware has taken.
 func (a *account) deliver(l wire.Line) {
-	f := a.letters[l.Number]
-	if f == nil {
+	f, b := a.letters[l.Number], a.boxes[l.Mailbox]
+	if f == nil || b == nil {
 		a.blame("letter %d came to mailbox %d and was never sent", l.Number, l.Mailbox)
 		return
 	}
+	a.settle(b, l.Mailbox)
 	if before, again := f.got[l.Mailbox]; again {
-		switch {
-		case before == a.boot:
-			a.blame("letter %d came to mailbox %d twice without a cut between", l.Number, l.Mailbox)
-		case a.last[l.Mailbox] != l.Number:
-			a.blame("letter %d came to mailbox %d again although letter %d had come after it", l.Number, l.Mailbox, a.last[l.Mailbox])
-		default:
-			a.doubles++
+		a.repeat(l, before)
+	} else {
+		a.inOrder(l, f, b)
+	}
+	delete(b.waiting, l.Number)
+	f.got[l.Mailbox], b.last = come{boot: a.boot}, l.Number
+}
+
+// settle notes that the letter that came last to a mailbox is settled: within a boot the
+// node hands over the next one to the same mailbox only after that.
+func (a *account) settle(b *box, mailbox int) {
+	if f := a.letters[b.last]; f != nil && f.got[mailbox].boot == a.boot {
+		f.got[mailbox] = come{a.boot, true}
+	}
+}
+
+// settleAll notes that everything that has come is settled: nothing is left to be handed
+// over.
+func (a *account) settleAll() {
+	for _, f := range a.letters {
+		for m, c := range f.got {
+			f.got[m] = come{c.boot, true}
 		}
 	}
-	f.got[l.Mailbox], a.last[l.Mailbox] = a.boot, l.Number
+}
+
+// repeat judges a letter that has come to this mailbox before. It may only when a cut
+// fell before that was settled.
+func (a *account) repeat(l wire.Line, before come) {
+	switch {
+	case before.boot == a.boot:
+		a.blame("letter %d came to mailbox %d twice without a cut between", l.Number, l.Mailbox)
+	case before.settled:
+		a.blame("letter %d came to mailbox %d again in boot %d although that was settled in boot %d", l.Number, l.Mailbox, a.boot, before.boot)
+	default:
+		a.doubles++
+	}
+}
+
+// inOrder looks for letters that were acknowledged before this one's final dot was sent
+// and should have come before it: within a mailbox the first in is the first out, also
+// over a cut.
+func (a *account) inOrder(l wire.Line, f *fate, b *box) {
+	for number, earlier := range b.waiting {
+		if earlier.answered < f.sent {
+			a.blame("letter %d came to mailbox %d before letter %d, which was acknowledged before it was sent", l.Number, l.Mailbox, number)
+			return
+		}
+	}
 }
 
 // blame notes what must never happen; a hundred of them are enough to know.
@@ -134,7 +201,7 @@ func (a *account) sent(boot int) Count {
 	for _, f := range a.letters {
 		switch {
 		case f.boot != boot:
-		case f.acked:
+		case f.answered > 0:
 			c.Acknowledged++
 		case f.refused:
 			c.Refused++
@@ -157,9 +224,9 @@ func (a *account) arrived(boot int, c Count) Count {
 		}
 		want := len(letter.Recipients(number))
 		switch {
-		case f.acked && len(f.got) == want:
+		case f.answered > 0 && len(f.got) == want:
 			c.Found++
-		case f.acked:
+		case f.answered > 0:
 			c.Missing++
 		case len(f.got) == want:
 			c.Kept++

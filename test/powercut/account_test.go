@@ -68,26 +68,43 @@ func TestA250ReadWithoutPowerPromisesNothing(t *testing.T) {
 	}
 }
 
-func TestOnlyTheLastLetterOfAMailboxMayComeAgainAfterACut(t *testing.T) {
-	// Two letters to the same single mailbox.
-	first := int64(1)
+// twoToOne returns the numbers of two letters to the same single mailbox.
+func twoToOne() (first, second int64) {
+	first = 1
 	for len(letter.Recipients(first)) > 1 {
 		first++
 	}
-	second := first + 1
+	second = first + 1
 	for !slices.Equal(letter.Recipients(second), letter.Recipients(first)) {
 		second++
 	}
+	return first, second
+}
+
+func TestOnlyWhatWasNotSettledBeforeACutMayComeAgain(t *testing.T) {
+	first, second := twoToOne()
 	for name, c := range map[string]struct {
 		play    func(*scene)
 		doubles int
 		foul    string
 	}{
-		"the last one":       {func(s *scene) { s.deliver(first, second); s.cut(); s.deliver(second) }, 1, ""},
-		"after two cuts":     {func(s *scene) { s.deliver(second); s.cut(); s.deliver(second); s.cut(); s.deliver(second) }, 2, ""},
-		"the one before":     {func(s *scene) { s.deliver(first, second); s.cut(); s.deliver(first) }, 0, "had come after it"},
-		"without a cut":      {func(s *scene) { s.deliver(first, first) }, 0, "twice without a cut"},
-		"each of them again": {func(s *scene) { s.deliver(first, second); s.cut(); s.deliver(second, first) }, 1, "had come after it"},
+		"the last one":   {func(s *scene) { s.deliver(first, second); s.cut(); s.deliver(second) }, 1, ""},
+		"after two cuts": {func(s *scene) { s.deliver(second); s.cut(); s.deliver(second); s.cut(); s.deliver(second) }, 2, ""},
+		"after another one": {func(s *scene) {
+			s.deliver(second)
+			s.cut()
+			s.deliver(first)
+			s.cut()
+			s.deliver(first, second)
+		}, 2, ""},
+		"the one before": {func(s *scene) { s.deliver(first, second); s.cut(); s.deliver(first) }, 0, "was settled"},
+		"without a cut":  {func(s *scene) { s.deliver(first, first) }, 0, "twice without a cut"},
+		"after a balance": {func(s *scene) {
+			s.deliver(first)
+			s.say(wire.Balance, 0)
+			s.cut()
+			s.deliver(first)
+		}, 0, "was settled"},
 	} {
 		s := newScene()
 		s.say(wire.Sending, first, second)
@@ -98,6 +115,33 @@ func TestOnlyTheLastLetterOfAMailboxMayComeAgainAfterACut(t *testing.T) {
 		}
 		if got := strings.Join(s.fouls(), "; "); (got != "") != (c.foul != "") || !strings.Contains(got, c.foul) {
 			t.Errorf("%s: foul %q, want %q", name, got, c.foul)
+		}
+	}
+}
+
+func TestALetterMustNotOvertakeOneThatWasAcknowledgedBeforeItWasSent(t *testing.T) {
+	first, second := twoToOne()
+	for name, c := range map[string]struct {
+		play func(*scene)
+		foul bool
+	}{
+		"one after the other": {func(s *scene) {
+			s.say(wire.Sending, first)
+			s.say(wire.Acked, first)
+			s.say(wire.Sending, second)
+			s.say(wire.Acked, second)
+		}, true},
+		"side by side": {func(s *scene) {
+			s.say(wire.Sending, first, second)
+			s.say(wire.Acked, first, second)
+		}, false},
+	} {
+		s := newScene()
+		c.play(s)
+		s.cut()
+		s.deliver(second, first)
+		if f := s.fouls(); (len(f) > 0) != c.foul {
+			t.Errorf("%s: foul %v, want any: %v", name, f, c.foul)
 		}
 	}
 }

@@ -19,7 +19,8 @@
 // machine is killed a moment later, and of what was written since the last flush a
 // random part survives: sector by sector, by 4 KiB, by request, in order, or nothing at
 // all, with requests torn in the middle and older versions of a sector outliving newer
-// ones. Then the same disk boots again. The node must start, hand over everything that
+// ones. Then e2fsck -p runs, as at every boot of a Debian, and the same disk boots
+// again. The node must start, hand over everything that
 // waits, and draw its balance; after that the next load begins, and the next cut. One
 // boot in five is cut while it still hands over what the last one left.
 //
@@ -29,7 +30,11 @@
 // number (package letter), so the groupware can compare every byte.
 //   - Acknowledged and missing: 0. A letter counts as acknowledged when its 250 was
 //     read before the cut, and as found when it has come to all its mailboxes.
-//   - A letter comes to a mailbox twice only when it was the last one there before a cut.
+//   - A letter comes to a mailbox twice only when a cut fell before the first time was
+//     settled: before the next letter came there, and before the node said that nothing
+//     was left.
+//   - Within a mailbox no letter overtakes one that was acknowledged before it was sent,
+//     over any number of cuts.
 //   - A letter whose 250 nobody read comes to all of its mailboxes or to none.
 //   - The node's balance sheet has the difference 0, and knows as many deliveries as
 //     the groupware has seen.

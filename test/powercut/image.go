@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // diskSize is the size of the machine's disk in bytes; the file that holds it is sparse.
@@ -65,6 +67,29 @@ func makeDisk(ctx context.Context, path string) error {
 	}
 	_, err = output(ctx, "", sbin("mkfs.ext4"), "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", path)
 	return err
+}
+
+// repairDisk does what Debian does at every boot before it mounts (systemd-fsck): e2fsck
+// replays the journal and corrects what can be corrected without a person. ext4 leans on
+// that: its kernel part refuses a journal whose last commit block is torn. said is what it
+// had to correct beyond the journal.
+func repairDisk(ctx context.Context, path string) (said string, err error) {
+	c := exec.CommandContext(ctx, sbin("e2fsck"), "-p", path)
+	text, err := c.CombinedOutput()
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(strings.TrimPrefix(line, path+": "))
+		if line != "recovering journal" && !strings.HasPrefix(line, "clean, ") {
+			said = strings.TrimLeft(said+" / "+line, " /")
+		}
+	}
+	// Exit code 1 says that errors were corrected (e2fsck(8)).
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 {
+		err = nil
+	}
+	if err != nil {
+		return said, fmt.Errorf("the file system cannot be repaired without a person: %w: %s", err, said)
+	}
+	return said, nil
 }
 
 // checkDisk returns an error unless the file system is without fault. It changes nothing.

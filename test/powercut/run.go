@@ -132,6 +132,14 @@ func (r *run) boot(ctx context.Context, number int, calm bool) error {
 		order.Letters = 0
 	}
 	row := Cut{Number: number, Seed: seed, Groupware: order.Groupware, During: "start"}
+	said, err := repairDisk(ctx, r.rig.image)
+	if err != nil {
+		r.fault("boot %d: %v", number, err)
+		return ctx.Err()
+	}
+	if said != "" {
+		fmt.Fprintf(r.out, "  e2fsck: %s\n", said)
+	}
 	events := r.book.begin(number)
 	m, err := r.rig.powerOn(ctx, order, random, r.book.hear)
 	if err != nil {

@@ -49,7 +49,7 @@ type Disk struct {
 	cache  map[int64][]version // what the medium lacks, by sector, oldest version first
 	writes uint64              // number of the last write
 	off    bool                // the power is off
-	fuse   int                 // the power goes after so many more writes and flushes; 0: it stays
+	fuse   int                 // the power goes after so many more writes; 0: it stays
 	gone   func()              // is called when the fuse has burnt down
 	stats  Stats
 }
@@ -156,12 +156,10 @@ func (d *Disk) store(p []byte, off int64) error {
 	return nil
 }
 
-// Mark begins a flush: it returns the number of the last write, which is what FlushTo
-// has to make durable.
+// Mark returns the number of the last write: what FlushTo has to make durable.
 func (d *Disk) Mark() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	defer d.burn()
 	return d.writes
 }
 
@@ -211,9 +209,8 @@ func (d *Disk) PowerOff() {
 }
 
 // PowerOffAfter lights a fuse: the power goes off, as with PowerOff, with the n-th write
-// or beginning flush from now, and gone is called at that instant. So a cut falls
-// between any two steps of those who write, however close they are. gone must not call
-// the disk.
+// from now, and gone is called at that instant. So a cut falls between any two steps of
+// those who write, however close they are. gone must not call the disk.
 func (d *Disk) PowerOffAfter(n int, gone func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -190,18 +190,20 @@ func TestAFullCacheWritesByItself(t *testing.T) {
 	}
 }
 
-func TestAFuseCutsThePowerWithTheNthWriteOrFlush(t *testing.T) {
+func TestAFuseCutsThePowerWithTheNthWrite(t *testing.T) {
 	d, _ := newDisk(t, 8, 1<<20)
 	gone := 0
-	d.PowerOffAfter(3, func() { gone++ })
+	d.PowerOffAfter(2, func() { gone++ })
 	for step := 1; step <= 2; step++ {
+		if gone != 0 {
+			t.Fatalf("before write %d the power is gone", step)
+		}
 		if err := d.Write(sectors(1, 1), 0, false); err != nil {
 			t.Fatalf("write %d: %v", step, err)
 		}
 	}
-	mark := d.Mark()
-	if err := d.FlushTo(mark); !errors.Is(err, ErrPower) {
-		t.Errorf("the flush that burns the fuse down: %v, want %v", err, ErrPower)
+	if err := d.FlushTo(d.Mark()); !errors.Is(err, ErrPower) {
+		t.Errorf("a flush after the last write: %v, want %v", err, ErrPower)
 	}
 	if gone != 1 {
 		t.Errorf("told %d times that the power is gone, want once", gone)
