@@ -35,7 +35,7 @@ type Result struct {
 	Arrived      int                 `json:"arrived"`      // of the acknowledged, in the groupware
 	Missing      int                 `json:"missing"`      // of the acknowledged, not in the groupware
 	Twice        int                 `json:"twice"`        // mails that the groupware has more than once
-	LongestWait  int64               `json:"longest_wait_seconds"`
+	Away         int64               `json:"away_seconds"` // how long the groupware was dead
 	Balance      doppelboden.Balance `json:"balance"`
 	Good         bool                `json:"good"`
 }
@@ -233,9 +233,22 @@ func (p *play) balance(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("ask for the balance: %w", err)
 	}
-	acked := p.crowd.acknowledged()
-	r := Result{Acknowledged: len(acked), Failed: p.crowd.failures(), Balance: b}
-	has := p.groups.all()
+	r := judge(p.crowd.acknowledged(), p.groups.all(), b)
+	r.Failed, r.Away = p.crowd.failures(), int64(p.groups.outage().Seconds())
+	say := p.opts.Say
+	p.tell(say.T("Acknowledged: %d. Of these in the groupware: %d, missing: %d, twice: %d.", r.Acknowledged, r.Arrived, r.Missing, r.Twice))
+	p.tell(say.T("The balance: accepted %d, delivered %d, waiting %d, difference %d.", b.Accepted, b.Delivered+b.Confirmed, b.Queued+b.Held, b.Difference))
+	if r.Good {
+		p.tell(say.T("Nothing is missing. The groupware was away for %d s.", r.Away))
+	} else {
+		p.tell(say.T("THIS WENT WRONG: please report it with the lines above."))
+	}
+	return r, nil
+}
+
+// judge compares what was acknowledged with what the groupware has, by Message-ID.
+func judge(acked []string, has map[string]int, b doppelboden.Balance) Result {
+	r := Result{Acknowledged: len(acked), Balance: b}
 	for _, id := range acked {
 		if has[id] > 0 {
 			r.Arrived++
@@ -248,17 +261,8 @@ func (p *play) balance(ctx context.Context) (Result, error) {
 			r.Twice++
 		}
 	}
-	r.LongestWait = int64(p.groups.outage().Seconds())
 	r.Good = b.Difference == 0 && r.Missing == 0 && r.Acknowledged > 0
-	say := p.opts.Say
-	p.tell(say.T("Acknowledged: %d. Of these in the groupware: %d, missing: %d, twice: %d.", r.Acknowledged, r.Arrived, r.Missing, r.Twice))
-	p.tell(say.T("The balance: accepted %d, delivered %d, waiting %d, difference %d.", b.Accepted, b.Delivered+b.Confirmed, b.Queued+b.Held, b.Difference))
-	if r.Good {
-		p.tell(say.T("Nothing is missing. The groupware was away for %d s.", r.LongestWait))
-	} else {
-		p.tell(say.T("THIS WENT WRONG: please report it with the lines above."))
-	}
-	return r, nil
+	return r
 }
 
 // wait waits, or not when the play is broken off.
