@@ -46,8 +46,9 @@ func TestNothingThatSyncReportedIsEverLost(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"put": m.put, "sync": m.sync, "move": m.move, "drop": m.drop, "crash": m.crash,
 			"break": m.breakDisk, "mend": func(*rapid.T) { m.broken = "" },
-			"midnight": func(*rapid.T) { m.clock.advance(24 * time.Hour) },
-			"":         m.check,
+			"one bad sync": m.badSync,
+			"midnight":     func(*rapid.T) { m.clock.advance(24 * time.Hour) },
+			"":             m.check,
 		})
 	})
 }
@@ -97,6 +98,12 @@ func (m *crashModel) sync(t *rapid.T) {
 	} else if m.broken == "" {
 		t.Fatalf("sync on a good disk: %v", err)
 	}
+}
+
+func (m *crashModel) badSync(t *rapid.T) {
+	m.broken, m.err = diskfault.OpSync, syscall.EIO
+	m.sync(t)
+	m.broken = ""
 }
 
 func (m *crashModel) move(t *rapid.T) {

@@ -103,8 +103,7 @@ func (l *log) endAfterCrash(base string, from int64) error {
 	if _, err := f.WriteAt(mark, sv.end); err != nil {
 		return err
 	}
-	// What an earlier process wrote without a sync becomes durable here: the next part
-	// counts on it.
+	// So that a power cut soon after does not take what readers see now.
 	return f.Sync()
 }
 

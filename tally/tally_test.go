@@ -164,9 +164,9 @@ func TestTheErrorOfYieldEndsTheReading(t *testing.T) {
 
 // TestNoRecordThatSyncReportedIsEverLostOrThereTwice plays records, syncs, a disk that
 // breaks and power cuts. It was shown to find its fault: it turns red when a failed
-// write drops the buffer, when endAfterCrash leaves out its sync, when the next process
-// writes from the end of its file without the cut, and when readPart does not stop at
-// the start of the next part.
+// write drops the buffer, when the Appender syncs the same file again after a failed
+// sync, when confirmEnd leaves out its sync, and when readPart takes for damage what a
+// power cut left.
 func TestNoRecordThatSyncReportedIsEverLostOrThereTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &crashModel{disk: new(diskfault.Disk), clock: noon}
@@ -205,6 +205,11 @@ func TestNoRecordThatSyncReportedIsEverLostOrThereTwice(t *testing.T) {
 					diskfault.OpTruncate, diskfault.OpAllocate, diskfault.OpRemove}).Draw(t, "operation")
 			},
 			"mend": func(*rapid.T) { m.broken = "" },
+			"one bad sync": func(t *rapid.T) {
+				m.broken = diskfault.OpSync
+				m.may(t, m.log.Sync())
+				m.broken = ""
+			},
 			"crash": func(t *rapid.T) {
 				m.broken = ""
 				m.disk.Crash(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") })
@@ -367,6 +372,34 @@ func TestADiskThatTakesNothingIsReportedAndWhatFitsIsKept(t *testing.T) {
 	n := 0
 	if err := readDoors(d, "t", always[0], always[1], func(DoorRecord) error { n++; return nil }); err != nil || n != room {
 		t.Errorf("read %d records, %v; wanted %d", n, err, room)
+	}
+}
+
+// TestAfterAFailedSyncEachRecordIsReadOnce turns red when readPart does not stop at the
+// start of the next part.
+func TestAfterAFailedSyncEachRecordIsReadOnce(t *testing.T) {
+	d := new(diskfault.Disk)
+	log := mustOpenDoors(t, d)
+	log.Sent(idOf(1), noon)
+	if err := log.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	d.Fault = func(op, _ string) error {
+		if op == diskfault.OpSync {
+			return syscall.EIO
+		}
+		return nil
+	}
+	log.Sent(idOf(2), noon)
+	if err := log.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("sync: wanted EIO, got %v", err)
+	}
+	d.Fault = nil
+	if err := log.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := collect(t, d); err != nil || len(got) != 2 || len(d.Files(".tally")) != 2 {
+		t.Errorf("read %v, %v from %v; wanted two records from two files", got, err, d.Files(".tally"))
 	}
 }
 
