@@ -177,7 +177,9 @@ func TestAChunkThatIsTooLargeIsReadAndRefused(t *testing.T) {
 	written := 0
 	bag.write = func(p []byte) error { written += len(p); return nil }
 	d.envelope()
-	d.bdat(strings.Repeat("x", 1001), "", "552 5.3.4")
+	d.say("BDAT 1001\r\n" + strings.Repeat("x", 500))
+	d.say(strings.Repeat("x", 501))
+	d.hear("552 5.3.4")
 	d.bdat("QUIT\r\n", " LAST", "503 5.5.1 The mail failed already")
 	if written > 0 {
 		t.Errorf("%d octets of a chunk that cannot be taken were passed on, wanted none", written)

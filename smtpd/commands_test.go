@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -346,5 +348,26 @@ func TestAnErrorOfTheIntakeInTheBodyIsAnsweredAtItsEnd(t *testing.T) {
 	d.ask("NOOP", "250 2.0.0")
 	if bag.aborted != 2 || len(bag.acked) != 0 {
 		t.Errorf("aborted %d and acked %v, wanted 2 and none", bag.aborted, bag.acked)
+	}
+}
+
+// TestAMailWhoseSenderIsKnownToBeGoneIsNotKept: all of it is in our buffer already when
+// the first replies, more than fit into one write, cannot be written. The sender cannot
+// hear a 250 and will send it again.
+func TestAMailWhoseSenderIsKnownToBeGoneIsNotKept(t *testing.T) {
+	for _, c := range []struct {
+		hellos, kept int
+	}{{0, 1}, {40, 0}} {
+		bag := newBag()
+		s := newServer(t, Options{Intake: bag})
+		in := strings.Repeat("EHLO x\r\n", c.hellos) + "HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@city.example>\r\nBDAT 3 LAST\r\nx\r\n"
+		client := &script{parts: [][]byte{[]byte(in)}, done: make(chan struct{}), deaf: true}
+		conn := newConn(t.Context(), s, client, netip.Addr{})
+		conn.wire.in, conn.wire.w = conn.wire.base, copy(conn.wire.base, in)
+		conn.serve()
+		if len(bag.kept) != c.kept || bag.open != 0 || len(bag.acked) != c.kept || slices.Contains(bag.acked, true) {
+			t.Errorf("after %d EHLO: kept %d, open %d, acked %v, wanted %d kept and none acked",
+				c.hellos, len(bag.kept), bag.open, bag.acked, c.kept)
+		}
 	}
 }

@@ -97,6 +97,9 @@ func (c *conn) serve() {
 
 // nextLine waits for a command.
 func (c *conn) nextLine() ([]byte, error) {
+	if c.wire.broken != nil {
+		return nil, c.wire.broken // nobody hears us, so nothing is begun any more
+	}
 	if c.stopRequested() {
 		return nil, errStopping
 	}

@@ -101,6 +101,10 @@ func (c *conn) bodyBroke(err error) {
 // commit answers the end of a body, however it came: 250 when and only when the message
 // is kept.
 func (c *conn) commit() {
+	if c.wire.broken != nil { // the client will send it again: it cannot hear a 250
+		c.endMail(verdictGone)
+		return
+	}
 	began := c.server.opts.Clock()
 	c.body.open = false
 	kept, err := Kept{}, c.body.err()

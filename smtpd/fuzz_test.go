@@ -54,6 +54,7 @@ func FuzzCommands(f *testing.F) {
 type script struct {
 	parts [][]byte
 	heard bytes.Buffer
+	deaf  bool          // every write to it fails
 	done  chan struct{} // closed by Close
 	once  sync.Once
 }
@@ -70,7 +71,13 @@ func (s *script) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (s *script) Write(b []byte) (int, error)      { return s.heard.Write(b) }
+func (s *script) Write(b []byte) (int, error) {
+	if s.deaf {
+		return 0, io.ErrClosedPipe
+	}
+	return s.heard.Write(b)
+}
+
 func (s *script) Close() error                     { s.once.Do(func() { close(s.done) }); return nil }
 func (s *script) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} }

@@ -189,6 +189,18 @@ func TestTooManyConnectionsOfOneAddressAreRefusedEarly(t *testing.T) {
 	t.Error("a connection was still refused after another had ended")
 }
 
+// TestTheLastReplyIsReadEvenByAClientThatKeepsTalking: a socket that is closed with
+// unread input is reset.
+func TestTheLastReplyIsReadEvenByAClientThatKeepsTalking(t *testing.T) {
+	_, addr := overTCP(t, Options{Intake: newBag()})
+	d := connect(t, addr)
+	d.say("GET / HTTP/1.1\r\n" + strings.Repeat("x", 500_000))
+	got, err := io.ReadAll(d.r)
+	if err != nil || !strings.HasPrefix(string(got), "554 5.5.1 This is SMTP\r\n") {
+		t.Errorf("read %q and %v, wanted 554 and a clean end", got, err)
+	}
+}
+
 func TestOneMachineIsCountedByItsIPv6Network(t *testing.T) {
 	a, b := netip.MustParseAddr("2001:db8:1:2:3::4"), netip.MustParseAddr("2001:db8:1:2:ffff::1")
 	if countedAs(a) != countedAs(b) {
