@@ -254,7 +254,8 @@ func (f *flow) live() {
 	n := 1 + f.rand.IntN(3)
 	var id doppelboden.ID
 	steps := []func(){
-		func() { id = f.intent(n) },
+		func() { id = f.ids.New(f.tick()) },
+		func() { f.announce(id, n) },
 		func() { f.keep(f.entryFor(id, n)) },
 		func() { f.fate(id, tally.Sent) },
 	}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -63,15 +64,37 @@ const (
 // VerifyExport can check without the database. Zero times mean everything.
 func Export(ctx context.Context, r Reader, w io.Writer, from, to time.Time) error {
 	out := bufio.NewWriterSize(w, 1<<16)
-	e := exporter{Reader: r, enc: json.NewEncoder(out), from: from, to: to,
+	e := exporter{Reader: r, enc: encoder(out), from: from, to: to,
 		first: map[string]int64{}, last: map[string]int64{}}
-	e.enc.SetEscapeHTML(false)
 	err := e.write(ctx)
 	if err == nil {
 		err = out.Flush()
 	}
 	if err != nil {
 		return fmt.Errorf("export ledger: %w", err)
+	}
+	return nil
+}
+
+// encoder writes JSON lines in the one way that exports have.
+func encoder(w io.Writer) *json.Encoder {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e
+}
+
+// exact decodes a line of an export, which must be as Export writes it: a reader of the
+// text must not see another value than a program does.
+func exact(line []byte, v any) error {
+	if err := strict(line, v); err != nil {
+		return err
+	}
+	var again bytes.Buffer
+	if err := encoder(&again).Encode(v); err != nil {
+		return err
+	}
+	if !bytes.Equal(bytes.TrimSuffix(again.Bytes(), []byte("\n")), line) {
+		return errors.New("not written as an export is")
 	}
 	return nil
 }
@@ -254,7 +277,7 @@ func (v *importer) line(text []byte) error {
 
 func (v *importer) header(text []byte) error {
 	var t headerText
-	if err := strict(text, &t); err != nil {
+	if err := exact(text, &t); err != nil {
 		return err
 	}
 	if t.Version != exportVersion {
@@ -269,7 +292,7 @@ func (v *importer) header(text []byte) error {
 
 func (v *importer) knot(text []byte) error {
 	var t knotText
-	if err := strict(text, &t); err != nil {
+	if err := exact(text, &t); err != nil {
 		return err
 	}
 	k := t.knot()
@@ -288,7 +311,7 @@ func (v *importer) link(text []byte) error {
 		v.at = atLinks
 	}
 	var t linkText
-	if err := strict(text, &t); err != nil {
+	if err := exact(text, &t); err != nil {
 		return err
 	}
 	l, err := t.link()
@@ -302,7 +325,7 @@ func (v *importer) link(text []byte) error {
 
 func (v *importer) end(text []byte) error {
 	var t endText
-	if err := strict(text, &t); err != nil {
+	if err := exact(text, &t); err != nil {
 		return err
 	}
 	v.at = atEnd

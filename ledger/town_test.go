@@ -55,8 +55,13 @@ func (w *town) commit(entries ...doppelboden.Entry) {
 // intent logs that a message comes, and returns its id.
 func (w *town) intent(recipients int) doppelboden.ID {
 	id := w.ids.New(w.tick())
-	w.doors = append(w.doors, tally.DoorRecord{Kind: tally.Intent, ID: id, At: w.now, Recipients: recipients})
+	w.announce(id, recipients)
 	return id
+}
+
+// announce logs the intent for a message that has its id.
+func (w *town) announce(id doppelboden.ID, recipients int) {
+	w.doors = append(w.doors, tally.DoorRecord{Kind: tally.Intent, ID: id, At: w.now, Recipients: recipients})
 }
 
 // fate logs what became of a message at the door.
