@@ -101,13 +101,14 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.startMetrics(ctx); err != nil {
 		return fmt.Errorf("start the metrics: %w", err)
 	}
-	if err := n.startControl(); err != nil {
-		return fmt.Errorf("start the control socket: %w", err)
-	}
 	if n.opts.Node.Has(city.RoleMX) {
 		if err := n.startMX(ctx); err != nil {
 			return fmt.Errorf("start the MX: %w", err)
 		}
+	}
+	// After all listeners, whose addresses it tells.
+	if err := n.startControl(); err != nil {
+		return fmt.Errorf("start the control socket: %w", err)
 	}
 	n.background(ctx, "watch", n.watch)
 	return nil

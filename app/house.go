@@ -84,6 +84,12 @@ func (h *house) Place(m doppelboden.MailboxID) (lane string, priority int, ok bo
 	return r.Key(), box.Priority, true
 }
 
+// Here implements queue.Router.
+func (h *house) Here(m doppelboden.MailboxID) bool {
+	r, ok := h.directory.Load().RouteOf(m)
+	return ok && r.Here
+}
+
 // Lanes implements queue.Router.
 func (h *house) Lanes() []queue.LaneConfig {
 	var lanes []queue.LaneConfig
@@ -116,10 +122,9 @@ func (h *house) route(r *city.Route) courier.Route {
 
 // hereMailboxes returns the mailboxes whose mail lies only here.
 func (h *house) hereMailboxes() []doppelboden.MailboxID {
-	d := h.directory.Load()
 	var ids []doppelboden.MailboxID
-	for m := range d.All() {
-		if r, ok := d.RouteOf(m.ID); ok && r.Here {
+	for m := range h.directory.Load().All() {
+		if h.Here(m.ID) {
 			ids = append(ids, m.ID)
 		}
 	}

@@ -52,7 +52,7 @@ func (q *Queue) Decide(ctx context.Context, d Decision) (int, error) {
 			return changed, err
 		}
 		if last == 0 {
-			return changed, nil
+			return changed, q.recount(ctx)
 		}
 		f.AfterSeq = last
 		if len(batch) == 0 {
@@ -66,6 +66,29 @@ func (q *Queue) Decide(ctx context.Context, d Decision) (int, error) {
 		q.overrule(batch, to)
 		q.apply(batch)
 	}
+}
+
+// recount asks the store how much waits in each lane, after decisions that did not go
+// through the lanes.
+func (q *Queue) recount(ctx context.Context) error {
+	waiting := map[string]int64{}
+	err := q.opts.Store.Boxes(ctx, func(b store.Box) error {
+		if name, _, ok := q.opts.Router.Place(b.Mailbox); ok {
+			waiting[name] += b.Queued
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count what waits: %w", err)
+	}
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	for name, l := range q.lanes {
+		l.mu.Lock()
+		l.queued = waiting[name]
+		l.mu.Unlock()
+	}
+	return nil
 }
 
 // plan returns which deliveries d is about and the state they go to.
@@ -180,7 +203,7 @@ func (l *lane) overrule(s doppelboden.Settlement) {
 	}
 	l.lift(b)
 	delete(b.stepped, s.Ref)
-	l.done(b, s.Ref)
+	l.forget(b, s.Ref)
 	l.settle(b)
 }
 

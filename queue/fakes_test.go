@@ -211,6 +211,7 @@ type oneLane struct{ connections int }
 func (r oneLane) Place(m doppelboden.MailboxID) (string, int, bool) {
 	return "groupware", int(m % 10), m != 0
 }
+func (r oneLane) Here(doppelboden.MailboxID) bool { return false }
 func (r oneLane) Lanes() []LaneConfig {
 	return []LaneConfig{{Route: courier.Route{Name: "groupware"}, Connections: r.connections}}
 }

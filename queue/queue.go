@@ -29,6 +29,9 @@ type Router interface {
 	// Place returns the name of the lane that serves the mailbox and the mailbox's
 	// priority. ok is false when the mailbox has no route: its mail waits.
 	Place(m doppelboden.MailboxID) (lane string, priority int, ok bool)
+	// Here reports whether the mailbox's copy is its delivery (route "here"), so that
+	// what was queued before its route changed has arrived.
+	Here(m doppelboden.MailboxID) bool
 	// Lanes returns every lane there is.
 	Lanes() []LaneConfig
 }
@@ -120,18 +123,25 @@ func (q *Queue) start(ctx context.Context) error {
 		lanes[c.Route.Name] = newLane(q, c)
 	}
 	unplaced := 0
+	var here []doppelboden.MailboxID
 	err := q.opts.Store.Boxes(ctx, func(b store.Box) error {
 		name, priority, ok := q.opts.Router.Place(b.Mailbox)
 		l := lanes[name]
-		if !ok || l == nil {
+		switch {
+		case ok && l != nil:
+			l.restore(b, priority)
+		case q.opts.Router.Here(b.Mailbox):
+			here = append(here, b.Mailbox)
+		default:
 			unplaced++
-			return nil
 		}
-		l.restore(b, priority)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read what waits: %w", err)
+	}
+	if err := q.arrived(ctx, here); err != nil {
+		return fmt.Errorf("settle mail of mailboxes that moved here: %w", err)
 	}
 	if unplaced > 0 {
 		q.opts.Log.Warn("mailboxes without a route have mail waiting", "mailboxes", unplaced)
@@ -148,6 +158,30 @@ func (q *Queue) start(ctx context.Context) error {
 	}
 	for _, l := range lanes {
 		l.start(run)
+	}
+	return nil
+}
+
+// arrived ends what was queued for mailboxes whose route is "here" now: their copy has
+// been there since the mail was accepted.
+func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.MailboxID) error {
+	for _, box := range boxes {
+		d := Decision{Verb: "here", By: "route here", Filter: store.Filter{
+			Mailbox: box, States: []doppelboden.State{doppelboden.Queued}, Limit: decideBatch,
+		}}
+		for {
+			batch, last, err := q.choose(ctx, d, d.Filter, doppelboden.Delivered)
+			if err != nil {
+				return err
+			}
+			if last == 0 {
+				break
+			}
+			d.Filter.AfterSeq = last
+			if err := q.opts.Store.Settle(ctx, q.opts.Lease, batch); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -398,3 +398,57 @@ func TestANodeWhoseLeaseIsShortSendsNoDot(t *testing.T) {
 		}
 	})
 }
+
+// hereNow is a router whose mailbox 1 has the route "here".
+type hereNow struct{ oneLane }
+
+func (r hereNow) Place(m doppelboden.MailboxID) (string, int, bool) {
+	name, priority, ok := r.oneLane.Place(m)
+	return name, priority, ok && m != 1
+}
+func (r hereNow) Here(m doppelboden.MailboxID) bool { return m == 1 }
+
+func TestWhatIsQueuedForAMailboxThatMovedHereHasArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s, g := newQueue(t, 1)
+		q.opts.Router = hereNow{oneLane{1}}
+		for range 3 {
+			s.accept(time.Now(), 1, 2)
+		}
+		start(t, q)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := s.states()[doppelboden.Delivered]; got != 6 || len(g.taken) != 3 {
+			t.Errorf("%d delivered, of which the groupware took %d; want 6 and 3", got, len(g.taken))
+		}
+	})
+}
+
+func TestTheStatusCountsWhatWaitsAlsoAfterDecisions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s, g := newQueue(t, 1)
+		g.say = func(doppelboden.Delivery) doppelboden.Outcome { return later(doppelboden.AboutRoute, "connect") }
+		for i := range 10 {
+			s.accept(time.Now(), doppelboden.MailboxID(i+1))
+		}
+		start(t, q)
+		time.Sleep(time.Minute)
+		for _, step := range []struct {
+			d    Decision
+			want int64
+		}{
+			{Decision{Verb: Hold, By: "x", Filter: store.Filter{Mailbox: 3}}, 9},
+			{Decision{Verb: Discard, By: "x", Why: "test", Filter: store.Filter{Mailbox: 4}}, 8},
+			{Decision{Verb: Release, By: "x"}, 9},
+			{Decision{Verb: Retry, By: "x"}, 9},
+		} {
+			if _, err := q.Decide(t.Context(), step.d); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := q.Status()[0].Waiting; got != step.want {
+				t.Errorf("after %s: %d wait, want %d", step.d.Verb, got, step.want)
+			}
+		}
+	})
+}

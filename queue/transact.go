@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"doppelboden"
@@ -168,8 +169,7 @@ func (l *lane) postpone(b *box, it store.Item, s doppelboden.Settlement, o doppe
 			b.stepped = map[doppelboden.Ref]time.Time{}
 		}
 		b.stepped[s.Ref] = until
-		b.drop(s.Ref)
-		l.buffered--
+		l.forget(b, s.Ref)
 		b.attempts, b.wait = 0, time.Time{}
 		s.Next = until
 		return s, true
@@ -181,10 +181,15 @@ func (l *lane) postpone(b *box, it store.Item, s doppelboden.Settlement, o doppe
 
 // done takes a delivery that needs no more attempts out of its box.
 func (l *lane) done(b *box, ref doppelboden.Ref) {
+	l.forget(b, ref)
+	l.queued = max(0, l.queued-1)
+}
+
+// forget takes a delivery out of memory.
+func (l *lane) forget(b *box, ref doppelboden.Ref) {
 	if b.drop(ref) {
 		l.buffered--
 	}
-	l.queued = max(0, l.queued-1)
 }
 
 // write settles, again and again until it is durable, and returns false when the node
@@ -214,11 +219,14 @@ func (l *lane) write(ctx context.Context, s []doppelboden.Settlement) bool {
 	}
 }
 
-// replyLine is an outcome's reply as it is stored.
+// replyLine is an outcome's reply as it is stored: phase, server, code and text.
 func replyLine(o doppelboden.Outcome) string {
-	line := o.Reply.Text
+	line := o.Phase
 	if o.Server != "" {
-		line = o.Server + ": " + line
+		line += " " + o.Server + ":"
 	}
-	return o.Phase + " " + line
+	if o.Reply.Code != 0 {
+		line += " " + strconv.Itoa(o.Reply.Code)
+	}
+	return line + " " + o.Reply.Text
 }
