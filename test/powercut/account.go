@@ -15,11 +15,12 @@ type account struct {
 	boot    int             // the present one; letters sent in it carry its number
 	dark    bool            // the power is off: what arrives now was said before, or means nothing
 	lines   int             // heard so far
+	acks    int             // of this boot
 	letters map[int64]*fate // by number
 	boxes   map[int]*box    // by mailbox
 	doubles int             // deliveries that came twice and were in flight at a cut
 	foul    []string        // what must never happen, in words
-	events  chan wire.Line  // what run waits for
+	events  chan wire.Line  // what a watch waits for: the first of a kind in a boot
 }
 
 // A fate is what became of a letter.
@@ -71,9 +72,9 @@ func (a *account) hear(l wire.Line) {
 		a.blame("damaged: letter %d to mailbox %d: %s", l.Number, l.Mailbox, l.Text)
 	case wire.Balance:
 		a.settleAll()
-		a.tell(l)
+		a.events <- l
 	default:
-		a.tell(l)
+		a.events <- l
 	}
 }
 
@@ -89,14 +90,8 @@ func (a *account) ack(l wire.Line) {
 			a.boxes[m].waiting[l.Number] = f
 		}
 	}
-	a.tell(l)
-}
-
-// tell passes an event on to run, or drops it when run is not waiting for so many.
-func (a *account) tell(l wire.Line) {
-	select {
-	case a.events <- l:
-	default:
+	if a.acks++; a.acks == 1 {
+		a.events <- l
 	}
 }
 
@@ -178,8 +173,9 @@ func (a *account) powerGone() {
 func (a *account) begin(boot int) <-chan wire.Line {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.boot, a.dark = boot, false
-	a.events = make(chan wire.Line, 64)
+	a.boot, a.dark, a.acks = boot, false, 0
+	// More than one boot can ever have, for each kind of event comes once.
+	a.events = make(chan wire.Line, 16)
 	return a.events
 }
 

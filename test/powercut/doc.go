@@ -20,9 +20,9 @@
 // random part survives: sector by sector, by 4 KiB, by request, in order, or nothing at
 // all, with requests torn in the middle and older versions of a sector outliving newer
 // ones. Then e2fsck -p runs, as at every boot of a Debian, and the same disk boots
-// again. The node must start, hand over everything that
-// waits, and draw its balance; after that the next load begins, and the next cut. One
-// boot in five is cut while it still hands over what the last one left.
+// again. The node must start, hand over everything that waits, and draw its balance;
+// after that the next load begins, and the next cut. One boot in five is cut while it
+// still hands over what the last one has left.
 //
 // # What is asserted
 //

@@ -38,16 +38,6 @@ type machine struct {
 	random  *rand.Rand // how the disk behaves
 }
 
-// A rig is what all boots of a run share.
-type rig struct {
-	kernel    kernel
-	initramfs string
-	image     string // file of the disk
-	sockets   string // folder with a short name, for a socket's has at most 107 bytes
-	log       string // file of the console
-	accel     string // "kvm" or "tcg"
-}
-
 // powerOn boots the machine with an order. What the guest says is told to hear, from one
 // goroutine, until the machine is off.
 func (r rig) powerOn(ctx context.Context, order wire.Order, random *rand.Rand, hear func(wire.Line)) (*machine, error) {

@@ -30,14 +30,14 @@ func main() {
 
 // command runs the program and returns its exit code.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	weak := os.Getenv("PROVE") != "" // make powercut PROVE=1
+	weak := os.Getenv("PROVE") == "1" // make powercut PROVE=1
 	flags := flag.NewFlagSet("powercut", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var (
 		cuts  = flags.Int("cuts", 10, "how often the power is cut; with -prove, at most for each weakness")
 		seed  = flags.Uint64("seed", rand.Uint64N(1_000_000), "of everything random")
 		prove = flags.Bool("prove", weak, "break promises on purpose and see that each is found")
-		accel = flags.String("accel", "tcg", "tcg, or kvm where it works")
+		accel = flags.String("accel", "tcg", "how qemu computes: tcg works everywhere, kvm is faster where it works")
 		cache = flags.String("cache", "var/powercut", "folder for the kernel and the disk")
 		out   = flags.String("out", "test/powercut", "folder for the figures: last.json, or with -prove proved.json")
 	)

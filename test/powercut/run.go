@@ -7,24 +7,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"time"
 
 	"doppelboden"
 	"doppelboden/test/powercut/nbd"
 	"doppelboden/test/powercut/wire"
 )
-
-// What one boot may take before it counts as failed. Without KVM everything is ten to
-// twenty times slower.
-const (
-	upLimit   = 90 * time.Second  // from power on to the node's readiness
-	workLimit = 180 * time.Second // from there to the cut
-)
-
-// The cut comes between these after the first 250 of a boot.
-const loadMin, loadMax = 500 * time.Millisecond, 5 * time.Second
 
 // lettersPerBoot bounds the load between two cuts.
 const lettersPerBoot = 4000
@@ -46,28 +34,28 @@ type Cut struct {
 	Count                // of the letters of this boot
 	Doubles    int       `json:"doubles"`    // deliveries in flight that came again after this cut
 	Difference int64     `json:"difference"` // of the balance sheet after this cut
-	Loss       nbd.Loss  `json:"loss"`
-	Disk       nbd.Stats `json:"disk"`
+	Loss       nbd.Loss  `json:"loss"`       // what the cut did to the disk
+	Disk       nbd.Stats `json:"disk"`       // what the disk was asked for in this boot
 }
 
 // A Report is what a run of cuts has shown.
 type Report struct {
-	Weakness wire.Weakness `json:"weakness,omitempty"`
+	Weakness wire.Weakness `json:"weakness,omitempty"` // what was broken on purpose
 	Seed     uint64        `json:"seed"`
-	Kernel   string        `json:"kernel"`
-	Accel    string        `json:"accel"`
-	Seconds  float64       `json:"seconds"`
+	Kernel   string        `json:"kernel"`  // name of its package
+	Accel    string        `json:"accel"`   // of qemu
+	Seconds  float64       `json:"seconds"` // all boots together
 	Cuts     []Cut         `json:"cuts"`
-	Total    Count         `json:"total"`
-	Doubles  int           `json:"doubles"`
-	Faults   []string      `json:"faults"` // empty: every promise was kept
+	Total    Count         `json:"total"`   // over all cuts
+	Doubles  int           `json:"doubles"` // over all cuts
+	Faults   []string      `json:"faults"`  // empty: every promise was kept
 }
 
 // A run cuts the power of one disk's machine again and again.
 type run struct {
 	rig      rig
-	weakness wire.Weakness
-	seed     uint64
+	weakness wire.Weakness // what is broken on purpose
+	seed     uint64        // boot i has seed + i
 	book     *account
 	report   Report
 	checked  int // cuts whose letters were looked for
@@ -146,8 +134,8 @@ func (r *run) boot(ctx context.Context, number int, calm bool) error {
 		return err
 	}
 	// One boot in five is cut while it still hands over what the last one has left.
-	early := !calm && number > 1 && random.IntN(5) == 0
-	r.work(ctx, m, &row, events, early, random)
+	w := &watch{run: r, row: &row, random: random, early: !calm && number > 1 && random.IntN(5) == 0}
+	w.follow(ctx, m, events)
 	if calm {
 		// A disk that is left alone writes its cache by itself. So a weakness shows in
 		// the letters, and not in a set-up that was never there.
@@ -159,60 +147,13 @@ func (r *run) boot(ctx context.Context, number int, calm bool) error {
 	}
 	row.Loss, row.Disk, row.Count = loss, m.disk.Stats(), r.book.sent(number)
 	switch {
-	case len(r.report.Faults) > 0:
+	case len(r.report.Faults) > 0 && r.weakness == wire.None:
 		fmt.Fprintf(r.out, "  the console's last lines:\n%s\n", m.console())
-	case !calm:
+	case len(r.report.Faults) == 0 && !calm:
 		r.report.Cuts = append(r.report.Cuts, row)
 		r.tell(row)
 	}
 	return nil
-}
-
-// work follows the guest until the moment of the cut, or until the guest is done.
-func (r *run) work(ctx context.Context, m *machine, row *Cut, events <-chan wire.Line, early bool, random *rand.Rand) {
-	limit := time.NewTimer(upLimit)
-	defer limit.Stop()
-	var cut <-chan time.Time
-	for {
-		select {
-		case l := <-events:
-			switch l.Kind {
-			case wire.Up:
-				row.Start, row.During = l.Text, "hand-over"
-				limit.Reset(workLimit)
-				if early {
-					cut = time.After(time.Duration(random.Int64N(int64(600 * time.Millisecond))))
-				}
-			case wire.Balance:
-				r.verify(l.Text)
-				if len(r.report.Faults) > 0 {
-					return
-				}
-			case wire.Load:
-				row.During = "load"
-			case wire.Acked:
-				if cut == nil {
-					cut = time.After(loadMin + time.Duration(random.Int64N(int64(loadMax-loadMin))))
-				}
-			case wire.Failed:
-				r.fault("boot %d: the node gives up: %s", row.Number, l.Text)
-				return
-			case wire.End:
-				<-m.exited
-				return
-			}
-		case <-cut:
-			return
-		case <-m.exited:
-			r.fault("boot %d: the machine ended by itself while in %s", row.Number, row.During)
-			return
-		case <-limit.C:
-			r.fault("boot %d: no progress in %s", row.Number, row.During)
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // verify is called when a node says that nothing is left to be handed over: every letter
@@ -258,45 +199,4 @@ func findings(b doppelboden.Balance) string {
 func (r *run) tell(c Cut) {
 	fmt.Fprintf(r.out, "cut %d during %s (seed %d): node up in %s, acknowledged %d, in flight %d; %d flushes; of %d sectors pending %d dropped, %d writes torn (%s)\n",
 		c.Number, c.During, c.Seed, c.Start, c.Acknowledged, c.InFlight, c.Disk.Flushes, c.Loss.Pending, c.Loss.Dropped, c.Loss.Torn, c.Loss.Manner)
-}
-
-// newRig builds everything that boots share. Its close removes it again.
-func newRig(ctx context.Context, cache, accel string) (rig, func() error, error) {
-	cache, err := filepath.Abs(cache)
-	if err != nil {
-		return rig{}, nil, err
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return rig{}, nil, err
-	}
-	k, err := fetchKernel(ctx, cache)
-	if err != nil {
-		return rig{}, nil, fmt.Errorf("get a kernel: %w", err)
-	}
-	folder, err := os.MkdirTemp(cache, "run-")
-	if err != nil {
-		return rig{}, nil, err
-	}
-	sockets, err := os.MkdirTemp("", "powercut-")
-	if err != nil {
-		return rig{}, nil, err
-	}
-	clean := func() error {
-		if err := os.RemoveAll(sockets); err != nil {
-			return err
-		}
-		return os.RemoveAll(folder)
-	}
-	initramfs, err := buildInitramfs(ctx, k, folder)
-	if err != nil {
-		return rig{}, nil, err
-	}
-	return rig{
-		kernel:    k,
-		initramfs: initramfs,
-		image:     filepath.Join(folder, "disk.img"),
-		sockets:   sockets,
-		log:       filepath.Join(folder, "console.log"),
-		accel:     accel,
-	}, clean, nil
 }
