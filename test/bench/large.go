@@ -7,20 +7,19 @@ import (
 	"syscall"
 	"time"
 
-	"doppelboden/test/load"
 	"doppelboden/test/peer"
 )
 
 const (
 	queuedCount = 200_000
 	storedCount = 1_000_000
-	largeRounds = 5     // of the latency, in an empty and in a full store
-	retainCount = 5_000 // mails whose latency one round looks at
+	largeRounds = 5      // of the latency, in an empty and in a full store
+	sampleCount = 10_000 // mails whose latency one round looks at
 )
 
 // runLarge plays the large round once.
 func runLarge(ctx context.Context, c *config, t *table) error {
-	boxes, err := numbered(ctx, c.boxes)
+	boxes, err := peer.Numbered(ctx, "u@"+domain, c.boxes)
 	if err != nil {
 		return err
 	}
@@ -112,9 +111,9 @@ func (b *bench) largeSteps(ctx context.Context, n *node, hop string, drained, me
 	if err != nil {
 		return err
 	}
-	queued := queuedCount / b.scale
-	taken := largeRounds * retainCount
-	if err := b.fill(ctx, n.Addr(), "doppelboden", queued-taken); err != nil {
+	// What came above is queued already.
+	queued := max(queuedCount/b.scale, len(fresh)*b.sample()+1)
+	if err := b.fill(ctx, n.Addr(), "doppelboden", queued-len(fresh)*b.sample()); err != nil {
 		return err
 	}
 	v, wait, err := b.empty(hop, queued, func() error { return nil })
@@ -131,35 +130,67 @@ func (b *bench) largeSteps(ctx context.Context, n *node, hop string, drained, me
 	return b.stored(ctx, n, hop, fresh)
 }
 
-// stored fills the store up, with a groupware that takes everything, and measures the
-// latency again when all is delivered.
-func (b *bench) stored(ctx context.Context, n *node, hop string, fresh []float64) (err error) {
+// stored fills the store up, with a groupware that takes everything. When all is
+// delivered and the groupware is gone again, as it was for the empty store, it measures
+// the latency, and once more on a node whose clock is ahead, while it removes it all.
+func (b *bench) stored(ctx context.Context, n *node, hop string, fresh []float64) error {
+	more := (storedCount - queuedCount) / b.scale
 	sink, err := peer.Sink{Addr: hop}.Start()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sink.Stop()) }()
-	more := (storedCount - queuedCount) / b.scale
-	if err := b.fill(ctx, n.Addr(), "doppelboden", more); err != nil {
-		return err
+	err = b.fill(ctx, n.Addr(), "doppelboden", more)
+	if err == nil {
+		err = sink.Wait(more, 2*patience)
 	}
-	if err := sink.Wait(more, 2*patience); err != nil {
+	if err = errors.Join(err, sink.Stop()); err != nil {
 		return err
 	}
 	full, err := b.p99s(ctx, n, "full")
+	if err != nil {
+		return err
+	}
 	b.t.add(row{name: "p99 of acceptance, 1,000,000 stored", unit: "ms", want: 1.5, atMost: true, ours: full, base: fresh})
+	if err := n.halt(); err != nil {
+		return err
+	}
+	if err := n.serveAhead(ctx); err != nil {
+		return err
+	}
+	during, err := b.p99s(ctx, n, "full, retention at work")
+	if err != nil {
+		return err
+	}
+	if line, err := n.logged(retentionDone); err != nil || line != "" {
+		return fmt.Errorf("retention was through before the latency was measured, so nothing was shown (%v): %s", err, line)
+	}
+	b.t.add(row{name: "p99 while a day's retention runs", unit: "ms", want: 1.5, atMost: true, ours: during, base: fresh})
+	// It must have had something to do, all the while.
+	var line string
+	err = until(2*patience, "retention to end", func() (bool, error) {
+		var err error
+		line, err = n.logged(retentionDone)
+		return line != "", err
+	})
+	b.t.note("What retention did: %s", line)
 	return err
 }
+
+// retentionDone stands in the line that the node logs when a round has removed something.
+const retentionDone = "msg=retention "
+
+// sample is how many mails one round of p99s looks at.
+func (b *bench) sample() int { return max(sampleCount/b.scale, 2000) }
 
 // p99s returns the p99 from final dot to 250 of some rounds.
 func (b *bench) p99s(ctx context.Context, n *node, name string) ([]float64, error) {
 	var all []float64
 	for i := range largeRounds {
-		report, err := b.timed(ctx, n.Addr(), retainCount)
+		report, err := b.timed(ctx, n.Addr(), b.sample())
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, ms(load.Quantile(report.Acked(), 0.99)))
+		all = append(all, ms(report.Latency(0.99)))
 		progress("  p99 %s store %d/%d: %s ms", name, i+1, largeRounds, number(all[i]))
 	}
 	return all, nil

@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"doppelboden/test/load"
 	"doppelboden/test/peer"
 )
 
@@ -93,11 +92,25 @@ func (n *node) launch(ctx context.Context, s setup) error {
 
 // serve starts the node and waits until it takes mail.
 func (n *node) serve() error {
+	return n.start("serve.log", n.binary, "serve", "--node", n.config())
+}
+
+// serveAhead starts the node with a clock that is ahead by more than mail is kept.
+func (n *node) serveAhead(ctx context.Context) error {
+	program := filepath.Join(n.dir, "ahead")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./test/bench/ahead")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the node with another clock: %w: %s", err, out)
+	}
+	return n.start("ahead.log", program, "-node", n.config(), "-by", "768h")
+}
+
+func (n *node) start(log, program string, args ...string) error {
 	var err error
-	if n.log, err = os.OpenFile(filepath.Join(n.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+	if n.log, err = os.OpenFile(filepath.Join(n.dir, log), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
 		return fmt.Errorf("open log of node: %w", err)
 	}
-	n.cmd = exec.Command(n.binary, "serve", "--node", n.config())
+	n.cmd = exec.Command(program, args...)
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
@@ -158,11 +171,27 @@ func (n *node) pid() int { return n.cmd.Process.Pid }
 
 // tail returns the end of what the node logged.
 func (n *node) tail() string {
-	text, err := os.ReadFile(filepath.Join(n.dir, "serve.log"))
+	text, err := os.ReadFile(n.log.Name())
 	if err != nil {
 		return err.Error()
 	}
 	return string(text[max(0, len(text)-3000):])
+}
+
+// logged returns the first line of the running node's log that contains s, or "".
+func (n *node) logged(s string) (string, error) {
+	text, err := os.Open(n.log.Name())
+	if err != nil {
+		return "", fmt.Errorf("read log of node: %w", err)
+	}
+	defer text.Close()
+	lines := bufio.NewScanner(text)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), s) {
+			return lines.Text(), nil
+		}
+	}
+	return "", lines.Err()
 }
 
 // halt ends the process and keeps its folder.
@@ -213,34 +242,6 @@ func until(limit time.Duration, what string, ask func() (bool, error)) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// numbered returns the n recipients that the installed smtp-source counts through with
-// Number: it asks a receiver what the first two are.
-func numbered(ctx context.Context, n int) ([]string, error) {
-	r := &load.Receiver{}
-	if err := r.Start(); err != nil {
-		return nil, err
-	}
-	defer r.Stop()
-	if _, err := (peer.Source{Addr: r.Addr, Sessions: 1, Messages: 2, Size: 100, From: sender, To: "u@" + domain, Number: true}).Run(ctx); err != nil {
-		return nil, fmt.Errorf("learn how smtp-source counts: %w", err)
-	}
-	var format string
-	first := 0
-	switch to := r.Arrivals()[0].To[0]; to {
-	case "1u@" + domain: // Postfix 3.7
-		format, first = "%du@"+domain, 1
-	case "u0@" + domain: // Postfix 3.10
-		format, first = "u%d@"+domain, 0
-	default:
-		return nil, fmt.Errorf("smtp-source counts in a way we don't know: %s", to)
-	}
-	boxes := make([]string, n)
-	for i := range boxes {
-		boxes[i] = fmt.Sprintf(format, first+i)
-	}
-	return boxes, nil
 }
 
 // sender is the reverse-path of all mails.

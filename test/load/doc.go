@@ -23,11 +23,12 @@ const idHeader = "X-Load-Id: "
 
 // A Mail is one message to be sent.
 type Mail struct {
-	ID   string   // unique within a source and its seed
-	From string   // reverse-path without angle brackets; empty: the null path
-	To   []string // recipients, at least one
-	Data []byte   // header and body with CRLF; its first line is X-Load-Id
-	Sum  [32]byte // SHA-256 of Data; zero in mails of a Fixed, which save that work
+	ID    string   // unique within a source and its seed
+	From  string   // reverse-path without angle brackets; empty: the null path
+	To    []string // recipients, at least one
+	Data  []byte   // header and body with CRLF; its first line is X-Load-Id
+	Sum   [32]byte // SHA-256 of Data; zero in mails of a Fixed, which save that work
+	ready []byte   // what Prepare made
 }
 
 // NewMail makes a mail of a header and body with CRLF, to which it adds the line with
@@ -60,9 +61,15 @@ func isASCII(s string) bool {
 	return true
 }
 
+// Prepare does the work of sending m that can be done before.
+func (m *Mail) Prepare() { m.ready = m.wire() }
+
 // wire returns the data as DATA has it: dots doubled (RFC 5321, section 4.5.2), with
 // the final dot.
 func (m *Mail) wire() []byte {
+	if m.ready != nil {
+		return m.ready
+	}
 	data := m.Data
 	if bytes.Contains(data, []byte("\r\n.")) || bytes.HasPrefix(data, []byte(".")) {
 		data = bytes.ReplaceAll(data, []byte("\r\n."), []byte("\r\n.."))
@@ -83,6 +90,12 @@ func (m *Mail) wire() []byte {
 type Source interface {
 	Mail(n int) *Mail
 }
+
+// An Only is a source of one mail.
+type Only struct{ M *Mail }
+
+// Mail returns it.
+func (o Only) Mail(int) *Mail { return o.M }
 
 // A Fixed is a source of small equal mails that costs next to nothing to make. Mail n
 // goes to mailbox n modulo their number.

@@ -58,8 +58,10 @@ func TestPostfixTakesMailIntoMaildirsAndLeavesNothingBehind(t *testing.T) {
 func TestPostfixRelayKeepsMailUntilReleased(t *testing.T) {
 	Need(t, PostfixProgram, SourceProgram, SinkProgram)
 	sink := For(t, Sink{})
-	// What the first three mails go to, counted by old and by new releases.
-	known := []string{"1u@stadt.example", "2u@stadt.example", "3u@stadt.example", "u0@stadt.example", "u1@stadt.example", "u2@stadt.example"}
+	known, err := Numbered(t.Context(), "u@stadt.example", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := For(t, PostfixRelay{Domain: "stadt.example", NextHop: sink.Addr(), Recipients: known, Defer: true})
 	src := Source{Addr: p.Addr(), Sessions: 1, Messages: 3, Size: 1000, From: "a@fremd.example", To: "u@stadt.example", Number: true}
 	if _, err := src.Run(t.Context()); err != nil {

@@ -255,10 +255,31 @@ func (p *Postfix) Release(ctx context.Context) error {
 	if _, err := run(ctx, "/usr/sbin/postconf", "-c", etc, "-e", "defer_transports="); err != nil {
 		return err
 	}
+	old, err := p.schedulers()
+	if err != nil {
+		return err
+	}
 	if _, err := run(ctx, PostfixProgram, "-c", etc, "reload"); err != nil {
 		return err
 	}
+	// The old scheduler would take the flush and defer everything once more.
+	err = poll(time.Now().Add(startLimit), func() (bool, error) {
+		now, err := p.schedulers()
+		return !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(old, pid) }), err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for Postfix to reload: %w", err)
+	}
 	return p.Flush(ctx)
+}
+
+// schedulers returns the process ids of its qmgr(8): one, or none for a moment.
+func (p *Postfix) schedulers() ([]int, error) {
+	all, err := descendants(p.cmd.Process.Pid)
+	return slices.DeleteFunc(all, func(pid int) bool {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return err != nil || string(name) != "qmgr\n"
+	}), err
 }
 
 // Flush makes it try everything that waits. The queue manager may just be starting, so

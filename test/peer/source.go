@@ -3,8 +3,10 @@ package peer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +24,7 @@ type Source struct {
 	From       string // reverse-path
 	To         string // recipient; Number puts a number before it
 	// Number makes recipients differ, over all sessions, without ever repeating: for
-	// u@d, Postfix 3.7 counts 1u@d, 2u@d, …; 3.10 counts u0@d, u1@d, …
+	// u@d, Postfix 3.7 counts 1u@d, 2u@d, …; 3.10 counts u0@d, u1@d, … (see Numbered).
 	Number bool
 }
 
@@ -43,6 +45,47 @@ func (o Source) Run(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
 	_, err := run(ctx, SourceProgram, append(args, o.Addr)...)
 	return time.Since(start), err
+}
+
+// Numbered returns the first n recipients that a Source with Number and this To sends
+// to. It asks the installed smtp-source by letting it send one mail.
+func Numbered(ctx context.Context, to string, n int) (names []string, err error) {
+	dir, err := newDir("", "numbers")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o777); err != nil { // smtp-sink writes as nobody
+		return nil, fmt.Errorf("open folder: %w", err)
+	}
+	sink, err := Sink{Args: []string{"-d", dir + "/mail."}}.Start()
+	if err != nil {
+		return nil, err
+	}
+	_, err = Source{Addr: sink.Addr(), Sessions: 1, Messages: 1, Size: 100, From: "a@b.example", To: to, Number: true}.Run(ctx)
+	if err = errors.Join(err, sink.Wait(1, startLimit), sink.Stop()); err != nil {
+		return nil, fmt.Errorf("learn how smtp-source counts: %w", err)
+	}
+	files, err := filepath.Glob(dir + "/mail.*")
+	if err != nil || len(files) != 1 {
+		return nil, fmt.Errorf("learn how smtp-source counts: %d dumps (%v)", len(files), err)
+	}
+	dump, err := os.ReadFile(files[0])
+	if err != nil {
+		return nil, fmt.Errorf("learn how smtp-source counts: %w", err)
+	}
+	local, domain, _ := strings.Cut(to, "@")
+	name := func(i int) string { return fmt.Sprintf("%d%s@%s", i+1, local, domain) } // Postfix 3.7
+	if bytes.Contains(dump, fmt.Appendf(nil, "<%s0@%s>", local, domain)) {           // 3.10
+		name = func(i int) string { return fmt.Sprintf("%s%d@%s", local, i, domain) }
+	}
+	if !bytes.Contains(dump, []byte("<"+name(0)+">")) {
+		return nil, fmt.Errorf("smtp-source counts in a way we don't know:\n%s", dump)
+	}
+	for i := range n {
+		names = append(names, name(i))
+	}
+	return names, nil
 }
 
 // Swaks is one mail sent by swaks, as an administrator would to try a server.
