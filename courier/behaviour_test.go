@@ -455,6 +455,34 @@ func TestTheEndOfTheContextEndsTheWaiting(t *testing.T) {
 	}
 }
 
+func TestTheEndOfTheContextAsksNoOtherHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := sink.New(sink.Options{Script: &sink.Script{Rules: []sink.Rule{{Phase: "greeting", Action: "hang"}}}})
+		defer s.Close()
+		var conns sync.WaitGroup
+		defer conns.Wait()
+		var asked []string
+		store := bodies{}
+		a := newAgent(t, courier.Options{Bodies: store, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+			asked = append(asked, addr)
+			return pipeTo(s, &conns), nil
+		}}, false, "first:25", "second:25")
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+		defer cancel()
+		out := a.Hand(ctx, store.message("m", "x\r\n", "a@city.example"))
+		if got, want := brief(out[0])+": "+out[0].Reply.Text, "0 later about route at greeting: the hand-over was cancelled"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		// Nor does it say anything of the host.
+		s.SetScript(nil)
+		hand(t, a, store.message("m", "x\r\n", "a@city.example"), tookSMTP)
+		if got, want := strings.Join(asked, " "), "first:25 first:25"; got != want {
+			t.Errorf("asked %s, want %s", got, want)
+		}
+		a.Close()
+	})
+}
+
 func TestAnAnswerWithinTheGraceCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := sink.New(sink.Options{Script: &sink.Script{Rules: []sink.Rule{{Phase: "dot", Delay: sink.Duration(10 * time.Second)}}}})
@@ -526,7 +554,7 @@ func TestWordsThatCameTooEarlyAreNoAnswer(t *testing.T) {
 // TestAnEmptyMailIsNeverDelivered plays a server that says 354 although it refused all
 // recipients.
 func TestAnEmptyMailIsNeverDelivered(t *testing.T) {
-	got := make(chan string, 2)
+	got := make(chan string, 1)
 	s := newRawServer(t, func(_ int, c net.Conn) {
 		io.WriteString(c, "220 raw\r\n")
 		b := make([]byte, 4096)
@@ -534,14 +562,17 @@ func TestAnEmptyMailIsNeverDelivered(t *testing.T) {
 			c.Read(b)
 			io.WriteString(c, answer)
 		}
-		rest, _ := io.ReadAll(c)
+		rest, err := io.ReadAll(c)
+		if err != nil {
+			rest = append(rest, err.Error()...)
+		}
 		got <- string(rest)
 	})
 	store := bodies{}
 	a := newAgent(t, courier.Options{Bodies: store}, false, s.addr())
 	hand(t, a, store.message("m", "x\r\n", "a@city.example"), "0 refused about recipient at rcpt 550 5.1.1")
 	if rest := <-got; rest != "" {
-		t.Errorf("after 354 the server was sent %q, want nothing", rest)
+		t.Errorf("after 354 the server was sent %q, want nothing but the end", rest)
 	}
 }
 

@@ -102,7 +102,7 @@ func TestBareCRAndNULAreNeverSent(t *testing.T) {
 	for in, want := range map[string]error{
 		"a\rb\r\n": errBareCR, "a\r": errBareCR, "\r": errBareCR, "a\r\r\n": errBareCR, "a\r\n\r.\r\n": errBareCR,
 		"a\r\n.\rX\r\n": errBareCR, "a\x00b\r\n": errNUL, "\x00": errNUL,
-		strings.Repeat("x", sourceSize-1) + "\rX": errBareCR, strings.Repeat("x", 5*outSize) + "\r": errBareCR,
+		strings.Repeat("x", sourceSize-1) + "\rX": errBareCR, strings.Repeat("x", sourceSize-1) + "\rX\r\n": errBareCR, strings.Repeat("x", 5*outSize) + "\r": errBareCR,
 	} {
 		if _, err := convert(new(content), "", in, "", nil); !errors.Is(err, want) {
 			t.Errorf("%.40q: got error %v, want %v", in, err, want)
@@ -196,8 +196,9 @@ func TestRealMailsLeaveUnchanged(t *testing.T) {
 
 // FuzzDotWriter compares the writer with the reference, with any split of the body.
 func FuzzDotWriter(f *testing.F) {
-	for _, s := range []string{"a\r\n.\r\nb", "a\n.\n", "\r\n.\r", ".", "\r.\r\n", "a\r\r\n.\r\n", "\x00", "x\r\n..\r\n.\xff"} {
+	for _, s := range []string{"a\r\n.\r\nb", "a\n.\n", "\r\n.\r", ".", "\r.\r\n", "a\r\r\n.\r\n", "a\rb\r\n", "\x00", "x\r\n..\r\n.\xff"} {
 		f.Add(s, uint8(3), uint16(0))
+		f.Add(s, uint8(0), uint16(0))
 	}
 	f.Fuzz(func(t *testing.T, text string, step uint8, pad uint16) {
 		text = strings.Repeat("p", int(pad)) + text // moves it over the edges of the buffers
