@@ -11,10 +11,12 @@ import (
 // Steps of reserving room ahead. The first is small so that an idle file costs little;
 // each doubles until the last.
 //
-// Measured in a Firecracker guest, ext4, 40 KB append and fdatasync, p50/p99 in ms:
+// Measured in a Firecracker guest with ext4, 40 KB append and fdatasync, p50/p99 in ms:
 // plain append 0.22–0.30/0.34–0.52, reserved ahead 0.22/0.31–0.47, over written zeros
 // 0.155/0.30 but with a stop of 8 ms for every 8 MiB of zeros and twice the bytes
-// written. Reserving costs nothing and keeps the file in one piece, so we do that.
+// written. With 20 writers of 4 KB, a second file synced in turn and other programs at
+// work, plain and reserved could not be told apart (medians of ten rounds: 8,000/s).
+// Reserving costs nothing and keeps the file in one piece, so we do that.
 const (
 	firstStep = 1 << 20
 	lastStep  = 64 << 20
