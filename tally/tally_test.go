@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"doppelboden"
 	"doppelboden/disk/diskfault"
@@ -167,124 +166,10 @@ func TestTheErrorOfYieldEndsTheReading(t *testing.T) {
 // write drops the buffer, when the Appender syncs the same file again after a failed
 // sync, when confirmEnd leaves out its sync, and when readPart takes for damage what a
 // power cut left.
-func TestNoRecordThatSyncReportedIsEverLostOrThereTwice(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := &crashModel{disk: new(diskfault.Disk), clock: noon}
-		m.disk.Fault = func(op, _ string) error {
-			if op == m.broken {
-				return syscall.EIO
-			}
-			return nil
-		}
-		m.reopen(t)
-		t.Repeat(map[string]func(*rapid.T){
-			"log": func(t *rapid.T) {
-				at := m.clock.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, -13, -60}).Draw(t, "hours")) * time.Hour)
-				for range rapid.IntRange(1, 40).Draw(t, "records") {
-					m.next++
-					m.pending = append(m.pending, m.next)
-					m.log.Intent(idOf(m.next), m.next, at)
-				}
-			},
-			"flush": func(t *rapid.T) { m.may(t, m.log.Flush()) },
-			"sync": func(t *rapid.T) {
-				if m.may(t, m.log.Sync()) {
-					m.promise()
-				}
-			},
-			"close": func(t *rapid.T) {
-				if m.may(t, m.log.Close()) {
-					m.promise()
-				}
-				m.pending = nil
-				m.reopen(t)
-			},
-			"tomorrow": func(*rapid.T) { m.clock = m.clock.Add(24 * time.Hour) },
-			"break": func(t *rapid.T) {
-				m.broken = rapid.SampledFrom([]string{diskfault.OpSync, diskfault.OpSyncDir, diskfault.OpWrite, diskfault.OpCreate,
-					diskfault.OpTruncate, diskfault.OpAllocate, diskfault.OpRemove}).Draw(t, "operation")
-			},
-			"mend": func(*rapid.T) { m.broken = "" },
-			"one bad sync": func(t *rapid.T) {
-				m.broken = diskfault.OpSync
-				m.may(t, m.log.Sync())
-				m.broken = ""
-			},
-			"crash": func(t *rapid.T) {
-				m.broken = ""
-				m.disk.Crash(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") })
-				m.reopen(t)
-				m.check(t)
-				m.pending, m.must = nil, m.seen // nothing that is there now may go any more
-			},
-			"kill": func(t *rapid.T) {
-				m.broken, m.pending = "", nil
-				m.reopen(t)
-			},
-			"": m.check,
-		})
-	})
-}
-
-// crashModel is the state of that test. Records are numbered.
-type crashModel struct {
-	disk    *diskfault.Disk
-	clock   time.Time
-	log     *Doors
-	broken  string
-	next    int          // the last record
-	must    map[int]bool // what must be there
-	pending []int        // what was logged by this process and is in no promise yet
-	seen    map[int]bool // what the last check read
-}
 
 // promise notes that all that was logged must be there from now on.
-func (m *crashModel) promise() {
-	if m.must == nil {
-		m.must = make(map[int]bool)
-	}
-	for _, n := range m.pending {
-		m.must[n] = true
-	}
-	m.pending = nil
-}
-
-func (m *crashModel) reopen(t *rapid.T) {
-	var err error
-	broken := m.broken
-	m.broken = ""
-	if m.log, err = openDoors(m.disk, "t", func() time.Time { return m.clock }); err != nil {
-		t.Fatalf("open: %v", err)
-	}
-	m.broken = broken
-}
 
 // may reports whether there was no error; there may be one while the disk is broken.
-func (m *crashModel) may(t *rapid.T, err error) bool {
-	if err != nil && m.broken == "" {
-		t.Fatalf("an error of a good disk: %v", err)
-	}
-	return err == nil
-}
-
-func (m *crashModel) check(t *rapid.T) {
-	m.seen = make(map[int]bool)
-	err := readDoors(m.disk, "t", always[0], always[1], func(r DoorRecord) error {
-		if m.seen[r.Recipients] || r.ID != idOf(r.Recipients) || r.Recipients > m.next {
-			t.Fatalf("record %d of %d is there twice or is not what was logged", r.Recipients, m.next)
-		}
-		m.seen[r.Recipients] = true
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("read: %v", err)
-	}
-	for n := range m.must {
-		if !m.seen[n] {
-			t.Fatalf("record %d of %d is missing", n, m.next)
-		}
-	}
-}
 
 func TestAFlippedBitLosesOneRecordAndIsNamed(t *testing.T) {
 	d := new(diskfault.Disk)
@@ -377,6 +262,7 @@ func TestADiskThatTakesNothingIsReportedAndWhatFitsIsKept(t *testing.T) {
 
 // TestAfterAFailedSyncEachRecordIsReadOnce turns red when readPart does not stop at the
 // start of the next part.
+
 func TestAfterAFailedSyncEachRecordIsReadOnce(t *testing.T) {
 	d := new(diskfault.Disk)
 	log := mustOpenDoors(t, d)
@@ -476,150 +362,5 @@ func TestManyGoroutinesLogAndSync(t *testing.T) {
 	}
 }
 
-func TestQueueIDsAreFoundInRepliesOfKnownServers(t *testing.T) {
-	for text, want := range map[string]string{
-		"2.0.0 Ok: queued as 4XyZ12abcDz1":                                       "4XyZ12abcDz1",
-		"Ok: queued as 9A1B2C3D4E":                                               "9A1B2C3D4E",
-		"2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 0C9B21": "0C9B21",
-		"OK id=1pXyZ0-0001Ab-2C":                                                 "1pXyZ0-0001Ab-2C",
-		"id=1pXyZ0-0001Ab-2C":                                                    "1pXyZ0-0001Ab-2C",
-		"2.6.0 <m1@stadt.example> [InternalId=55834574848, Hostname=EX1.stadt.example] 1234 bytes in 0.1, 9,5 KB/sec Queued mail for delivery": "55834574848",
-		"2.0.0 <u@stadt.example> 7kBmFvVjbGXqFgAA1nR5aQ Saved":                                                                                 "7kBmFvVjbGXqFgAA1nR5aQ",
-		"2.0.0 <u@stadt.example> 7kBmFvVjbGXqFgAA1nR5aQ:2 Saved":                                                                               "7kBmFvVjbGXqFgAA1nR5aQ:2",
-		"2.0.0 4AMHa3bQ012345 Message accepted for delivery":                                                                                   "4AMHa3bQ012345",
-		"2.1.5 Ok SESSIONID=<cyrus-1700000000-12345-1>":                                                                                        "cyrus-1700000000-12345-1",
-		"2.0.0 OK  1700000000 5b1f17b1804b1-40a4d3e2f12si123456789 - gsmtp":                                                                    "5b1f17b1804b1-40a4d3e2f12si123456789",
-		"ok 1700000000 qp 12345":         "12345",
-		"2.0.0 Ok: queued as <X1>.":      "X1",
-		"":                               "",
-		"2.0.0 Ok":                       "",
-		"2.0.0 Saved":                    "",
-		"Mail for u@stadt.example Saved": "",
-		"2.0.0 Savedness of things":      "",
-		"Ok: queued as " + strings.Repeat("A", 65): "",
-		"Ok: queued as " + strings.Repeat("A", 64): strings.Repeat("A", 64),
-		"Ok: queued as \x1b[31mred":                "",
-		"Ok: queued as a\x00b":                     "",
-		"Ok: queued as größe":                      "",
-		"Ok: queued as ":                           "",
-		"Ok: queued as u@stadt.example":            "",
-		strings.Repeat("İ", 10) + " queued as ABC": "",
-	} {
-		if got := queueID(text); got != want {
-			t.Errorf("%q: got %q, wanted %q", text, got, want)
-		}
-	}
-}
-
 // FuzzTally feeds the readers any bytes. What they yield must carry a right sum, so
 // only what was logged can come out.
-func FuzzTally(f *testing.F) {
-	d := new(diskfault.Disk)
-	log, err := openReplies(d, "t", atNoon)
-	if err != nil {
-		f.Fatal(err)
-	}
-	log.Attempt([]doppelboden.Ref{{Message: idOf(1), N: 1}, {Message: idOf(1), N: 2}}, "gw", noon)
-	log.Answer(doppelboden.Outcome{Ref: doppelboden.Ref{Message: idOf(1), N: 1}, Verdict: doppelboden.Took,
-		Reply: doppelboden.Reply{Code: 250, Text: "queued as X"}, At: noon})
-	if err := log.Close(); err != nil {
-		f.Fatal(err)
-	}
-	whole := d.Bytes("t/replies-2026-11-22.tally")
-	f.Add(whole, "queued as X")
-	f.Add(whole[:200], "2.0.0 x Saved")
-	f.Add(append(make([]byte, 128), whole...), " id=")
-	f.Fuzz(func(t *testing.T, data []byte, text string) {
-		d := new(diskfault.Disk)
-		if err := d.Mkdir("t"); err != nil {
-			t.Fatal(err)
-		}
-		for _, base := range []string{"doors", "replies"} {
-			file, err := d.Create("t/" + base + "-2026-11-22.tally")
-			if err == nil {
-				_, err = file.WriteAt(data, 0)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		whole := 0
-		for i := 0; i+replies.size <= len(data); i += replies.size {
-			if replies.whole(data[i : i+replies.size]) {
-				whole++
-			}
-		}
-		n := 0
-		_ = readReplies(d, "t", time.Unix(-1<<40, 0), time.Unix(1<<40, 0), func(r ReplyRecord) error {
-			n++
-			_, _ = r.Verdict.String(), r.Scope.String()
-			if len(r.QueueID) > maxQueueID || len(r.Route) > maxRoute {
-				t.Errorf("record %+v is too long", r)
-			}
-			return nil
-		})
-		if n > whole*perAttempt {
-			t.Errorf("%d facts out of %d records", n, whole)
-		}
-		_ = readDoors(d, "t", time.Unix(-1<<40, 0), time.Unix(1<<40, 0), func(r DoorRecord) error {
-			_ = r.Kind.String()
-			return nil
-		})
-		for _, open := range []func() error{
-			func() error { l, err := openDoors(d, "t", atNoon); return errors.Join(err, l.Close()) },
-			func() error { l, err := openReplies(d, "t", atNoon); return errors.Join(err, l.Close()) },
-		} {
-			if err := open(); err != nil {
-				t.Errorf("open: %v", err)
-			}
-		}
-		if id := queueID(text); len(id) > maxQueueID || printable(id, maxQueueID) != id {
-			t.Errorf("queue id %q out of %q", id, text)
-		}
-	})
-}
-
-// syncSometimes syncs outside of what is measured, as Accept does.
-func syncSometimes(b *testing.B, n int, sync func() error) {
-	if n%1000 == 999 {
-		b.StopTimer()
-		if err := sync(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-}
-
-func BenchmarkIntent(b *testing.B) {
-	log, err := OpenDoors(b.TempDir(), atNoon)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		log.Intent(idOf(1), 1, noon)
-		syncSometimes(b, n, log.Sync)
-	}
-	b.StopTimer()
-	if err := log.Close(); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func BenchmarkAnswer(b *testing.B) {
-	log, err := OpenReplies(b.TempDir(), atNoon)
-	if err != nil {
-		b.Fatal(err)
-	}
-	o := doppelboden.Outcome{Verdict: doppelboden.Took, Phase: "dot", At: noon,
-		Reply: doppelboden.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok: queued as 4XyZ12abcDz1"}}
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		log.Answer(o)
-		syncSometimes(b, n, log.Sync)
-	}
-	b.StopTimer()
-	if err := log.Close(); err != nil {
-		b.Fatal(err)
-	}
-}
