@@ -51,7 +51,7 @@ func (m Master) Versions() []int { return slices.Sorted(maps.Keys(m.keys)) }
 // the file.
 func masterError(path, format string, args ...any) error {
 	return &doppelboden.Error{Code: doppelboden.Invalid, Public: "the master key file cannot be used",
-		Cause: fmt.Errorf(path+": "+format, args...)}
+		Cause: fmt.Errorf("%s: %w", path, fmt.Errorf(format, args...))}
 }
 
 // LoadMaster reads the file. It must be a regular file of the user that runs the
