@@ -161,16 +161,6 @@ func TestTheErrorOfYieldEndsTheReading(t *testing.T) {
 	}
 }
 
-// TestNoRecordThatSyncReportedIsEverLostOrThereTwice plays records, syncs, a disk that
-// breaks and power cuts. It was shown to find its fault: it turns red when a failed
-// write drops the buffer, when the Appender syncs the same file again after a failed
-// sync, when confirmEnd leaves out its sync, and when readPart takes for damage what a
-// power cut left.
-
-// promise notes that all that was logged must be there from now on.
-
-// may reports whether there was no error; there may be one while the disk is broken.
-
 func TestAFlippedBitLosesOneRecordAndIsNamed(t *testing.T) {
 	d := new(diskfault.Disk)
 	log := mustOpenDoors(t, d)
@@ -262,7 +252,6 @@ func TestADiskThatTakesNothingIsReportedAndWhatFitsIsKept(t *testing.T) {
 
 // TestAfterAFailedSyncEachRecordIsReadOnce turns red when readPart does not stop at the
 // start of the next part.
-
 func TestAfterAFailedSyncEachRecordIsReadOnce(t *testing.T) {
 	d := new(diskfault.Disk)
 	log := mustOpenDoors(t, d)
