@@ -9,6 +9,8 @@ import (
 	"doppelboden/disk/diskfault"
 )
 
+// FuzzTally feeds the readers any bytes. What they yield must carry a right sum, so
+// only what was logged can come out.
 func FuzzTally(f *testing.F) {
 	d := new(diskfault.Disk)
 	log, err := openReplies(d, "t", atNoon)

@@ -350,6 +350,3 @@ func TestManyGoroutinesLogAndSync(t *testing.T) {
 		t.Error("a record after close was lost without an error")
 	}
 }
-
-// FuzzTally feeds the readers any bytes. What they yield must carry a right sum, so
-// only what was logged can come out.
