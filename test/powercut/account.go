@@ -183,7 +183,7 @@ func (a *account) begin(boot int) <-chan wire.Line {
 type Count struct {
 	Acknowledged int `json:"acknowledged"` // letters whose 250 was read before the cut
 	Refused      int `json:"refused"`      // letters that got something else
-	InFlight     int `json:"in_flight"`    // letters whose final dot was sent and whose answer was not read
+	InFlight     int `json:"in_flight"`    // letters whose final dot was sent and whose answer was not read before the cut
 	Found        int `json:"found"`        // acknowledged letters that came to all their mailboxes, byte for byte
 	Missing      int `json:"missing"`      // acknowledged letters that did not
 	Kept         int `json:"kept"`         // letters in flight that were kept although nobody read the 250
