@@ -98,6 +98,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("start the queue: %w", err)
 	}
 	n.background(ctx, "retention", n.retention().Run)
+	n.background(ctx, "the keys", n.finishKeys)
 	if err := n.startMetrics(ctx); err != nil {
 		return fmt.Errorf("start the metrics: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"doppelboden"
 	"doppelboden/city"
@@ -41,6 +42,7 @@ type cellar struct {
 	knotter *ledger.Knotter
 	damage  []segment.Damage // found at the start, torn tails excepted
 	ledger  *lastError       // what the knotter reported last
+	moving  sync.Mutex       // held while bodies move or their keys are wrapped again
 }
 
 // openCellar opens the tallies, the database, the keys and the segments, and reads the

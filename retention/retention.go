@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"doppelboden"
@@ -45,6 +46,9 @@ type Options struct {
 	Clock  func() time.Time
 	Days   func() int                     // how long mail is kept after its deliveries have ended
 	Here   func() []doppelboden.MailboxID // mailboxes whose mail is never removed
+	// Guard is held while bodies move, because a change of keys writes the same rows;
+	// see keyring.Rotation.
+	Guard sync.Locker
 }
 
 const (
@@ -136,21 +140,29 @@ func (j *Job) drop(ctx context.Context, cut time.Time) (int, error) {
 	return dropped, nil
 }
 
-// clear moves every body that must stay out of a segment. The database points to the
-// new place before the old one goes; Rewrap syncs the new place first.
+// clear moves every body that must stay out of a segment.
 func (j *Job) clear(ctx context.Context, name string) error {
 	for {
-		stay, err := j.o.Store.Staying(ctx, name, batch)
-		if err != nil || len(stay) == 0 {
-			return err
-		}
-		for i := range stay {
-			if stay[i].Body, err = j.o.Bodies.Move(stay[i].Tenant, stay[i].Body); err != nil {
-				return err
-			}
-		}
-		if err := j.o.Store.Rewrap(ctx, stay); err != nil {
+		moved, err := j.move(ctx, name)
+		if err != nil || moved == 0 {
 			return err
 		}
 	}
+}
+
+// move moves some bodies and returns how many. The database points to the new place
+// before the old one goes; Rewrap syncs the new place first.
+func (j *Job) move(ctx context.Context, name string) (int, error) {
+	j.o.Guard.Lock()
+	defer j.o.Guard.Unlock()
+	stay, err := j.o.Store.Staying(ctx, name, batch)
+	if err != nil || len(stay) == 0 {
+		return 0, err
+	}
+	for i := range stay {
+		if stay[i].Body, err = j.o.Bodies.Move(stay[i].Tenant, stay[i].Body); err != nil {
+			return 0, err
+		}
+	}
+	return len(stay), j.o.Store.Rewrap(ctx, stay)
 }
