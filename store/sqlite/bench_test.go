@@ -72,7 +72,10 @@ func (r *realistic) message(i int) *doppelboden.Message {
 // benchCallers is as many connections as the acceptance benchmark of the project keeps.
 const benchCallers = 20
 
-var prefill = flag.Int("prefill", 0, "how many messages BenchmarkAccept stores before it measures")
+var (
+	prefill  = flag.Int("prefill", 0, "how many delivered messages BenchmarkAccept stores before it measures")
+	existing = flag.String("store", "", "a database that BenchmarkAccept uses instead of an empty one")
+)
 
 func openBench(tb testing.TB, path string) *Store {
 	tb.Helper()
@@ -85,6 +88,11 @@ func openBench(tb testing.TB, path string) *Store {
 
 // accepting runs n Accepts with so many callers and returns how long each took.
 func accepting(tb testing.TB, s *Store, callers, n int) []time.Duration {
+	return acceptingAs(tb, s, doppelboden.Queued, callers, n)
+}
+
+// acceptingAs is accepting with deliveries in a state.
+func acceptingAs(tb testing.TB, s *Store, state doppelboden.State, callers, n int) []time.Duration {
 	var made realistic
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -93,6 +101,7 @@ func accepting(tb testing.TB, s *Store, callers, n int) []time.Duration {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
 				m := made.message(int(i))
+				m.Deliveries[0].State = state
 				start := time.Now()
 				if _, err := s.Accept(context.Background(), m); err != nil {
 					tb.Error(err)
@@ -107,11 +116,15 @@ func accepting(tb testing.TB, s *Store, callers, n int) []time.Duration {
 }
 
 func BenchmarkAccept(b *testing.B) {
-	s := openBench(b, filepath.Join(b.TempDir(), "store.db"))
+	path := *existing
+	if path == "" {
+		path = filepath.Join(b.TempDir(), "store.db")
+	}
+	s := openBench(b, path)
 	defer s.Close()
 	if *prefill > 0 {
 		start := time.Now()
-		accepting(b, s, 256, *prefill)
+		acceptingAs(b, s, doppelboden.Delivered, 256, *prefill)
 		b.Logf("stored %d in %v", *prefill, time.Since(start))
 	}
 	b.ReportAllocs()

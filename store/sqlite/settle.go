@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -20,13 +21,23 @@ func (s *Store) Settle(ctx context.Context, lease store.Lease, list []doppelbode
 		if err := t.holds(lease); err != nil {
 			return err
 		}
+		last := lastOf(list)
 		for i := range list {
-			if err := t.settle(&list[i]); err != nil {
+			if err := t.settle(&list[i], &list[last[list[i].Ref]]); err != nil {
 				return fmt.Errorf("settle %s/%d: %w", list[i].Ref.Message, list[i].Ref.N, err)
 			}
 		}
 		return nil
 	})
+}
+
+// lastOf returns for every delivery the place of its last settlement in a list.
+func lastOf(list []doppelboden.Settlement) map[doppelboden.Ref]int {
+	last := make(map[doppelboden.Ref]int, len(list))
+	for i := range list {
+		last[list[i].Ref] = i
+	}
+	return last
 }
 
 // holds refuses a lease that is not the node's newest.
@@ -41,8 +52,9 @@ func (t *tx) holds(lease store.Lease) error {
 	return nil
 }
 
-// settle writes one settlement, if it has an effect.
-func (t *tx) settle(s *doppelboden.Settlement) error {
+// settle writes one settlement, if it has an effect. last is the last one of its call for
+// this delivery, in most cases itself.
+func (t *tx) settle(s, last *doppelboden.Settlement) error {
 	row, err := t.c.one(background, `SELECT d.seq, d.tenant, d.state, d.next, d.reply, d.changed
 		FROM message m CROSS JOIN delivery d ON d.seq = m.num + ?2
 		WHERE m.id = ?1 AND ?2 >= 0 AND ?2 < m.deliveries`, s.Ref.Message[:], int64(s.Ref.N))
@@ -53,13 +65,9 @@ func (t *tx) settle(s *doppelboden.Settlement) error {
 		return err
 	}
 	seq, tenant, was := asInt(row[0]), doppelboden.TenantID(asInt(row[1])), doppelboden.State(asInt(row[2]))
-	next := micros(s.Next)
-	if s.State != doppelboden.Queued {
-		next = nil
-	}
-	// The same settlement once more is the repetition of a call that got no answer; the
-	// attempt is counted already.
-	repeated := s.State == was && next == row[3] && s.Reply == asText(row[4]) && micros(s.At) == row[5]
+	// A row that is as the last settlement leaves it shows the repetition of a call that
+	// got no answer; its attempts are counted already.
+	repeated := last.State == was && nextOf(last) == row[3] && last.Reply == asText(row[4]) && micros(last.At) == row[5]
 	if repeated || !effective(was, s.State) {
 		return nil
 	}
@@ -68,7 +76,7 @@ func (t *tx) settle(s *doppelboden.Settlement) error {
 		attempts = 1
 	}
 	_, err = t.c.exec(background, `UPDATE delivery SET state = ?, attempts = attempts + ?, next = ?, reply = ?, changed = ?
-		WHERE seq = ?`, int64(s.State), attempts, next, s.Reply, micros(s.At), seq)
+		WHERE seq = ?`, int64(s.State), attempts, nextOf(s), s.Reply, micros(s.At), seq)
 	if err != nil {
 		return err
 	}
@@ -80,6 +88,14 @@ func (t *tx) settle(s *doppelboden.Settlement) error {
 	t.entries = append(t.entries, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: s.At, Tenant: tenant,
 		Message: s.Ref.Message, N: s.Ref.N, State: s.State, By: s.By})
 	return nil
+}
+
+// nextOf is the time before which nothing is to be done; only what is queued has one.
+func nextOf(s *doppelboden.Settlement) driver.Value {
+	if s.State != doppelboden.Queued {
+		return nil
+	}
+	return micros(s.Next)
 }
 
 // effective reports whether a settlement to a state changes a delivery that was in

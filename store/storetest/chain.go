@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-	"testing"
 	"time"
 
 	"doppelboden"
@@ -59,7 +58,7 @@ func (w *world) entries() (all []doppelboden.Entry) {
 }
 
 // checkLinks checks that links are whole chains and returns their entries.
-func checkLinks(t testing.TB, links []doppelboden.Link) (all []doppelboden.Entry) {
+func checkLinks(t tester, links []doppelboden.Link) (all []doppelboden.Entry) {
 	t.Helper()
 	last := doppelboden.Link{}
 	for _, l := range links {

@@ -116,7 +116,7 @@ func crashChild(t *testing.T, open Open) bool {
 	if dir == "" {
 		return false
 	}
-	w := &world{t: t, open: open, dir: dir, chain: newChain("before"), now: day}
+	w := &world{t: t, tb: t, open: open, dir: dir, chain: newChain("before"), now: day}
 	w.start()
 	box := doppelboden.Mailbox{ID: 1, Tenant: 1, Address: addr("anna", "stadt.example")}
 	var s store.Acceptor = w.s

@@ -28,18 +28,27 @@ type model struct {
 func testModel(t *testing.T, open Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{world: newWorld(t, open), first: map[doppelboden.ID][]doppelboden.Delivery{}}
-		defer m.s.Close()
+		defer func() { m.s.Close() }() // the one that is open in the end
+		m.t = rt
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept":  m.accepts,
 			"again":   m.acceptsAgain,
 			"settle":  m.settles,
 			"settle ": m.settles, // twice as often
 			"expire":  m.expires,
-			"restart": func(*rapid.T) { m.restart() },
+			"restart": m.restarts,
 			"":        m.compare,
 		})
-		m.compareLedger(rt)
+		m.compareMessages()
+		m.compareLedger()
 	})
+}
+
+// restarts closes and opens the store, now and then.
+func (m *model) restarts(rt *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(rt, "one in four") == 0 {
+		m.restart()
+	}
 }
 
 func (m *model) accepts(rt *rapid.T) {
@@ -172,14 +181,13 @@ func expirable(m *doppelboden.Message, cutAt time.Time, keep []doppelboden.Mailb
 	return true
 }
 
-// compare compares all that can be seen.
-func (m *model) compare(rt *rapid.T) {
+// compare compares what can be seen of deliveries.
+func (m *model) compare(*rapid.T) {
 	var all []doppelboden.Delivery
 	counts := map[string]store.Count{}
 	boxes := map[doppelboden.MailboxID]store.Box{}
 	heads := map[doppelboden.MailboxID][]int64{}
 	for _, msg := range m.messages {
-		same(m.t, "message", m.get(msg.ID), msg)
 		for _, d := range msg.Deliveries {
 			all = append(all, d)
 			k := fmt.Sprint(d.Tenant, d.State)
@@ -211,13 +219,16 @@ func (m *model) compare(rt *rapid.T) {
 		gotCounts[fmt.Sprint(c.Tenant, c.State)] = c
 	}
 	same(m.t, "counts", gotCounts, counts)
-	for _, id := range m.removed {
-		if _, err := m.s.Message(ctx, id); doppelboden.CodeOf(err) != doppelboden.NotFound {
-			rt.Errorf("removed message %v: %v", id, err)
-		}
+}
+
+// compareMessages compares every message with all that belongs to it.
+func (m *model) compareMessages() {
+	for _, msg := range m.messages {
+		same(m.t, "message", m.get(msg.ID), msg)
 	}
-	if m.t.Failed() {
-		rt.FailNow()
+	for _, id := range m.removed {
+		_, err := m.s.Message(ctx, id)
+		isCode(m.t, "Message that was removed", err, doppelboden.NotFound)
 	}
 }
 
@@ -243,7 +254,7 @@ func (m *model) compareQueue(all []doppelboden.Delivery, boxes map[doppelboden.M
 }
 
 // compareLedger compares the ledger's entries as a set: they lie in several chains.
-func (m *model) compareLedger(rt *rapid.T) {
+func (m *model) compareLedger() {
 	lines := func(entries []doppelboden.Entry) (list []string) {
 		for _, e := range entries {
 			if e.Kind == doppelboden.EntryExpired {
@@ -257,7 +268,4 @@ func (m *model) compareLedger(rt *rapid.T) {
 		return list
 	}
 	same(m.t, "ledger", lines(m.world.entries()), lines(m.entries))
-	if m.t.Failed() {
-		rt.FailNow()
-	}
 }

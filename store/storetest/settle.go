@@ -90,6 +90,16 @@ func settleTwice(t *testing.T, open Open) {
 	if d := w.delivery(m.ID, 0); d.Attempts != 2 {
 		t.Errorf("%d attempts after a second attempt, wanted 2", d.Attempts)
 	}
+	// The same with two settlements of one delivery in a call.
+	list = append(list, list[0])
+	list[0].At, list[1].At = w.tick(), w.tick()
+	list[1].State = doppelboden.Held
+	for range 2 {
+		w.must(w.s.Settle(ctx, w.lease, list))
+	}
+	if d := w.delivery(m.ID, 0); d.Attempts != 4 || d.State != doppelboden.Held {
+		t.Errorf("%d attempts and %v after a call with two attempts came twice, wanted 4 and held", d.Attempts, d.State)
+	}
 }
 
 func settleUnknown(t *testing.T, open Open) {

@@ -60,9 +60,19 @@ var ctx = context.Background()
 // day is when the tests play. It has microseconds, and nanoseconds that are lost.
 var day = time.Date(2026, 3, 14, 9, 26, 53, 589793238, time.UTC)
 
+// A tester is what is told of failures: a testing.T or a rapid.T.
+type tester interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // A world is a store with two tenants that have mailboxes, and a lease.
 type world struct {
-	t     testing.TB
+	t     tester
+	tb    testing.TB // what the engine is opened with
 	open  Open
 	s     store.Store
 	dir   string
@@ -81,7 +91,7 @@ type world struct {
 // newWorld opens a fresh store and fills the directory.
 func newWorld(t testing.TB, open Open, sync ...func() error) *world {
 	t.Helper()
-	w := &world{t: t, open: open, dir: t.TempDir(), chain: newChain("node/1"), sync: sync, now: day}
+	w := &world{t: t, tb: t, open: open, dir: t.TempDir(), chain: newChain("node/1"), sync: sync, now: day}
 	w.start()
 	t.Cleanup(func() { w.s.Close() })
 	var err error
@@ -101,7 +111,7 @@ func newWorld(t testing.TB, open Open, sync ...func() error) *world {
 // start opens the store in the world's folder.
 func (w *world) start() {
 	w.t.Helper()
-	w.s = w.open(w.t, Setup{Dir: w.dir, Sync: w.sync, Chain: w.chain, Clock: w.clock})
+	w.s = w.open(w.tb, Setup{Dir: w.dir, Sync: w.sync, Chain: w.chain, Clock: w.clock})
 }
 
 // restart closes the store and opens it again. The next run has a chain of its own.
@@ -197,7 +207,7 @@ func (w *world) deliveries(f store.Filter) []store.Item {
 }
 
 // gather runs a walk and returns what it yields.
-func gather[T any](t testing.TB, walk func(yield func(T) error) error) []T {
+func gather[T any](t tester, walk func(yield func(T) error) error) []T {
 	t.Helper()
 	var all []T
 	if err := walk(func(v T) error { all = append(all, v); return nil }); err != nil {
@@ -207,7 +217,7 @@ func gather[T any](t testing.TB, walk func(yield func(T) error) error) []T {
 }
 
 // same compares and reports what differs. Empty and nil are the same.
-func same(t testing.TB, what string, got, want any) {
+func same(t tester, what string, got, want any) {
 	t.Helper()
 	if reflect.DeepEqual(want, got) {
 		return // much quicker, and nearly always so
@@ -218,7 +228,7 @@ func same(t testing.TB, what string, got, want any) {
 }
 
 // isCode reports an error whose code is not the wanted one.
-func isCode(t testing.TB, what string, err error, want doppelboden.Code) {
+func isCode(t tester, what string, err error, want doppelboden.Code) {
 	t.Helper()
 	if err == nil {
 		t.Errorf("%s: no error, wanted code %v", what, want)
