@@ -281,28 +281,23 @@ func TestTheKnotterTiesInEveryIntervalUntilItIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown()
 		k := knotterFor(t, w, w, dir)
-		reports := 0
-		k.opts.Report = func(err error) {
-			reports++
-			if err != nil {
-				t.Errorf("round %d: %v", reports, err)
-			}
-		}
 		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan struct{})
-		go func() {
-			k.Run(ctx)
-			close(done)
-		}()
-		for range 3 {
-			w.take(1)                              // the knotter sleeps
-			time.Sleep(DefaultEvery + time.Second) // the bubble's clock
-			synctest.Wait()
+		defer cancel()
+		rounds := 0
+		k.opts.Report = func(err error) {
+			if err != nil {
+				t.Errorf("round %d: %v", rounds, err)
+			}
+			if rounds++; rounds == 3 {
+				cancel()
+			}
+			w.take(1)
 		}
-		cancel()
-		<-done
-		if len(w.knots) != 3 || reports != 3 {
-			t.Errorf("%d knots and %d reports, want 3 and 3", len(w.knots), reports)
+		w.take(1)
+		began := time.Now() // the bubble's clock
+		k.Run(ctx)
+		if len(w.knots) != 3 || time.Since(began) != 3*DefaultEvery {
+			t.Errorf("%d knots after %v, want 3 after %v", len(w.knots), time.Since(began), 3*DefaultEvery)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,16 +244,38 @@ func BenchmarkBalance(b *testing.B) {
 			s := w.sources()
 			s.PerPass = most
 			runtime.GC()
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
+			idle, peak := heap(), uint64(0)
+			s.Progress = func(p Progress) {
+				if p.Done%(25*progressEvery) == 0 {
+					peak = max(peak, heap())
+				}
+			}
+			began := cpu(b)
 			for b.Loop() {
 				sheet, err := Balance(context.Background(), s, time.Time{}, time.Time{})
 				if err != nil || sheet.Delivered != n || sheet.Difference != 0 {
 					b.Fatalf("balance = %+v, %v", sheet, err)
 				}
 			}
-			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(b.N)/1e6, "MB/op")
+			b.ReportMetric((cpu(b)-began).Seconds()/float64(b.N), "cpu-s/op")
+			b.ReportMetric(float64(peak-idle)/1e6, "peak-MB")
 		})
 	}
+}
+
+// heap returns how many bytes are in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// cpu returns the time that the process has computed.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -71,15 +71,15 @@ type Sources struct {
 	// answer of an earlier run may have been lost on its way to the ledger.
 	Started time.Time
 
-	// PerPass bounds the messages that are in memory at once, about 150 bytes each;
-	// 0: 200,000. More need more walks over the sources.
+	// PerPass bounds the messages that are in memory at once, about 130 bytes each;
+	// 0: 400,000. More need more walks over the sources.
 	PerPass int
 
 	Progress func(Progress) // may be nil
 }
 
-// defaultPerPass keeps a balance below 40 MB.
-const defaultPerPass = 200000
+// defaultPerPass keeps a balance near 50 MB.
+const defaultPerPass = 400000
 
 func (s *Sources) validate() error {
 	if s.Doors == nil || s.Ledger == nil || s.Replies == nil || s.Rows == nil {
