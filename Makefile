@@ -6,9 +6,8 @@ export PATH := $(PATH):/usr/local/go/bin
 FUZZTIME ?= 20s
 # Where benches work; it must be on the disk that is to be measured.
 export BENCH_DIR ?= /var/tmp
-GOTEST ?= go test
 
-.PHONY: help build run test race lint bench bench-large powercut fuzz clean
+.PHONY: help build run test lint bench bench-large powercut fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,11 +21,8 @@ run: build ## a demo city under var/ with a stand-in for its groupware; ends wit
 test: ## everything: installs what is missing, go vet, all tests (root; Debian)
 	scripts/need.sh
 	go vet ./...
-	$(GOTEST) -timeout 20m ./...
-
-race: ## the tests with the race detector, without those that start other programs
-	scripts/need.sh
-	$(GOTEST) -race -short -timeout 20m ./...
+	go test -race -timeout 20m $$(go list ./... | grep -v /test/)
+	go test -timeout 20m ./test/...
 
 lint: ## gofmt, go vet, the direction of imports
 	scripts/lint.sh
