@@ -92,6 +92,18 @@ func repairDisk(ctx context.Context, path string) (said string, err error) {
 	return said, nil
 }
 
+// forceRepair does what a person does then: e2fsck corrects everything, whatever it costs.
+func forceRepair(ctx context.Context, path string) error {
+	text, err := exec.CommandContext(ctx, sbin("e2fsck"), "-fy", path).CombinedOutput()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("repair the file system by force: %w: %s", err, bytes.TrimSpace(text[max(0, len(text)-300):]))
+	}
+	return nil
+}
+
 // checkDisk returns an error unless the file system is without fault. It changes nothing.
 func checkDisk(ctx context.Context, path string) error {
 	_, err := output(ctx, "", sbin("e2fsck"), "-fn", path)

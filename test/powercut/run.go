@@ -120,13 +120,8 @@ func (r *run) boot(ctx context.Context, number int, calm bool) error {
 		order.Letters = 0
 	}
 	row := Cut{Number: number, Seed: seed, Groupware: order.Groupware, During: "start"}
-	said, err := repairDisk(ctx, r.rig.image)
-	if err != nil {
-		r.fault("boot %d: %v", number, err)
+	if bootable := r.repair(ctx, number); !bootable {
 		return ctx.Err()
-	}
-	if said != "" {
-		fmt.Fprintf(r.out, "  e2fsck: %s\n", said)
 	}
 	events := r.book.begin(number)
 	m, err := r.rig.powerOn(ctx, order, random, r.book.hear)
@@ -154,6 +149,27 @@ func (r *run) boot(ctx context.Context, number int, calm bool) error {
 		r.tell(row)
 	}
 	return nil
+}
+
+// repair has the file system repaired and reports whether the machine can boot. What
+// needs a person is a fault; with a weakness the run goes on to see what else is lost.
+func (r *run) repair(ctx context.Context, boot int) (bootable bool) {
+	said, err := repairDisk(ctx, r.rig.image)
+	if err == nil {
+		if said != "" {
+			fmt.Fprintf(r.out, "  e2fsck: %s\n", said)
+		}
+		return true
+	}
+	r.fault("boot %d: %v", boot, err)
+	if r.weakness == wire.None {
+		return false
+	}
+	if err := forceRepair(ctx, r.rig.image); err != nil {
+		r.fault("boot %d: %v", boot, err)
+		return false
+	}
+	return true
 }
 
 // verify is called when a node says that nothing is left to be handed over: every letter
