@@ -7,8 +7,11 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -129,9 +132,10 @@ func BenchmarkAccept(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	before := cpuTime(b)
+	before, wrote := cpuTime(b), written(b)
 	took := accepting(b, s, benchCallers, b.N)
 	b.StopTimer()
+	b.ReportMetric(float64(written(b)-wrote)/1024/float64(b.N), "KiB-written/op")
 	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 	slices.Sort(took)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "accepts/s")
@@ -146,4 +150,20 @@ func cpuTime(tb testing.TB) time.Duration {
 		tb.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// written is how many bytes this process has given to write calls.
+func written(tb testing.TB) (n int64) {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "wchar: "); ok {
+			if n, err = strconv.ParseInt(strings.TrimSpace(rest), 10, 64); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	return n
 }

@@ -8,11 +8,11 @@ import (
 
 // Sizes of the write-ahead log in pages.
 const (
-	// walStart starts a checkpoint. A longer log merges more writes to one page; 16,384
-	// pages are 64 MiB, which is read in a fraction of a second after a crash.
-	walStart = 16 << 10
+	// walStart starts a checkpoint. A longer log merges more writes to one page; 32,768
+	// pages are 128 MiB, which is read in a fraction of a second after a crash.
+	walStart = 32 << 10
 	// walKeep is how much of the log's file is kept when it starts over.
-	walKeep = 2 * walStart
+	walKeep = walStart + walStart/2
 	// walRest is how many pages the last pass may copy while the writer stands still:
 	// about as many as a large batch writes.
 	walRest = 256

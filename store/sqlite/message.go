@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"time"
 
 	"doppelboden"
 )
@@ -83,13 +84,45 @@ func (s *Store) Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Me
 	return m, nil
 }
 
-// ByReceipt returns the id of the message with this receipt.
-func (s *Store) ByReceipt(ctx context.Context, r doppelboden.Receipt) (id doppelboden.ID, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		row, err := c.one(ctx, "SELECT id FROM message WHERE receipt = ? ORDER BY num DESC", r[:])
-		if errors.Is(err, errNoRow) {
-			return notFound("receipt number")
+// A receipt names an hour, and its message was received about then. receiptBefore and
+// receiptAfter are how far beside that hour it may be: longer than the door lets a
+// transaction last.
+const (
+	receiptBefore = time.Hour
+	receiptAfter  = 6 * time.Hour
+)
+
+// receiptStep is how much of a day one short read looks through: with 50,000 messages in
+// an hour some milliseconds.
+const receiptStep = 10 * time.Minute
+
+// ByReceipt returns the id of the message with this receipt. It looks through the hour
+// that the receipt names, and then around it.
+func (s *Store) ByReceipt(ctx context.Context, r doppelboden.Receipt) (doppelboden.ID, error) {
+	hour := hourOf(r)
+	for _, part := range [][2]time.Time{{hour, hour.Add(time.Hour)}, {hour.Add(time.Hour), hour.Add(time.Hour + receiptAfter)},
+		{hour.Add(-receiptBefore), hour}} {
+		for from := part[0]; from.Before(part[1]); from = from.Add(receiptStep) {
+			id, err := s.receivedWith(ctx, r, from, from.Add(receiptStep))
+			if !errors.Is(err, errNoRow) {
+				return id, err
+			}
 		}
+	}
+	return doppelboden.ID{}, notFound("receipt number")
+}
+
+// hourOf returns the hour in which a receipt was made: its first 20 bits.
+func hourOf(r doppelboden.Receipt) time.Time {
+	hours := int64(r[0])<<12 | int64(r[1])<<4 | int64(r[2])>>4
+	return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(hours) * time.Hour)
+}
+
+// receivedWith looks for a receipt among the messages of some minutes.
+func (s *Store) receivedWith(ctx context.Context, r doppelboden.Receipt, from, to time.Time) (id doppelboden.ID, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		row, err := c.one(ctx, `SELECT id FROM message INDEXED BY message_received
+			WHERE received >= ? AND received < ? AND receipt = ? LIMIT 1`, from.UnixMicro(), to.UnixMicro(), r[:])
 		if err == nil {
 			id = asID(row[0])
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -186,5 +187,33 @@ func TestMetricsHaveUnitsAndAStoreCanBeOpenedAgain(t *testing.T) {
 			}
 		}
 		s.Close()
+	}
+}
+
+func TestAReceiptIsFoundAlsoWhenTheMailTookHoursToArrive(t *testing.T) {
+	s := openNew(t)
+	var made realistic
+	hour := time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
+	for _, late := range []time.Duration{-59 * time.Minute, 0, time.Microsecond, 59 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour} {
+		m := made.message(1)
+		m.Receipt, m.Received = doppelboden.NewReceipt(hour), hour.Add(late)
+		if _, err := s.Accept(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		if id, err := s.ByReceipt(ctx, m.Receipt); err != nil || id != m.ID {
+			t.Errorf("received %v after its receipt's hour began: found %v (%v), wanted %v", late, id, err, m.ID)
+		}
+	}
+	if _, err := s.ByReceipt(ctx, doppelboden.Receipt{0: 0xff}); doppelboden.CodeOf(err) != doppelboden.NotFound {
+		t.Errorf("a receipt of another time: %v, wanted not found", err)
+	}
+}
+
+func TestTheHourOfAReceiptIsTheOneItWasMadeIn(t *testing.T) {
+	for _, at := range []time.Time{time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 3, 14, 9, 59, 59, 0, time.UTC),
+		time.Date(2060, 7, 1, 12, 30, 0, 0, time.UTC)} {
+		if got, want := hourOf(doppelboden.NewReceipt(at)), at.Truncate(time.Hour); !got.Equal(want) {
+			t.Errorf("receipt of %v: hour %v, wanted %v", at, got, want)
+		}
 	}
 }

@@ -53,8 +53,9 @@ CREATE TABLE message (
 	prefix      BLOB
 ) STRICT;
 CREATE UNIQUE INDEX message_id ON message (id);
-CREATE INDEX message_received ON message (received);
-CREATE INDEX message_receipt ON message (receipt);
+-- For retention, and for receipts, which name the hour in which to look for them. An
+-- index on receipts alone would be written all over the pages of an hour.
+CREATE INDEX message_received ON message (received, receipt);
 CREATE INDEX message_body ON message (tenant, key_version, segment);
 
 -- The names of segment files.
