@@ -88,8 +88,8 @@ func mail(t *testing.T, n *Node, to string) send.Answer {
 	return a
 }
 
-// await waits until what is true, or fails the test.
-func await(t *testing.T, what string, is func() bool) {
+// waitFor waits until what is true, or fails the test.
+func waitFor(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for !is() {
@@ -130,8 +130,8 @@ func TestAMailGoesThroughTheNodeAndTheBalanceIsZero(t *testing.T) {
 	if !a.Kept() || a.Receipt.IsZero() {
 		t.Fatalf("mail to anna: %d %s, want 250 with a receipt", a.Code, a.Text)
 	}
-	await(t, "the groupware has the mail", func() bool { return gw.Stats().Messages == 1 })
-	await(t, "it is settled", func() bool { return balance(t, n).Delivered == 1 })
+	waitFor(t, "the groupware has the mail", func() bool { return gw.Stats().Messages == 1 })
+	waitFor(t, "it is settled", func() bool { return balance(t, n).Delivered == 1 })
 	b := balance(t, n)
 	if b.Accepted != 1 || b.Acknowledged != 1 || b.Difference != 0 {
 		t.Errorf("balance %+v, want 1 accepted, 1 acknowledged, difference 0", b)
@@ -179,7 +179,7 @@ func TestMailWaitsThroughAnOutageAndARestartAndIsHandedOverAfterwards(t *testing
 		t.Fatal(err)
 	}
 	defer gw.Close()
-	await(t, "all are delivered", func() bool { return balance(t, n).Delivered == 20 })
+	waitFor(t, "all are delivered", func() bool { return balance(t, n).Delivered == 20 })
 	if b := balance(t, n); b.Difference != 0 || b.Duplicates != 0 {
 		t.Errorf("at the end: %+v", b)
 	}

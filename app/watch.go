@@ -18,6 +18,9 @@ const (
 	// clockJump is how far the clock may move against the machine's own running time
 	// within watchEvery: time servers correct by less than half a second.
 	clockJump = 2 * time.Second
+	// clockTold is how long a jump stays an open alarm: it is over at once, but somebody
+	// must see it.
+	clockTold = time.Hour
 	// routeDown is how long a route may not answer before that is an alarm: shorter
 	// than a restart of most groupware would be noise.
 	routeDown = time.Minute
@@ -37,14 +40,22 @@ type alarmKey struct{ kind, subject string }
 
 // A watcher looks at what alarms are about and keeps the stored alarms as it finds it.
 type watcher struct {
-	n    *Node
-	open map[alarmKey]string // text of those that are stored as open
-	last time.Time           // of the look before, with the machine's running time
+	n       *Node
+	open    map[alarmKey]string  // text of those that are stored as open
+	running func() time.Duration // how long the machine has been running, whatever the clock says
+
+	// Of the look before.
+	clockWas time.Time
+	ranFor   time.Duration
+
+	jumped   time.Time // of the last jump of the clock, by the clock after it
+	jumpText string
 }
 
 // watch looks until ctx ends.
 func (n *Node) watch(ctx context.Context) {
-	w := &watcher{n: n, open: map[alarmKey]string{}, last: n.clock()}
+	start := time.Now() // carries the running time of the machine
+	w := newWatcher(n, func() time.Duration { return time.Since(start) })
 	if err := w.restore(ctx); err != nil {
 		n.log.Error("open alarms cannot be read", "err", err)
 	}
@@ -58,6 +69,11 @@ func (n *Node) watch(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// newWatcher returns a watcher that has not looked yet.
+func newWatcher(n *Node, running func() time.Duration) *watcher {
+	return &watcher{n: n, open: map[alarmKey]string{}, running: running, clockWas: n.clock(), ranFor: running()}
 }
 
 // restore learns which alarms an earlier run left open.
@@ -129,11 +145,15 @@ func (w *watcher) disk(wrong map[alarmKey]string) {
 
 // clock compares the clock with the machine's own running time.
 func (w *watcher) clock(wrong map[alarmKey]string) {
-	now := w.n.clock()
-	ran, said := now.Sub(w.last), now.Round(0).Sub(w.last.Round(0))
-	w.last = now
-	if jump := said - ran; jump > clockJump || jump < -clockJump {
-		wrong[alarmKey{"clock", ""}] = fmt.Sprintf("The clock jumped by %v. Times in mails and in the ledger before and after do not fit. Check the time service.", jump.Round(time.Second))
+	now, ran := w.n.clock(), w.running()
+	jump := now.Round(0).Sub(w.clockWas.Round(0)) - (ran - w.ranFor)
+	w.clockWas, w.ranFor = now, ran
+	if jump > clockJump || jump < -clockJump {
+		w.jumped = now
+		w.jumpText = fmt.Sprintf("The clock jumped by %v at %s. Times in mails and in the ledger before and after do not fit. Check the time service.", jump.Round(time.Second), now.Format(time.RFC3339))
+	}
+	if !w.jumped.IsZero() && now.Sub(w.jumped) < clockTold {
+		wrong[alarmKey{"clock", ""}] = w.jumpText
 	}
 }
 
