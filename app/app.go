@@ -37,6 +37,7 @@ type Node struct {
 
 	*cellar
 	house     *house
+	vault     *vault
 	listeners map[string]string // by name: host:port
 	failed    chan error        // what ends the node before it is told to stop
 	work      sync.WaitGroup    // goroutines that end with their context
@@ -61,6 +62,7 @@ func New(ctx context.Context, o Options) (*Node, error) {
 		opts: o, log: o.Log, clock: o.Clock, registry: newRegistry(),
 		listeners: map[string]string{}, failed: make(chan error, 8),
 	}
+	n.vault = newVault(n)
 	if err := os.MkdirAll(o.Node.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
@@ -93,12 +95,12 @@ func (n *Node) background(ctx context.Context, name string, do func(context.Cont
 // Start opens the doors and starts all work. After an error the node must be stopped.
 func (n *Node) Start(ctx context.Context) error {
 	n.started = n.clock()
-	n.background(ctx, "knots", n.knotter.Run)
+	n.background(ctx, "knots", n.tieKnots)
 	if err := n.startQueue(ctx); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
 	n.background(ctx, "retention", n.retention().Run)
-	n.background(ctx, "the keys", n.finishKeys)
+	n.background(ctx, "the keys", n.vault.run)
 	if err := n.startMetrics(ctx); err != nil {
 		return fmt.Errorf("start the metrics: %w", err)
 	}
@@ -115,11 +117,22 @@ func (n *Node) Start(ctx context.Context) error {
 	return nil
 }
 
+// tieKnots ties the ledger until ctx ends, and once more then: what the run wrote last
+// should be in a knot as well.
+func (n *Node) tieKnots(ctx context.Context) {
+	n.knotter.Run(ctx)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	defer cancel()
+	if _, err := n.knotter.Tie(last); err != nil {
+		n.log.Error("the last knot cannot be tied", "err", err)
+	}
+}
+
 // startControl opens the command line's socket.
 func (n *Node) startControl() error {
 	desk, err := control.NewDesk(control.Options{
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
-		Store: n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n},
+		Store: n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/ledger"
 )
 
 const (
@@ -26,13 +27,21 @@ const (
 	routeDown = time.Minute
 )
 
-// A lastError holds what was reported last.
+// A lastError holds what the knotter reported last. That the database was rolled back
+// is reported once and stays: no later success makes it undone.
 type lastError struct {
 	mu  sync.Mutex
 	err error
 }
 
-func (l *lastError) set(err error) { l.mu.Lock(); l.err = err; l.mu.Unlock() }
+func (l *lastError) set(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !errors.Is(l.err, ledger.ErrRolledBack) {
+		l.err = err
+	}
+}
+
 func (l *lastError) get() error    { l.mu.Lock(); defer l.mu.Unlock(); return l.err }
 
 // An alarmKey names an alarm.

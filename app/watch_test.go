@@ -9,6 +9,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/control"
+	"doppelboden/ledger"
 	"doppelboden/segment"
 )
 
@@ -95,5 +96,10 @@ func TestDamageInASegmentAndADeadLedgerAreAlarms(t *testing.T) {
 	}
 	if text := wrong[alarmKey{"ledger", ""}]; !strings.Contains(text, "no room for a knot") {
 		t.Errorf("ledger: %q does not name the cause", text)
+	}
+	n.cellar.ledger.set(ledger.ErrRolledBack)
+	n.cellar.ledger.set(nil)
+	if n.cellar.ledger.get() == nil {
+		t.Errorf("a later knot makes the roll-back of the database forgotten")
 	}
 }
