@@ -8,6 +8,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/ledger"
+	"doppelboden/retention"
 )
 
 // A proof answers the questions about what can be proved. It fulfils control.Ledger.
@@ -16,6 +17,10 @@ type proof struct{ n *Node }
 // Balance implements control.Ledger.
 func (p proof) Balance(ctx context.Context, from, to time.Time, progress func(ledger.Progress)) (doppelboden.Balance, error) {
 	n := p.n
+	// Before that the logs are gone, and what is not known must not look like a loss.
+	if kept := retention.LogsSince(n.clock(), n.house.Directory().City().RetentionDays); from.Before(kept) {
+		from = kept
+	}
 	logs := ledger.Tally{Dir: n.tallyDir(), Flush: n.flushTallies}
 	return ledger.Balance(ctx, ledger.Sources{
 		Doors: logs, Replies: logs, Ledger: n.store, Rows: n.store,

@@ -42,7 +42,7 @@ func (l *lastError) set(err error) {
 	}
 }
 
-func (l *lastError) get() error    { l.mu.Lock(); defer l.mu.Unlock(); return l.err }
+func (l *lastError) get() error { l.mu.Lock(); defer l.mu.Unlock(); return l.err }
 
 // An alarmKey names an alarm.
 type alarmKey struct{ kind, subject string }

@@ -62,6 +62,10 @@ const (
 	logDays = 400
 )
 
+// LogsSince returns the time from which on the tallies are kept, when mail is kept for
+// days.
+func LogsSince(now time.Time, days int) time.Time { return now.AddDate(0, 0, -days-logDays) }
+
 // A Job removes what has outlived its time.
 type Job struct{ o Options }
 
@@ -100,7 +104,7 @@ func (j *Job) Round(ctx context.Context) error {
 	}
 	var errs []error
 	for _, l := range j.o.Logs {
-		errs = append(errs, l.Prune(cut.AddDate(0, 0, -logDays)))
+		errs = append(errs, l.Prune(LogsSince(j.o.Clock(), j.o.Days())))
 	}
 	return errors.Join(errs...)
 }
