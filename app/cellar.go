@@ -155,7 +155,7 @@ func (n *Node) readCity(ctx context.Context) ([]doppelboden.Tenant, *city.City, 
 
 // openBodies opens the keys and the segments.
 func (n *Node) openBodies(ctx context.Context, tenants []doppelboden.Tenant) error {
-	master, err := keyring.LoadMaster(filepath.Join(n.opts.Node.Keys, masterFile))
+	master, err := keyring.LoadMaster(n.masterPath())
 	if err != nil {
 		return fmt.Errorf("load the master key: %w", err)
 	}
@@ -181,6 +181,9 @@ func (n *Node) openBodies(ctx context.Context, tenants []doppelboden.Tenant) err
 	}
 	return nil
 }
+
+// masterPath is the file of the master key.
+func (n *Node) masterPath() string { return filepath.Join(n.opts.Node.Keys, masterFile) }
 
 // openLedger loads the key that signs knots.
 func (n *Node) openLedger() error {

@@ -68,6 +68,22 @@ type Ledger interface {
 	Export(ctx context.Context, w io.Writer, from, to time.Time) error
 }
 
+// Keys changes keys; the node's app joins the ring, the master file and the ledger.
+type Keys interface {
+	// Keys returns every version of every key that the node has, the master key's
+	// first, and none of the keys themselves.
+	Keys(ctx context.Context) ([]Key, error)
+	// Rotate gives a tenant a new key and notes that in the ledger under the name of by;
+	// both are done even when ctx ends. Then it waits until the body keys of all mails
+	// are wrapped with it, and tells progress how many are; progress is never nil. When
+	// ctx ends before, the node goes on alone. Each call makes a further version.
+	Rotate(ctx context.Context, t doppelboden.Tenant, by string, progress func(bodies int64)) (Rotated, error)
+	// RotateMaster gives the node a new master key, or goes on where a crash or an
+	// error stopped the last change; it may be repeated after any error and is not
+	// stopped by the end of ctx. The ledger has the note before the old key is removed.
+	RotateMaster(ctx context.Context, by string) (Rotated, error)
+}
+
 // Tallies say where the logs of doors and couriers are; see package tally.
 type Tallies struct {
 	Doors   string       // the doors' folder
@@ -84,6 +100,7 @@ type Options struct {
 	Queue   Queue
 	House   House
 	Ledger  Ledger
+	Keys    Keys
 	Tallies Tallies
 	Clock   func() time.Time
 	Log     *slog.Logger
@@ -91,7 +108,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	switch {
-	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
+	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
 		return errors.New("control: an option is not set")
 	}
 	return nil

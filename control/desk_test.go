@@ -60,6 +60,7 @@ type town struct {
 	failAt    int // the decision that fails, from 1; 0: none
 	period    [2]time.Time
 	progress  []Progress
+	rotations []string // "master by NAME", or the tenant
 	ids       doppelboden.IDs
 }
 
@@ -88,7 +89,7 @@ func newTown(t *testing.T) *town {
 	must(err)
 	w.directory = city.NewDirectory(c, tenants, nil)
 	desk, err := NewDesk(Options{
-		Node: &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w,
+		Node: &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w,
 		Tallies: Tallies{Doors: w.dir, Replies: w.dir, Flush: w.doors.Flush}, Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 	})
 	must(err)
@@ -105,7 +106,7 @@ func newTown(t *testing.T) *town {
 
 func (w *town) clock() time.Time { return w.now }
 
-// The town is its own queue, house and ledger.
+// The town is its own queue, house, ledger and vault.
 
 func (w *town) Decide(_ context.Context, d queue.Decision) (int, error) {
 	w.decisions = append(w.decisions, d)

@@ -97,6 +97,9 @@ func (s *Server) routes() http.Handler {
 		"GET /balance":           s.desk.balance,
 		"GET /ledger/verify":     s.desk.verifyLedger,
 		"GET /ledger/export":     s.desk.exportLedger,
+		"GET /keys":              s.desk.listKeys,
+		"POST /keys/tenant":      s.desk.rotateKey,
+		"POST /keys/master":      s.desk.rotateMaster,
 		"POST /config/check":     s.desk.checkConfig,
 		"POST /config/apply":     s.desk.applyConfig,
 	} {

@@ -295,7 +295,10 @@ func TestAnOldVersionIsKeptDuringTheGraceForBodiesOnTheirWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := Rotation{Grace: Grace}
-	if err := r.Rotate(t.Context(), 1, o); err != nil {
+	if version, err := r.Rotate(t.Context(), 1); err != nil || version != 2 {
+		t.Fatalf("rotate: version %d, %v; wanted 2", version, err)
+	}
+	if err := r.Finish(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(r.Versions(1)); got != "[1 2]" {
@@ -400,9 +403,13 @@ func (m *model) run(t *rapid.T) {
 		"ensure": func(t *rapid.T) { m.breakSoon(t); report(m.ring.Ensure(ctx, tenants)) },
 		"rotate": func(t *rapid.T) {
 			m.breakSoon(t)
-			report(m.ring.Rotate(ctx, rapid.SampledFrom(tenants).Draw(t, "tenant"), Rotation{Guard: new(sync.Mutex)}))
+			_, err := m.ring.Rotate(ctx, rapid.SampledFrom(tenants).Draw(t, "tenant"))
+			report(err)
 		},
-		"finish": func(t *rapid.T) { report(m.ring.Finish(ctx, Rotation{})) },
+		"finish": func(t *rapid.T) {
+			m.breakSoon(t)
+			report(m.ring.Finish(ctx, Rotation{Guard: new(sync.Mutex)}))
+		},
 		"master": func(t *rapid.T) {
 			if err := AddMaster(m.path); err != nil {
 				t.Fatal(err)
@@ -495,8 +502,11 @@ func TestWrapAndRotateAtTheSameTime(t *testing.T) {
 		})
 	}
 	for range 20 {
-		if err := r.Rotate(t.Context(), 1, Rotation{Grace: Grace}); err != nil {
+		if _, err := r.Rotate(t.Context(), 1); err != nil {
 			t.Errorf("rotate: %v", err)
+		}
+		if err := r.Finish(t.Context(), Rotation{Grace: Grace}); err != nil {
+			t.Errorf("finish: %v", err)
 		}
 	}
 	close(done)

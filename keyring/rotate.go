@@ -32,21 +32,24 @@ type Rotation struct {
 	// where bodies lie or how they are wrapped (retention) must hold it too, or one of
 	// the two overwrites what the other wrote. nil: nobody else does.
 	Guard sync.Locker
+	// Progress is told after each batch how many body keys of a tenant were wrapped
+	// again. nil: nobody wants to know.
+	Progress func(t doppelboden.TenantID, bodies int)
 }
 
-// Rotate gives a tenant a new key and does for its old versions what Finish does. It
-// may be repeated after an error, but each call that got as far as the store makes a
-// further version; Finish goes on with what was begun.
-func (r *Ring) Rotate(ctx context.Context, t doppelboden.TenantID, o Rotation) error {
+// Rotate gives a tenant a new key, which wraps what comes in from now on, and returns
+// its version. What older versions wrap is left to Finish. It may be repeated after an
+// error, but each call that got as far as the store makes a further version.
+func (r *Ring) Rotate(ctx context.Context, t doppelboden.TenantID) (version int, err error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	if (*r.tenants.Load())[t].current == 0 {
-		return noKey(t, 0)
+		return 0, noKey(t, 0)
 	}
 	if err := r.add(ctx, t); err != nil {
-		return err
+		return 0, err
 	}
-	return r.finish(ctx, t, o)
+	return (*r.tenants.Load())[t].current, nil
 }
 
 // Finish wraps with each tenant's newest key what older versions wrap, in batches and
@@ -74,7 +77,7 @@ func (r *Ring) Versions(t doppelboden.TenantID) []int {
 func (r *Ring) finish(ctx context.Context, t doppelboden.TenantID, o Rotation) error {
 	versions := r.Versions(t)
 	for i, old := range versions[:max(len(versions)-1, 0)] {
-		if err := r.rewrap(ctx, t, old, o.Guard); err != nil {
+		if err := r.rewrap(ctx, t, old, o); err != nil {
 			return err
 		}
 		successor := (*r.tenants.Load())[t].versions[versions[i+1]]
@@ -95,14 +98,17 @@ func (r *Ring) finish(ctx context.Context, t doppelboden.TenantID, o Rotation) e
 }
 
 // rewrap wraps with the newest key all body keys that version old wraps.
-func (r *Ring) rewrap(ctx context.Context, t doppelboden.TenantID, old int, guard sync.Locker) error {
+func (r *Ring) rewrap(ctx context.Context, t doppelboden.TenantID, old int, o Rotation) error {
 	for {
-		n, err := r.rewrapBatch(ctx, t, old, guard)
+		n, err := r.rewrapBatch(ctx, t, old, o.Guard)
 		if err != nil {
 			return fmt.Errorf("wrap body keys of tenant %d again: %w", t, err)
 		}
 		if n == 0 {
 			return nil
+		}
+		if o.Progress != nil {
+			o.Progress(t, n)
 		}
 		if err := ctx.Err(); err != nil {
 			return err

@@ -244,6 +244,30 @@ var german = map[string]string{
 	"%s: the postmaster is %s instead of %s":                  "%s: Postmaster ist %s statt %s",
 	"mail is kept for %s days instead of %s":                  "Mail wird %s Tage aufgehoben statt %s",
 
+	// key
+	"the keys under which mail lies on the disk":                                                         "die Schlüssel, unter denen Mail auf der Platte liegt",
+	"change the key of a tenant, or the master key; may be repeated after any error":                     "wechselt den Schlüssel eines Mandanten oder den Hauptschlüssel; nach jedem Fehler wiederholbar",
+	"say which one: --tenant NAME or --master":                                                           "welchen: --tenant NAME oder --master",
+	"the key of this `tenant`; the keys of its mails are wrapped again, the mails are not written again": "den Schlüssel dieses `Mandanten`; die Schlüssel seiner Mails werden neu verpackt, die Mails nicht neu geschrieben",
+	"the master key, in the file master.key":                                                             "den Hauptschlüssel in der Datei master.key",
+	"Tenant %s has a new key, version %s. Keys of mails wrapped again: %d.":                              "Mandant %s hat einen neuen Schlüssel, Version %s. Neu verpackte Schlüssel von Mails: %d.",
+	"The old key is removed when nothing can need it any more, in an hour or two.":                       "Der alte Schlüssel wird entfernt, wenn ihn nichts mehr brauchen kann, in ein bis zwei Stunden.",
+	"An earlier change of the master key had not ended; it has now. The key is version %s.":              "Ein früherer Wechsel des Hauptschlüssels war nicht zu Ende; jetzt ist er es. Der Schlüssel ist Version %s.",
+	"The master key is new, version %s. All tenants' keys are wrapped with it.":                          "Der Hauptschlüssel ist neu, Version %s. Die Schlüssel aller Mandanten sind damit verpackt.",
+	"Copy %s to the safe now. Keep the old copy for as long as you keep backups from before.":            "%s jetzt in den Safe kopieren. Die alte Kopie behalten, solange es Sicherungen von vorher gibt.",
+	"show all keys and their versions, but not the keys themselves":                                      "zeigt alle Schlüssel mit ihren Versionen, aber nicht die Schlüssel selbst",
+	"key":           "Schlüssel",
+	"version":       "Version",
+	"since":         "seit",
+	"wrapped with":  "verpackt mit",
+	"master key":    "Hauptschlüssel",
+	"master key %s": "Hauptschlüssel %s",
+	"tenant %s":     "Mandant %s",
+	"in use":        "in Gebrauch",
+	"old; a change has not ended, write: doppelboden key rotate --master": "alt; ein Wechsel ist nicht zu Ende, so geht es weiter: doppelboden key rotate --master",
+	"old; removed when nothing can need it any more":                      "alt; wird entfernt, wenn ihn nichts mehr brauchen kann",
+	"keys of mails wrapped again":                                         "neu verpackte Schlüssel von Mails",
+
 	// sink
 	"stand in for a groupware: take mail over SMTP and LMTP, answer as a script says, count": "vertritt eine Groupware: nimmt Mail über SMTP und LMTP, antwortet wie im Drehbuch, zählt",
 	"--keep is counts or envelopes":                                            "--keep ist counts oder envelopes",
@@ -288,6 +312,7 @@ var foreign = map[string]string{
 	"the state is queued or held":                                  "der Zustand ist queued oder held",
 	"the priority is 0 to 9":                                       "die Priorität ist 0 bis 9",
 	"the kind is person or function":                               "die Art ist person oder function",
+	"the master key file cannot be used":                           "die Datei des Hauptschlüssels ist nicht zu gebrauchen",
 	"the period ends before it begins":                             "der Zeitraum endet, bevor er beginnt",
 	"discard needs a reason, because nothing brings the mail back": "Verwerfen braucht einen Grund, denn nichts bringt die Mail zurück",
 }

@@ -56,7 +56,7 @@ func newProgram(w world) *program {
 	p.root.AddCommand(
 		p.initCommand(), p.serveCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
 		p.queueCommand(), p.messageCommand(), p.balanceCommand(), p.ledgerCommand(), p.configCommand(),
-		p.sinkCommand(), p.demoCommand(),
+		p.keyCommand(), p.sinkCommand(), p.demoCommand(),
 	)
 	p.helpFlags(p.root)
 	return p
@@ -198,6 +198,8 @@ func (p *program) step(word string) string {
 		return p.say.T("deliveries")
 	case "mailboxes":
 		return p.say.T("mailboxes")
+	case "body keys":
+		return p.say.T("keys of mails wrapped again")
 	}
 	return say.Plain(word)
 }
