@@ -43,6 +43,11 @@ var errReader = errors.New("checkpoint: a reader does not end")
 // it. Under load that moment never comes by itself, so the checkpointer makes it: when
 // little is left, it takes the writer's place for one last short pass and waits until
 // those who read are done; who begins to read then does not need the log any more.
+//
+// SQLite syncs the database file only in that pass, with all that the others copied. So
+// the checkpointer syncs it after each, on a descriptor of its own. That one is open as
+// long as the store: closing it would give up SQLite's locks (POSIX, fcntl), which belong
+// to the process and not to a descriptor.
 type checkpointer struct {
 	s *Store
 	c *conn
@@ -124,6 +129,9 @@ func (k *checkpointer) checkpoint() error {
 		start := time.Now()
 		if _, _, err := k.pass("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 			return err
+		}
+		if err := k.s.file.Sync(); err != nil {
+			return fmt.Errorf("sync database: %w", err)
 		}
 		k.s.metrics.checkpoints.Observe(time.Since(start).Seconds())
 		pages, copied, err := k.pass("PRAGMA wal_checkpoint(NOOP)")

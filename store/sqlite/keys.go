@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 
 	"doppelboden"
@@ -84,6 +85,14 @@ func (s *Store) Rewrap(ctx context.Context, bodies []store.BodyOf) error {
 	return s.write(ctx, func(t *tx) error {
 		for i := range bodies {
 			b := &bodies[i].Body
+			row, err := t.c.one(background, "SELECT segment FROM message WHERE id = ? AND tenant = ?",
+				bodies[i].Message[:], int64(bodies[i].Tenant))
+			if errors.Is(err, errNoRow) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("find %s: %w", bodies[i].Message, err)
+			}
 			segment, err := t.segment(b.Segment)
 			if err != nil {
 				return err
@@ -93,6 +102,11 @@ func (s *Store) Rewrap(ctx context.Context, bodies []store.BodyOf) error {
 				bodies[i].Message[:], int64(bodies[i].Tenant))
 			if err != nil {
 				return fmt.Errorf("rewrap body of %s: %w", bodies[i].Message, err)
+			}
+			if was := asInt(row[0]); was != segment {
+				if err := t.forgetSegment(was); err != nil {
+					return fmt.Errorf("forget the segment of %s: %w", bodies[i].Message, err)
+				}
 			}
 		}
 		return nil

@@ -85,6 +85,7 @@ func (o *Options) validate() error {
 type Store struct {
 	opts    Options
 	lock    *os.File
+	file    *os.File // the database; see checkpointer
 	metrics *metrics
 	health  health
 	tallies tallies
@@ -124,14 +125,15 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.readers = newReaders(o.Path, o.Synchronous)
 	w := &writer{s: s}
-	if err := s.prepare(ctx, w); err != nil {
-		w.discard()
-		lock.Close()
-		return nil, fmt.Errorf("open store: %w", err)
+	err = s.prepare(ctx, w)
+	var keeper *checkpointer
+	if err == nil {
+		keeper, err = newCheckpointer(s)
 	}
-	keeper, err := newCheckpointer(s)
 	if err != nil {
 		w.discard()
+		s.metrics.unregister()
+		s.file.Close() // nil is fine
 		lock.Close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -149,11 +151,11 @@ func (s *Store) prepare(ctx context.Context, w *writer) error {
 	if err != nil {
 		return fmt.Errorf("make database: %w", err)
 	}
+	s.file = f
 	err = f.Chmod(0o600)
 	if err == nil {
 		err = f.Sync()
 	}
-	f.Close()
 	if err == nil {
 		err = syncFolder(filepath.Dir(s.opts.Path))
 	}
@@ -178,9 +180,7 @@ func (s *Store) Close() error {
 		close(s.ops)
 		s.stages.Wait() // the writer is the last connection: it checkpoints
 		s.metrics.unregister()
-		if err := s.lock.Close(); err != nil && s.failed == nil {
-			s.failed = err
-		}
+		s.failed = errors.Join(s.failed, s.file.Close(), s.lock.Close())
 	})
 	if s.failed != nil {
 		return fmt.Errorf("close store: %w", s.failed)
