@@ -71,11 +71,7 @@ func (b *bench) alternate(ctx context.Context, name string, r *row, run func(con
 				return fmt.Errorf("round %d, %s: %w", i+1, s.name, err)
 			}
 			progress("  %s %d/%d %s: %s %s", name, i+1, b.rounds, s.name, number(v), r.unit)
-			if s.name == ourSystem.name {
-				r.ours = append(r.ours, v)
-			} else {
-				r.postfix = append(r.postfix, v)
-			}
+			r.note(s, v)
 		}
 	}
 	return nil
@@ -141,17 +137,27 @@ func (b *bench) ceiling(ctx context.Context) error {
 	return nil
 }
 
-// acceptance measures durable acceptance while the groupware is down.
+// acceptance measures durable acceptance while the groupware is down, and the processor
+// time that a mail costs, which depends less on what else the machine does.
 func (b *bench) acceptance(ctx context.Context, name string, r *row, count, size int) error {
+	cost := b.t.add(row{name: r.name + ", processor", unit: "µs/mail"})
 	return b.alternate(ctx, name, r, func(ctx context.Context, s starter) (v float64, err error) {
 		down, err := peer.FreePort()
 		if err != nil {
 			return 0, err
 		}
 		err = b.with(ctx, s, setup{boxes: b.boxes, nextHop: down, down: true}, func(sys system) error {
+			before, err := worked(sys)
+			if err != nil {
+				return err
+			}
 			start := time.Now()
-			err := b.flood(ctx, sys.Addr(), count, size)
+			if err := b.flood(ctx, sys.Addr(), count, size); err != nil {
+				return err
+			}
 			v = rate(count, time.Since(start))
+			after, err := worked(sys)
+			cost.note(s, float64((after-before).Microseconds())/float64(count))
 			return err
 		})
 		return v, err
@@ -221,12 +227,7 @@ func (b *bench) latency(ctx context.Context) error {
 		err = b.with(ctx, s, setup{boxes: b.boxes, nextHop: down, down: true}, func(sys system) error {
 			report, err := b.timed(ctx, sys.Addr(), timedCount/b.scale)
 			v = ms(report.Latency(0.5))
-			tail := ms(report.Latency(0.99))
-			if s.name == ourSystem.name {
-				p99.ours = append(p99.ours, tail)
-			} else {
-				p99.postfix = append(p99.postfix, tail)
-			}
+			p99.note(s, ms(report.Latency(0.99)))
 			return err
 		})
 		return v, err
@@ -249,12 +250,7 @@ func (b *bench) big(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			base := ms(alone.Latency(0.99))
-			if s.name == ourSystem.name {
-				without.ours = append(without.ours, base)
-			} else {
-				without.postfix = append(without.postfix, base)
-			}
+			without.note(s, ms(alone.Latency(0.99)))
 			bigMail := load.NewFixed("big", sender, b.boxes, bigSize).Mail(0)
 			bigMail.Prepare() // so that only the server works for it
 			bigDone := make(chan error, 1)

@@ -19,8 +19,9 @@ import (
 
 // A system is a mail server under test that runs.
 type system interface {
-	Addr() string // host:port where it takes mail
-	Stop() error  // ends it and removes what it kept
+	Addr() string              // host:port where it takes mail
+	Processes() ([]int, error) // the ids of its processes
+	Stop() error               // ends it and removes what it kept
 }
 
 // A setup says what a system is started with.
@@ -168,6 +169,9 @@ func (n *node) Addr() string { return n.mx }
 
 // pid is the id of its process.
 func (n *node) pid() int { return n.cmd.Process.Pid }
+
+// Processes is that one.
+func (n *node) Processes() ([]int, error) { return []int{n.pid()}, nil }
 
 // tail returns the end of what the node logged.
 func (n *node) tail() string {

@@ -24,6 +24,15 @@ type row struct {
 	base []float64
 }
 
+// note adds the figure of a round.
+func (r *row) note(s starter, v float64) {
+	if s.name == ourSystem.name {
+		r.ours = append(r.ours, v)
+	} else {
+		r.postfix = append(r.postfix, v)
+	}
+}
+
 // value is what is held against want.
 func (r *row) value() (float64, bool) {
 	switch {

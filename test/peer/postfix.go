@@ -209,6 +209,9 @@ func (p *Postfix) LogTail(lines int) string {
 // Stop ends it and removes its folder.
 func (p *Postfix) Stop() error { return errors.Join(p.stop(), os.RemoveAll(p.v.Dir)) }
 
+// Processes returns the ids of all its processes.
+func (p *Postfix) Processes() ([]int, error) { return descendants(p.cmd.Process.Pid) }
+
 // Mails returns the mails in a mailbox (local@domain) of a PostfixReceiver, as Postfix
 // wrote them: above each stand its own lines X-Original-To, Delivered-To, Return-Path and
 // Received, and line ends are LF.
@@ -275,7 +278,7 @@ func (p *Postfix) Release(ctx context.Context) error {
 
 // schedulers returns the process ids of its qmgr(8): one, or none for a moment.
 func (p *Postfix) schedulers() ([]int, error) {
-	all, err := descendants(p.cmd.Process.Pid)
+	all, err := p.Processes()
 	return slices.DeleteFunc(all, func(pid int) bool {
 		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		return err != nil || string(name) != "qmgr\n"
