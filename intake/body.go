@@ -40,7 +40,7 @@ var bufferSizes = [...]int{8 << 10, 32 << 10, 128 << 10, inMemory}
 type body struct {
 	buf  []byte     // from a pool; its capacity is reserved in the budget
 	big  BodyWriter // set once the body outgrew inMemory
-	head []byte     // of a big body: its first inMemory bytes at most
+	head []byte     // of a big body: its first inMemory bytes at most; counts in the budget
 }
 
 // header returns the beginning of the body, at least its header section unless that is
@@ -101,7 +101,12 @@ func (b *body) spill(in *Intake, t doppelboden.TenantID) error {
 		big.Abort()
 		return err
 	}
-	b.head = bytes.Clone(b.header())
+	head := b.header()
+	if !in.budget.take(int64(len(head))) {
+		big.Abort()
+		return errBusy()
+	}
+	b.head = bytes.Clone(head)
 	b.big = big
 	b.drop(in)
 	return nil
@@ -124,6 +129,7 @@ func (b *body) release(in *Intake) {
 		b.big.Abort()
 		b.big = nil
 	}
+	in.budget.give(int64(len(b.head)))
 	b.head = nil
 }
 

@@ -97,14 +97,16 @@ func (b *box) due() time.Time {
 	return first
 }
 
-// resume lets stepped mail whose time has come be loaded again.
-func (b *box) resume(now time.Time) {
+// resume lets stepped mail whose time has come be loaded again, and reports whether
+// there was any.
+func (b *box) resume(now time.Time) (some bool) {
 	for ref, t := range b.stepped {
 		if !t.After(now) {
 			delete(b.stepped, ref)
-			b.more, b.after = true, 0
+			b.more, b.after, some = true, 0, true
 		}
 	}
+	return some
 }
 
 // refOf names an item's delivery.

@@ -58,14 +58,26 @@ func (q *Queue) Decide(ctx context.Context, d Decision) (int, error) {
 		if len(batch) == 0 {
 			continue
 		}
-		q.overrule(batch, to)
-		if err := q.opts.Store.Settle(ctx, q.opts.Lease, batch); err != nil {
+		if err := q.carryOut(ctx, batch, to); err != nil {
 			return changed, fmt.Errorf("write the decision: %w", err)
 		}
 		changed += len(batch)
-		q.overrule(batch, to)
-		q.apply(batch)
 	}
+}
+
+// carryOut writes a decision and makes the lanes follow it.
+func (q *Queue) carryOut(ctx context.Context, batch []doppelboden.Settlement, to doppelboden.State) error {
+	q.deciding.Lock()
+	defer q.deciding.Unlock()
+	q.overrule(batch, to)
+	if err := q.opts.Store.Settle(ctx, q.opts.Lease, batch); err != nil {
+		// It may be written or not; overrule has taken it out of memory.
+		q.eachLane(batch, (*lane).look)
+		return err
+	}
+	q.overrule(batch, to)
+	q.apply(batch)
+	return nil
 }
 
 // recount asks the store how much waits in each lane, after decisions that did not go
@@ -161,12 +173,13 @@ func (q *Queue) overrule(batch []doppelboden.Settlement, to doppelboden.State) {
 	if to == doppelboden.Queued {
 		return
 	}
-	q.eachLane(batch, func(l *lane, s doppelboden.Settlement) { l.overrule(s) })
+	q.eachLane(batch, func(l *lane, s doppelboden.Settlement, _ int) { l.overrule(s) })
 }
 
 // apply makes the lanes look again at the mailboxes of a written decision.
 func (q *Queue) apply(batch []doppelboden.Settlement) {
-	q.eachLane(batch, func(l *lane, s doppelboden.Settlement) { l.decided(s) })
+	q.note(batch)
+	q.eachLane(batch, (*lane).decided)
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	for _, l := range q.lanes {
@@ -174,13 +187,25 @@ func (q *Queue) apply(batch []doppelboden.Settlement) {
 	}
 }
 
-func (q *Queue) eachLane(batch []doppelboden.Settlement, do func(*lane, doppelboden.Settlement)) {
+// note keeps the mailboxes of a decision for the lanes that are being built just now:
+// they may have read what waits before it was written.
+func (q *Queue) note(batch []doppelboden.Settlement) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range batch {
+		if q.missed != nil && s.State == doppelboden.Queued {
+			q.missed[s.Mailbox] = &doppelboden.Message{ID: s.Ref.Message, Received: s.At}
+		}
+	}
+}
+
+func (q *Queue) eachLane(batch []doppelboden.Settlement, do func(l *lane, s doppelboden.Settlement, priority int)) {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	for _, s := range batch {
-		name, _, ok := q.opts.Router.Place(s.Mailbox)
+		name, priority, ok := q.opts.Router.Place(s.Mailbox)
 		if l := q.lanes[name]; ok && l != nil {
-			do(l, s)
+			do(l, s, priority)
 		}
 	}
 }
@@ -208,22 +233,32 @@ func (l *lane) overrule(s doppelboden.Settlement) {
 }
 
 // decided has the mailbox of a written decision looked at again, at once.
-func (l *lane) decided(s doppelboden.Settlement) {
+func (l *lane) decided(s doppelboden.Settlement, priority int) {
 	if s.State != doppelboden.Queued {
 		return
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.health.probe = time.Time{}
+	if b := l.boxes[s.Mailbox]; b != nil {
+		l.lift(b)
+		delete(b.stepped, s.Ref)
+		b.wait = time.Time{}
+	}
+	l.mu.Unlock()
+	l.look(s, priority)
+}
+
+// look has the store asked for what is queued for the mailbox of a decision.
+func (l *lane) look(s doppelboden.Settlement, priority int) {
+	l.mu.Lock()
 	b := l.boxes[s.Mailbox]
 	if b == nil {
-		b = &box{mailbox: s.Mailbox, priority: doppelboden.DefaultPriority, since: s.At}
+		b = &box{mailbox: s.Mailbox, since: s.At}
 		l.boxes[s.Mailbox] = b
 	}
-	if b.place != busy {
-		l.lift(b)
-	}
-	delete(b.stepped, s.Ref)
-	b.more, b.after, b.wait = true, 0, time.Time{}
+	l.lift(b)
+	b.priority, b.more, b.after = priority, true, 0
 	l.settle(b)
+	l.mu.Unlock()
+	l.wake()
 }

@@ -5,10 +5,10 @@
 // to agents of package courier, and writes what came of them with Settle. It promises:
 //
 //   - Within a mailbox mail is handed over first in, first out, with one transaction in
-//     flight. Held mail is stepped over, and so is a mail that alone is refused for the
-//     time being.
+//     flight. Held mail is stepped over, and so are a few mails that alone are refused
+//     for the time being.
 //   - Between mailboxes the priority decides, then age; new mail and backlog take turns.
-//   - A delivery leaves memory only after its settlement is durable.
+//   - A mailbox has its next turn only after the settlement of the last is durable.
 //   - A 5xx of a city's own groupware is held, never bounced (promise 3).
 //   - Its memory grows with the number of mailboxes that have mail waiting, not with
 //     the number of mails.

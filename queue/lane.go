@@ -21,6 +21,9 @@ type lane struct {
 
 	metrics laneMetrics
 
+	life context.Context // of the queue: after its end settlements have 10 s more
+	hand context.Context // of transactions; they may outlive run
+
 	mu       sync.Mutex
 	boxes    map[doppelboden.MailboxID]*box
 	ready    *readyList
@@ -29,6 +32,7 @@ type lane struct {
 	buffered int                              // items in all boxes
 	queued   int64                            // deliveries that wait, in memory or in the store
 	loaded   int64                            // the greatest Seq that a load returned
+	moves    int                              // calls of refresh, which make loads under way void
 	throttle throttle
 	inFlight int // transactions
 	settling int // transactions that ended and are being written
@@ -156,10 +160,30 @@ func (l *lane) settle(b *box) {
 		heap.Push(&l.waiting, b)
 		return
 	}
-	b.resume(now)
+	if b.resume(now) { // it goes before what is in memory
+		l.buffered -= len(b.items)
+		b.items = nil
+	}
 	b.place = ready
 	l.ready.push(b, now)
 	l.head(b)
+}
+
+// refresh forgets all items, so that the store is asked for them again.
+func (l *lane) refresh() {
+	l.mu.Lock()
+	l.moves++
+	for _, b := range l.boxes {
+		if len(b.items) == 0 {
+			continue
+		}
+		l.lift(b)
+		l.buffered -= len(b.items)
+		b.items, b.more, b.after = nil, true, 0
+		l.settle(b)
+	}
+	l.mu.Unlock()
+	l.wake()
 }
 
 // head notes the first message of a ready box when it goes to several mailboxes.
@@ -207,8 +231,12 @@ func (l *lane) wake() {
 	}
 }
 
-// start runs the lane until ctx ends; wait returns when nothing of it is left.
-func (l *lane) start(ctx context.Context) { l.work.Go(func() { l.run(ctx) }) }
+// start runs the lane until run ends, and its transactions until hand does; wait returns
+// when nothing of it is left. What came of them is written while life lasts.
+func (l *lane) start(life, hand, run context.Context) {
+	l.life, l.hand = life, hand
+	l.work.Go(func() { l.run(run) })
+}
 
 func (l *lane) wait() { l.work.Wait() }
 

@@ -123,6 +123,7 @@ func (l *lane) load(ctx context.Context, first *box) {
 	// With a full window one each, so that memory stays where it is: what is loaded
 	// stands at the front and leaves at once.
 	limit := max(1, (l.q.opts.Window-l.buffered)/len(boxes)/2)
+	moves := l.moves
 
 	l.mu.Unlock()
 	items, err := l.q.opts.Store.Heads(ctx, ids, after, limit)
@@ -130,6 +131,12 @@ func (l *lane) load(ctx context.Context, first *box) {
 
 	if err != nil && ctx.Err() == nil {
 		l.q.opts.Log.Warn("what waits cannot be read", "lane", l.conf.Route.Name, "err", err)
+	}
+	if moves != l.moves {
+		items = nil // they may say where bodies were before they moved
+		for _, b := range boxes {
+			b.more = true
+		}
 	}
 	got := map[doppelboden.MailboxID]int{}
 	for _, it := range items {

@@ -88,15 +88,22 @@ func (o *Options) validate() error {
 type Queue struct {
 	opts    Options
 	metrics *metrics
-	fenced  sync.Once
 
 	mu     sync.RWMutex
 	lanes  map[string]*lane
-	ctx    context.Context // of Start; nil before
-	cancel context.CancelFunc
-	// missed holds what Notify was told while the lanes were being built anew; nil at
-	// other times. Doors must not wait for a Reload.
+	ctx    context.Context    // of Start; nil before
+	cancel context.CancelFunc // no more transactions begin
+	cut    context.CancelFunc // those in flight are given up, too
+	lost   bool               // another node has taken over
+	// missed holds what Notify was told and what people put back into the queue while the
+	// lanes were being built anew; nil at other times. Doors must not wait for a Reload.
 	missed map[doppelboden.MailboxID]*doppelboden.Message
+
+	// deciding is held while a decision is written, and shared while lanes settle, so that
+	// a failure that is already being written never undoes a decision.
+	deciding sync.RWMutex
+
+	moved sync.WaitGroup // goroutines that settle what arrived for mailboxes that moved here
 }
 
 // New returns a queue that does nothing until Start.
@@ -146,10 +153,14 @@ func (q *Queue) start(ctx context.Context) error {
 	if unplaced > 0 {
 		q.opts.Log.Warn("mailboxes without a route have mail waiting", "mailboxes", unplaced)
 	}
-	run, cancel := context.WithCancel(ctx)
+	hand, cut := context.WithCancel(ctx)
+	run, cancel := context.WithCancel(hand)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ctx, q.cancel, q.lanes = ctx, cancel, lanes
+	q.ctx, q.cancel, q.cut, q.lanes = ctx, cancel, cut, lanes
+	if q.lost {
+		cut()
+	}
 	missed := q.missed
 	q.missed = nil
 	for box, m := range missed {
@@ -157,7 +168,7 @@ func (q *Queue) start(ctx context.Context) error {
 		q.add(m, doppelboden.Delivery{Message: m.ID, Mailbox: box})
 	}
 	for _, l := range lanes {
-		l.start(run)
+		l.start(ctx, hand, run)
 	}
 	return nil
 }
@@ -186,7 +197,7 @@ func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.MailboxID) erro
 	return nil
 }
 
-// Wait returns when no lane works any more.
+// Wait returns when no lane works any more. Nobody may call Notify then.
 func (q *Queue) Wait() {
 	q.mu.RLock()
 	lanes := q.lanes
@@ -194,25 +205,46 @@ func (q *Queue) Wait() {
 	for _, l := range lanes {
 		l.wait()
 	}
+	q.moved.Wait()
 }
 
-// Reload asks the router again for everything that waits: lanes that changed are built
-// anew, and mail whose mailbox moved goes by its new lane. Transactions in flight end
-// first. Reloads must not overlap.
+// reloadPatience is how long a Reload lets transactions in flight go on: what is cut off
+// while the next server thinks about the final dot arrives twice, but nothing is handed
+// over meanwhile.
+const reloadPatience = 30 * time.Second
+
+// Reload asks the router again for everything that waits: all lanes are built anew, and
+// mail whose mailbox moved goes by its new lane. Transactions in flight end first, or are
+// cut off after reloadPatience; what came of them is written in any case. When what
+// waits cannot be read, it is tried again until that works or the node stops, for without
+// lanes nothing is handed over. Reloads must not overlap.
 func (q *Queue) Reload() error {
 	q.mu.Lock()
-	if q.ctx == nil || q.ctx.Err() != nil || q.missed != nil {
+	if q.ctx == nil || q.ctx.Err() != nil || q.missed != nil || q.lost {
 		q.mu.Unlock()
 		return nil
 	}
 	q.missed = map[doppelboden.MailboxID]*doppelboden.Message{}
 	q.cancel()
-	lanes, ctx := q.lanes, q.ctx
+	lanes, ctx, cut := q.lanes, q.ctx, q.cut
 	q.mu.Unlock()
+	patience := time.AfterFunc(reloadPatience, cut)
 	for _, l := range lanes {
 		l.wait()
 	}
-	return q.start(ctx)
+	patience.Stop()
+	cut()
+	for attempt := 1; ; attempt++ {
+		err := q.start(ctx)
+		if err == nil || ctx.Err() != nil || doppelboden.CodeOf(err) == doppelboden.Fenced {
+			return err
+		}
+		q.opts.Log.Error("the lanes cannot be built anew, trying again", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff(100*time.Millisecond, 5*time.Second, attempt)):
+		}
+	}
 }
 
 // Notify tells that m was kept. Deliveries whose Seq is 0 are in doubt (the outcome of
@@ -248,9 +280,13 @@ func (q *Queue) miss(m *doppelboden.Message) {
 // add gives deliveries of m to their lanes; the caller holds q.mu.
 func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) {
 	byLane := make(map[*lane][]placed, 1)
+	var here []doppelboden.MailboxID
 	for _, d := range deliveries {
 		name, priority, ok := q.opts.Router.Place(d.Mailbox)
 		l := q.lanes[name]
+		if !ok && d.State == doppelboden.Queued && q.opts.Router.Here(d.Mailbox) {
+			here = append(here, d.Mailbox) // it moved between RCPT and now
+		}
 		if !ok || l == nil || d.State != doppelboden.Queued {
 			continue // without a lane it waits in the store until a Reload finds it one
 		}
@@ -258,6 +294,34 @@ func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) 
 	}
 	for l, all := range byLane {
 		l.add(all)
+	}
+	if ctx := q.ctx; len(here) > 0 && ctx != nil && ctx.Err() == nil {
+		q.moved.Go(func() { q.arrive(ctx, here) })
+	}
+}
+
+// arrive is arrived, again and again until it is written or ctx ends.
+func (q *Queue) arrive(ctx context.Context, boxes []doppelboden.MailboxID) {
+	for attempt := 1; ctx.Err() == nil; attempt++ {
+		err := q.arrived(ctx, boxes)
+		if err == nil || doppelboden.CodeOf(err) == doppelboden.Fenced {
+			return
+		}
+		q.opts.Log.Error("mail of a mailbox that moved here cannot be settled", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff(100*time.Millisecond, 5*time.Second, attempt)):
+		}
+	}
+}
+
+// Refresh has everything that waits in memory read again before it is handed over. It is
+// called when bodies have moved, before their old places go.
+func (q *Queue) Refresh() {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	for _, l := range q.lanes {
+		l.refresh()
 	}
 }
 
@@ -273,19 +337,18 @@ func (q *Queue) Status() []LaneStatus {
 	return all
 }
 
-// lostLease stops all lanes: another node works now.
+// lostLease stops all lanes for good: another node works now.
 func (q *Queue) lostLease() {
-	q.fenced.Do(func() {
-		q.opts.Log.Error("another node has taken over; this one stops handing over")
-		// In a goroutine of its own: the caller is a worker that Reload may wait for,
-		// and Reload holds q.mu.
-		go func() {
-			q.mu.RLock()
-			q.cancel()
-			q.mu.RUnlock()
-			if q.opts.Fenced != nil {
-				q.opts.Fenced()
-			}
-		}()
-	})
+	q.mu.Lock()
+	again := q.lost
+	q.lost = true
+	q.cut()
+	q.mu.Unlock()
+	if again {
+		return
+	}
+	q.opts.Log.Error("another node has taken over; this one stops handing over")
+	if q.opts.Fenced != nil {
+		q.opts.Fenced()
+	}
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,11 +15,11 @@ import (
 func (l *lane) transact(ctx context.Context, j *job, a Agent) {
 	for j != nil {
 		began := l.q.opts.Clock()
-		outcomes := a.Hand(ctx, j.courierJob())
+		outcomes := a.Hand(l.hand, j.courierJob())
 		l.metrics.handSecs.Observe(l.q.opts.Clock().Sub(began).Seconds())
 		l.judge(outcomes)
 		ended := j
-		l.work.Go(func() { l.finish(ctx, ended, outcomes) })
+		l.work.Go(func() { l.finish(ended, outcomes) })
 		j = l.pick(ctx)
 	}
 	l.mu.Lock()
@@ -103,7 +104,7 @@ func (l *lane) down() {
 }
 
 // finish writes what came of a job and lets its boxes go on.
-func (l *lane) finish(ctx context.Context, j *job, outcomes []doppelboden.Outcome) {
+func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 	l.mu.Lock()
 	settlements := make([]doppelboden.Settlement, 0, len(outcomes))
 	for i, o := range outcomes {
@@ -112,12 +113,17 @@ func (l *lane) finish(ctx context.Context, j *job, outcomes []doppelboden.Outcom
 		}
 	}
 	l.mu.Unlock()
-	if len(settlements) > 0 && !l.write(ctx, settlements) {
+	if len(settlements) > 0 && !l.write(settlements) {
 		return // the node is ending; what is not written is tried again
 	}
 	l.mu.Lock()
 	l.settling--
 	for _, b := range j.boxes {
+		if b.overruled[b.flying] { // while it was being written
+			delete(b.overruled, b.flying)
+			delete(b.stepped, b.flying)
+			l.forget(b, b.flying)
+		}
 		b.place, b.flying = nowhere, doppelboden.Ref{}
 		l.settle(b)
 	}
@@ -152,6 +158,10 @@ func (l *lane) conclude(b *box, it store.Item, o doppelboden.Outcome) (doppelbod
 	return l.postpone(b, it, s, o)
 }
 
+// mostStepped is how many mails of one mailbox are stepped over at a time: where more are
+// refused, the mails are not what is wrong, and their order and our memory count more.
+const mostStepped = 10
+
 // postpone decides when a delivery that was put off is tried again.
 func (l *lane) postpone(b *box, it store.Item, s doppelboden.Settlement, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
 	now, p := l.q.opts.Clock(), l.q.opts.Pace
@@ -163,7 +173,7 @@ func (l *lane) postpone(b *box, it store.Item, s doppelboden.Settlement, o doppe
 	}
 	b.attempts++
 	b.wait = now.Add(backoff(p.BoxFirst, p.BoxMost, b.attempts))
-	if o.Scope == doppelboden.AboutMessage && it.Delivery.Attempts+1 >= p.StepOver {
+	if o.Scope == doppelboden.AboutMessage && it.Delivery.Attempts+1 >= p.StepOver && len(b.stepped) < mostStepped {
 		until := now.Add(backoff(p.BoxFirst, p.BoxMost, it.Delivery.Attempts+1))
 		if b.stepped == nil {
 			b.stepped = map[doppelboden.Ref]time.Time{}
@@ -192,17 +202,17 @@ func (l *lane) forget(b *box, ref doppelboden.Ref) {
 	}
 }
 
-// write settles, again and again until it is durable, and returns false when the node
-// ends or was replaced before that.
-func (l *lane) write(ctx context.Context, s []doppelboden.Settlement) bool {
+// write settles, again and again until it is durable, and returns false when the queue
+// ends or was replaced before that. A Reload waits for it.
+func (l *lane) write(s []doppelboden.Settlement) bool {
 	// What the next server took should be written also while the node is stopping.
-	settle, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	settle, cancel := context.WithCancel(context.WithoutCancel(l.life))
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(10*time.Second, cancel) })
+	stop := context.AfterFunc(l.life, func() { time.AfterFunc(10*time.Second, cancel) })
 	defer stop()
 	for attempt := 1; ; attempt++ {
-		err := l.q.opts.Store.Settle(settle, l.q.opts.Lease, s)
-		if err == nil {
+		var err error
+		if s, err = l.writeOnce(settle, s); err == nil {
 			return true
 		}
 		l.q.metrics.settleErr.Inc()
@@ -217,6 +227,21 @@ func (l *lane) write(ctx context.Context, s []doppelboden.Settlement) bool {
 		case <-time.After(backoff(100*time.Millisecond, 5*time.Second, attempt)):
 		}
 	}
+}
+
+// writeOnce settles what nobody has overruled since the last try, and returns that.
+func (l *lane) writeOnce(ctx context.Context, s []doppelboden.Settlement) ([]doppelboden.Settlement, error) {
+	l.q.deciding.RLock()
+	defer l.q.deciding.RUnlock()
+	l.mu.Lock()
+	s = slices.DeleteFunc(s, func(one doppelboden.Settlement) bool {
+		return one.State != doppelboden.Delivered && l.boxes[one.Mailbox].overruled[one.Ref]
+	})
+	l.mu.Unlock()
+	if len(s) == 0 {
+		return nil, nil
+	}
+	return s, l.q.opts.Store.Settle(ctx, l.q.opts.Lease, s)
 }
 
 // replyLine is an outcome's reply as it is stored: phase, server, code and text.

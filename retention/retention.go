@@ -49,6 +49,9 @@ type Options struct {
 	// Guard is held while bodies move, because a change of keys writes the same rows;
 	// see keyring.Rotation.
 	Guard sync.Locker
+	// Moved is called when bodies have moved, before their old place goes: who keeps
+	// in memory where they lay must ask the store again.
+	Moved func()
 }
 
 const (
@@ -95,14 +98,14 @@ func (j *Job) Round(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove messages: %w", err)
 	}
+	var errs []error
 	dropped, err := j.drop(ctx, cut)
 	if err != nil {
-		return fmt.Errorf("drop segments: %w", err)
+		errs = append(errs, fmt.Errorf("drop segments: %w", err))
 	}
 	if removed > 0 || dropped > 0 {
 		j.o.Log.Info("retention", "before", cut, "messages", removed, "segments", dropped)
 	}
-	var errs []error
 	for _, l := range j.o.Logs {
 		errs = append(errs, l.Prune(LogsSince(j.o.Clock(), j.o.Days())))
 	}
@@ -122,35 +125,47 @@ func (j *Job) expire(ctx context.Context, cut time.Time) (int, error) {
 	return removed, ctx.Err()
 }
 
-// drop drops the segments of days that are over, after moving what must stay.
+// drop drops the segments of days that are over, after moving what must stay. A segment
+// with a body that must stay and cannot be moved stays; the others go all the same.
 func (j *Job) drop(ctx context.Context, cut time.Time) (int, error) {
 	all, err := j.o.Bodies.Segments()
 	if err != nil {
 		return 0, err
 	}
 	dropped := 0
+	var errs []error
 	for _, s := range all {
 		if s.Open || s.Day.AddDate(0, 0, 1).After(cut) {
 			continue
 		}
+		if ctx.Err() != nil {
+			return dropped, ctx.Err()
+		}
 		if err := j.clear(ctx, s.Name); err != nil {
-			return dropped, fmt.Errorf("clear %s: %w", s.Name, err)
+			errs = append(errs, fmt.Errorf("clear %s: %w", s.Name, err))
+			continue
 		}
 		if err := j.o.Bodies.Drop(s.Name); err != nil {
-			return dropped, err
+			errs = append(errs, err)
+			continue
 		}
 		dropped++
 	}
-	return dropped, nil
+	return dropped, errors.Join(errs...)
 }
 
 // clear moves every body that must stay out of a segment.
 func (j *Job) clear(ctx context.Context, name string) error {
-	for {
+	for all := 0; ; {
 		moved, err := j.move(ctx, name)
-		if err != nil || moved == 0 {
-			return err
+		all += moved
+		if moved > 0 {
+			continue // also when some could not be moved: there may be more behind them
 		}
+		if all > 0 {
+			j.o.Moved()
+		}
+		return err
 	}
 }
 
@@ -163,10 +178,19 @@ func (j *Job) move(ctx context.Context, name string) (int, error) {
 	if err != nil || len(stay) == 0 {
 		return 0, err
 	}
-	for i := range stay {
-		if stay[i].Body, err = j.o.Bodies.Move(stay[i].Tenant, stay[i].Body); err != nil {
-			return 0, err
+	var moved []store.BodyOf
+	var errs []error
+	for _, b := range stay {
+		if b.Body, err = j.o.Bodies.Move(b.Tenant, b.Body); err != nil {
+			errs = append(errs, fmt.Errorf("body of %s: %w", b.Message, err))
+			continue
+		}
+		moved = append(moved, b)
+	}
+	if len(moved) > 0 {
+		if err := j.o.Store.Rewrap(ctx, moved); err != nil {
+			return 0, errors.Join(append(errs, err)...)
 		}
 	}
-	return len(stay), j.o.Store.Rewrap(ctx, stay)
+	return len(moved), errors.Join(errs...)
 }

@@ -1,0 +1,125 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"doppelboden"
+	"doppelboden/segment"
+	"doppelboden/store"
+)
+
+// cellar is a database and a folder of segments in memory.
+type cellar struct {
+	lies    map[doppelboden.ID]doppelboden.Body
+	damaged map[doppelboden.ID]bool
+	days    map[string]time.Time
+	moves   int
+	log     []string
+}
+
+func (c *cellar) Expire(context.Context, time.Time, []doppelboden.MailboxID, int) (int, error) {
+	return 0, nil
+}
+
+func (c *cellar) Staying(_ context.Context, name string, limit int) (stay []store.BodyOf, err error) {
+	for id := byte(0); id < 100 && len(stay) < limit; id++ {
+		if b, ok := c.lies[doppelboden.ID{id}]; ok && b.Segment == name {
+			stay = append(stay, store.BodyOf{Tenant: 1, Message: doppelboden.ID{id}, Body: b})
+		}
+	}
+	return stay, nil
+}
+
+func (c *cellar) Rewrap(_ context.Context, bodies []store.BodyOf) error {
+	c.log = append(c.log, "rewrap")
+	for _, b := range bodies {
+		c.lies[b.Message] = b.Body
+	}
+	return nil
+}
+
+func (c *cellar) Segments() (all []segment.Info, err error) {
+	for _, name := range []string{"20260101/0001.seg", "20260102/0001.seg"} {
+		if day, ok := c.days[name]; ok {
+			all = append(all, segment.Info{Name: name, Day: day})
+		}
+	}
+	return all, nil
+}
+
+func (c *cellar) Move(_ doppelboden.TenantID, b doppelboden.Body) (doppelboden.Body, error) {
+	for id, d := range c.damaged {
+		if d && c.lies[id].Offset == b.Offset {
+			return b, &segment.Damage{Segment: b.Segment, What: "the data is damaged"}
+		}
+	}
+	c.moves++
+	b.Segment = "20260301/0001.seg"
+	return b, nil
+}
+
+func (c *cellar) Drop(name string) error {
+	c.log = append(c.log, "drop "+name)
+	delete(c.days, name)
+	return nil
+}
+
+func newJob(c *cellar) *Job {
+	return New(Options{
+		Store: c, Bodies: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Guard: &sync.Mutex{}, Moved: func() {},
+		Clock: func() time.Time { return time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) },
+		Days:  func() int { return 30 }, Here: func() []doppelboden.MailboxID { return nil },
+	})
+}
+
+func newCellar() *cellar {
+	c := &cellar{lies: map[doppelboden.ID]doppelboden.Body{}, damaged: map[doppelboden.ID]bool{}, days: map[string]time.Time{
+		"20260101/0001.seg": time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		"20260102/0001.seg": time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC),
+	}}
+	for id := range byte(5) {
+		c.lies[doppelboden.ID{id}] = doppelboden.Body{Segment: "20260101/0001.seg", Offset: int64(id)}
+	}
+	return c
+}
+
+func TestADamagedBodyThatMustStayStopsOnlyItsOwnSegment(t *testing.T) {
+	c := newCellar()
+	c.damaged[doppelboden.ID{3}] = true
+	j := newJob(c)
+	for range 24 {
+		var d *segment.Damage
+		if err := j.Round(t.Context()); !errors.As(err, &d) {
+			t.Fatalf("the round said %v, want the damage", err)
+		}
+	}
+	if _, there := c.days["20260102/0001.seg"]; there {
+		t.Errorf("the segment of the next day is still there")
+	}
+	if _, there := c.days["20260101/0001.seg"]; !there {
+		t.Errorf("the segment with the damaged body was dropped")
+	}
+	if c.moves != 4 {
+		t.Errorf("in 24 rounds %d bodies were copied, want each of the 4 good ones once", c.moves)
+	}
+}
+
+func TestTheQueueIsToldAfterBodiesMovedAndBeforeTheirOldPlaceGoes(t *testing.T) {
+	c := newCellar()
+	j := newJob(c)
+	j.o.Moved = func() { c.log = append(c.log, "moved") }
+	if err := j.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"rewrap", "moved", "drop 20260101/0001.seg", "drop 20260102/0001.seg"}
+	if !slices.Equal(c.log, want) {
+		t.Errorf("order %q, want %q", c.log, want)
+	}
+}
