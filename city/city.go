@@ -108,7 +108,7 @@ func Parse(name string, text []byte) (*City, error) {
 	c := &City{RetentionDays: int(top.number("retention_days", defaultRetention, 1, maxRetention))}
 	tenants := top.tables("tenant")
 	if len(tenants) == 0 && !slices.ContainsFunc(d.mistakes, func(m Mistake) bool { return m.Field == "tenant" }) {
-		top.missing("tenant", wantTenant)
+		top.missing("tenant", says(wantTenant))
 	}
 	names, owners := map[string]int{}, map[string]string{}
 	for _, s := range tenants {
@@ -123,26 +123,26 @@ func Parse(name string, text []byte) (*City, error) {
 
 // format checks the version of the file's format.
 func (s *section) format() {
-	want := fmt.Sprintf("write format = %d", Format)
+	want := says("write format = %s", Format)
 	if !s.has("format") {
 		s.missing("format", want)
 		return
 	}
 	if v, ok := s.values["format"].(int64); !ok || v != Format {
-		s.wrong("format", "a format that this program does not read", want)
+		s.wrong("format", says("a format that this program does not read"), want)
 	}
 }
 
 // parseTenant reads one [[tenant]]. names holds the lines of all tenants so far, owners
 // the tenant of every domain.
 func parseTenant(s *section, names map[string]int, owners map[string]string) Tenant {
-	t := Tenant{Name: s.must("name", wantName)}
+	t := Tenant{Name: s.must("name", says(wantName))}
 	if t.Name != "" {
 		if !isName(t.Name) {
-			s.wrong("name", "not a name", wantName)
+			s.wrong("name", says("not a name"), says(wantName))
 		}
 		if line, twice := names[t.Name]; twice {
-			s.wrong("name", fmt.Sprintf("the tenant of line %d has the same name", line), "write another name")
+			s.wrong("name", says("the tenant of line %s has the same name", line), says("write another name"))
 		}
 		names[t.Name] = s.at("name")
 	}
@@ -156,21 +156,21 @@ func parseTenant(s *section, names map[string]int, owners map[string]string) Ten
 // parseDomains reads the domains of a tenant; none may belong to two.
 func parseDomains(s *section, tenant string, owners map[string]string) []string {
 	if !s.has("domains") {
-		s.missing("domains", wantDomains)
+		s.missing("domains", says(wantDomains))
 		return nil
 	}
 	var domains []string
-	for i, written := range s.texts("domains", wantDomains) {
+	for i, written := range s.texts("domains", says(wantDomains)) {
 		if written == "" {
 			continue
 		}
 		domain, ok := asciiDomain(written)
 		if !ok {
-			s.wrongItem("domains", i, written, "not a domain", `write it as "musterstadt.de"; umlauts are fine`)
+			s.wrongItem("domains", i, written, says("not a domain"), says(`write it as "musterstadt.de"; umlauts are fine`))
 			continue
 		}
 		if owner, taken := owners[domain]; taken {
-			s.wrongItem("domains", i, written, fmt.Sprintf("already a domain of tenant %s", shown("", owner)), "write every domain once")
+			s.wrongItem("domains", i, written, says("already a domain of tenant %s", shown("", owner)), says("write every domain once"))
 			continue
 		}
 		owners[domain] = tenant
@@ -187,15 +187,15 @@ func parsePostmaster(s *section, domains []string) doppelboden.Address {
 		}
 		return doppelboden.Address{Local: "postmaster", Domain: domains[0]}
 	}
-	const want = "write an address in one of this tenant's domains"
+	want := says("write an address in one of this tenant's domains")
 	written := s.text("postmaster", "", want)
 	a, err := doppelboden.ParseAddress(written)
 	switch {
 	case written == "":
 	case err != nil:
-		s.wrong("postmaster", doppelboden.PublicOf(err), want)
+		s.wrong("postmaster", notAddress(err), want)
 	case !slices.Contains(domains, a.Domain):
-		s.wrong("postmaster", "its domain is none of this tenant's", want)
+		s.wrong("postmaster", says("its domain is none of this tenant's"), want)
 	}
 	return a
 }
@@ -208,14 +208,14 @@ func parseRoutes(s *section, t Tenant) []*Route {
 	for _, rs := range tables {
 		r := parseRoute(rs, t, taken)
 		if line, twice := names[r.Name]; twice && r.Name != "" {
-			rs.wrong("name", fmt.Sprintf("the route of line %d has the same name", line), "write another name")
+			rs.wrong("name", says("the route of line %s has the same name", line), says("write another name"))
 		}
 		names[r.Name] = rs.at("name")
 		routes = append(routes, r)
 	}
 	if len(routes) == 0 {
 		if _, written := s.values["route"]; !written {
-			s.missing("route", `write [[tenant.route]] with name = "groupware" and hosts = ["smtp://host:port"], or here = true`)
+			s.missing("route", says(`write [[tenant.route]] with name = "groupware" and hosts = ["smtp://host:port"], or here = true`))
 		}
 		return nil
 	}
@@ -227,21 +227,21 @@ func parseRoutes(s *section, t Tenant) []*Route {
 func defaultFirst(s *section, tables []*section, routes []*Route) []*Route {
 	fallback := 0
 	if s.has("default_route") || len(routes) > 1 {
-		name := s.must("default_route", `name the route that takes what no other takes, such as default_route = "groupware"`)
+		name := s.must("default_route", says(`name the route that takes what no other takes, such as default_route = "groupware"`))
 		fallback = slices.IndexFunc(routes, func(r *Route) bool { return r.Name == name })
 		if fallback < 0 {
 			if name != "" {
-				s.wrong("default_route", "no route of this tenant has that name", `write a [[tenant.route]] with this name`)
+				s.wrong("default_route", says("no route of this tenant has that name"), says(`write a [[tenant.route]] with this name`))
 			}
 			return routes
 		}
 	}
 	for i, r := range routes {
 		if i == fallback && len(r.Domains) > 0 {
-			tables[i].wrong("domains", "the default route takes every domain that no other route names", "leave domains out here")
+			tables[i].wrong("domains", says("the default route takes every domain that no other route names"), says("leave domains out here"))
 		}
 		if i != fallback && len(r.Domains) == 0 && !tables[i].has("domains") {
-			tables[i].missing("domains", "name the domains whose mail goes this way, or no mail ever will")
+			tables[i].missing("domains", says("name the domains whose mail goes this way, or no mail ever will"))
 		}
 	}
 	first := routes[fallback]
@@ -250,19 +250,19 @@ func defaultFirst(s *section, tables []*section, routes []*Route) []*Route {
 
 // parseRoute reads one [[tenant.route]]. taken holds the domains of the routes before.
 func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
-	r := &Route{Tenant: t.Name, Name: s.must("name", wantName)}
+	r := &Route{Tenant: t.Name, Name: s.must("name", says(wantName))}
 	if r.Name != "" && !isName(r.Name) {
-		s.wrong("name", "not a name", `write lower-case letters, digits and hyphens, such as "groupware"`)
+		s.wrong("name", says("not a name"), says(`write lower-case letters, digits and hyphens, such as "groupware"`))
 	}
-	for i, written := range s.texts("domains", wantDomains) {
+	for i, written := range s.texts("domains", says(wantDomains)) {
 		domain, ok := asciiDomain(written)
 		switch {
 		case written == "":
 			continue
 		case !ok || !slices.Contains(t.Domains, domain):
-			s.wrongItem("domains", i, written, "not a domain of this tenant", "write one of tenant.domains")
+			s.wrongItem("domains", i, written, says("not a domain of this tenant"), says("write one of tenant.domains"))
 		case taken[domain]:
-			s.wrongItem("domains", i, written, "another route names it already", "write every domain in one route")
+			s.wrongItem("domains", i, written, says("another route names it already"), says("write every domain in one route"))
 		}
 		taken[domain] = true
 		r.Domains = append(r.Domains, domain)
@@ -271,7 +271,7 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 	if r.Here {
 		for _, key := range []string{"hosts", "connections", "tls"} {
 			if s.has(key) {
-				s.wrong(key, "contradicts here = true: mail that stays here is not handed over", "leave out one of the two")
+				s.wrong(key, says("contradicts here = true: mail that stays here is not handed over"), says("leave out one of the two"))
 			}
 		}
 		s.done()
@@ -287,20 +287,20 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 // parseHosts reads the next servers of a route.
 func parseHosts(s *section) []Host {
 	if !s.has("hosts") {
-		s.missing("hosts", `write hosts = ["smtp://host:port"], or here = true for mailboxes that lie in this installation`)
+		s.missing("hosts", says(`write hosts = ["smtp://host:port"], or here = true for mailboxes that lie in this installation`))
 		return nil
 	}
 	var hosts []Host
-	for i, written := range s.texts("hosts", wantHosts) {
+	for i, written := range s.texts("hosts", says(wantHosts)) {
 		if written == "" {
 			continue
 		}
 		h, problem := ParseHost(written)
-		if problem == "" && slices.Contains(hosts, h) {
-			problem = "written twice"
+		if problem.IsZero() && slices.Contains(hosts, h) {
+			problem = says("written twice")
 		}
-		if problem != "" {
-			s.wrongItem("hosts", i, written, problem, wantHosts)
+		if !problem.IsZero() {
+			s.wrongItem("hosts", i, written, problem, says(wantHosts))
 			continue
 		}
 		hosts = append(hosts, h)
@@ -309,46 +309,46 @@ func parseHosts(s *section) []Host {
 }
 
 // ParseHost reads smtp://host:port or lmtp://host:port. problem says what is wrong with
-// it, or is empty.
-func ParseHost(s string) (h Host, problem string) {
+// it, or is zero.
+func ParseHost(s string) (h Host, problem Text) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || scheme != "smtp" && scheme != "lmtp" {
-		return Host{}, "not a next server"
+		return Host{}, says("not a next server")
 	}
 	if strings.Contains(rest, "@") {
-		return Host{}, "a user and password have no place here"
+		return Host{}, says("a user and password have no place here")
 	}
-	if problem := badHostPort(rest); problem != "" {
+	if problem := badHostPort(rest); !problem.IsZero() {
 		return Host{}, problem
 	}
-	return Host{LMTP: scheme == "lmtp", Addr: rest}, ""
+	return Host{LMTP: scheme == "lmtp", Addr: rest}, Text{}
 }
 
-// badHostPort says what is wrong with host:port, or "".
-func badHostPort(s string) string {
+// badHostPort says what is wrong with host:port, or nothing.
+func badHostPort(s string) Text {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
-		return "not host:port (an IPv6 address stands in brackets)"
+		return says("not host:port (an IPv6 address stands in brackets)")
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "the port is not a number from 1 to 65535"
+		return says("the port is not a number from 1 to 65535")
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		return ""
+		return Text{}
 	}
 	if ascii, ok := asciiDomain(host); !ok || ascii != strings.ToLower(host) {
-		return "the host is neither an IP address nor a name"
+		return says("the host is neither an IP address nor a name")
 	}
-	return ""
+	return Text{}
 }
 
 // parseTLS reads how a route is encrypted.
 func parseTLS(s *section) TLSMode {
-	mode := TLSMode(s.text("tls", string(TLSOpportunistic), wantTLS))
+	mode := TLSMode(s.text("tls", string(TLSOpportunistic), says(wantTLS)))
 	switch mode {
 	case TLSOff, TLSOpportunistic, TLSRequired, TLSVerified, "":
 	default:
-		s.wrong("tls", "not a way to encrypt", wantTLS)
+		s.wrong("tls", says("not a way to encrypt"), says(wantTLS))
 	}
 	return mode
 }

@@ -43,7 +43,7 @@ const (
 func ParseCSV(name string, text []byte, tenantOf func(domain string) (doppelboden.TenantID, bool)) (*Import, error) {
 	l := &list{file: name, tenantOf: tenantOf, seen: map[string]int{}}
 	if len(text) > maxCSV {
-		l.add(1, 0, "", "", "the file is too large", fmt.Sprintf("write at most %d bytes", maxCSV))
+		l.add(1, 0, "", "", says("the file is too large"), says("write at most %s bytes", maxCSV))
 		return nil, l.mistakes
 	}
 	utf, encoding, err := l.decode(text)
@@ -74,7 +74,7 @@ type list struct {
 	mistakes Mistakes
 }
 
-func (l *list) add(line, column int, field, value, problem, want string) {
+func (l *list) add(line, column int, field, value string, problem, want Text) {
 	if len(l.mistakes) == maxMistakes {
 		return
 	}
@@ -83,7 +83,7 @@ func (l *list) add(line, column int, field, value, problem, want string) {
 }
 
 // wrong notes a mistake in the field that stands at place in the current record.
-func (l *list) wrong(place int, field, value, problem, want string) {
+func (l *list) wrong(place int, field, value string, problem, want Text) {
 	line, column := l.reader.FieldPos(place)
 	l.add(line, column, field, shown(field, value), problem, want)
 }
@@ -107,7 +107,7 @@ func (l *list) decode(text []byte) (utf []byte, encoding string, err error) {
 	// A file with umlauts of both kinds was glued together; reading it either way would
 	// spoil the names of half the people.
 	if err != nil || hasMultibyte(text) {
-		l.add(line, column, "", "", fmt.Sprintf("the byte 0x%02x is no UTF-8, and the file as a whole is no Windows-1252 either", text[at]), "save the list as CSV UTF-8")
+		l.add(line, column, "", "", says("the byte %s is no UTF-8, and the file as a whole is no Windows-1252 either", fmt.Sprintf("0x%02x", text[at])), says("save the list as CSV UTF-8"))
 		return nil, "", l.mistakes
 	}
 	return utf, "Windows-1252", nil
@@ -153,7 +153,7 @@ func separatorOf(text []byte) rune {
 func (l *list) read() {
 	header, err := l.reader.Read()
 	if err == io.EOF {
-		l.add(1, 0, "", "", "the file is empty", "write a first line with "+strings.Join(csvColumns[:], ","))
+		l.add(1, 0, "", "", says("the file is empty"), says("write a first line with %s", strings.Join(csvColumns[:], ",")))
 		return
 	}
 	if err != nil {
@@ -175,17 +175,22 @@ func (l *list) read() {
 		l.record(record)
 	}
 	if len(l.boxes) == 0 && len(l.mistakes) == 0 {
-		l.add(1, 0, "", "", "the list has no mailbox", "write one line for each mailbox below the header")
+		l.add(1, 0, "", "", says("the list has no mailbox"), says("write one line for each mailbox below the header"))
 	}
 }
 
 // unreadable notes what the CSV reader says.
 func (l *list) unreadable(err error) {
-	m := Mistake{File: l.file, Line: 1, Problem: err.Error()}
+	m := Mistake{File: l.file, Line: 1, Problem: says("not CSV: %s", err), Want: says(`write a quote within quotes twice: "say ""hello"""`)}
 	var pe *csv.ParseError
 	if errors.As(err, &pe) {
-		m.Line, m.Column, m.Problem = pe.Line, pe.Column, pe.Err.Error()
-		m.Want = `write a quote within quotes twice: "say ""hello"""`
+		m.Line, m.Column = pe.Line, pe.Column
+	}
+	switch {
+	case errors.Is(err, csv.ErrBareQuote):
+		m.Problem = says(`bare " in non-quoted-field`)
+	case errors.Is(err, csv.ErrQuote):
+		m.Problem = says(`extraneous or missing " in quoted-field`)
 	}
 	l.mistakes = append(l.mistakes, m)
 }
@@ -199,19 +204,19 @@ func (l *list) header(names []string) {
 		i := slices.Index(csvColumns[:], name)
 		switch {
 		case i < 0:
-			want := "known columns: " + strings.Join(csvColumns[:], ", ")
+			want := says("known columns: %s", strings.Join(csvColumns[:], ", "))
 			if near := nearest(name, csvColumns[:]); near != "" {
-				want = "did you mean " + near + "?"
+				want = says("did you mean %s?", near)
 			}
-			l.wrong(place, "column", written, "unknown column", want)
+			l.wrong(place, "column", written, says("unknown column"), want)
 		case l.columns[i] >= 0:
-			l.wrong(place, "column", written, "written twice", "write every column once")
+			l.wrong(place, "column", written, says("written twice"), says("write every column once"))
 		default:
 			l.columns[i] = place
 		}
 	}
 	if l.columns[0] < 0 && len(l.mistakes) == 0 {
-		l.add(1, 0, "address", "", "is missing", "write a column with the name address")
+		l.add(1, 0, "address", "", says("is missing"), says("write a column with the name address"))
 	}
 }
 
@@ -232,7 +237,7 @@ func (l *list) record(record []string) {
 	}
 	if len(record) != l.width {
 		line, _ := l.reader.FieldPos(0)
-		l.add(line, 0, "", "", fmt.Sprintf("%d fields, but the header has %d", len(record), l.width), "quote fields that hold the separator")
+		l.add(line, 0, "", "", says("%s fields, but the header has %s", len(record), l.width), says("quote fields that hold the separator"))
 		return
 	}
 	box := doppelboden.Mailbox{Kind: doppelboden.Person, Priority: doppelboden.DefaultPriority}
@@ -244,7 +249,7 @@ func (l *list) record(record []string) {
 	box.Address = address
 	box.Tenant, ok = l.tenantOf(address.Domain)
 	if !ok {
-		l.wrong(place, "address", written, "its domain is no tenant's", "add the domain to city.toml first, or leave the line out")
+		l.wrong(place, "address", written, says("its domain is no tenant's"), says("add the domain to city.toml first, or leave the line out"))
 		return
 	}
 	box.Name = l.words(record, "name")
@@ -259,12 +264,12 @@ func (l *list) record(record []string) {
 func (l *list) address(field, written string, place int) (doppelboden.Address, bool) {
 	a, err := doppelboden.ParseAddress(written)
 	if err != nil {
-		l.wrong(place, field, written, doppelboden.PublicOf(err), "write local@domain")
+		l.wrong(place, field, written, notAddress(err), says("write local@domain"))
 		return a, false
 	}
 	line, _ := l.reader.FieldPos(place)
 	if first, twice := l.seen[a.Key()]; twice {
-		l.wrong(place, field, written, fmt.Sprintf("line %d has the same address", first), "write every address and alias once")
+		l.wrong(place, field, written, says("line %s has the same address", first), says("write every address and alias once"))
 		return a, false
 	}
 	l.seen[a.Key()] = line
@@ -274,21 +279,21 @@ func (l *list) address(field, written string, place int) (doppelboden.Address, b
 // words reads a text for people.
 func (l *list) words(record []string, name string) string {
 	value, place := l.field(record, name)
-	if problem := BadWords(value); problem != "" {
-		l.wrong(place, name, value, problem, "write one line of text")
+	if problem := BadWords(value); !problem.IsZero() {
+		l.wrong(place, name, value, problem, says("write one line of text"))
 	}
 	return value
 }
 
-// BadWords says what is wrong with a name or department, or "".
-func BadWords(s string) string {
+// BadWords says what is wrong with a name or department, or nothing.
+func BadWords(s string) Text {
 	if utf8.RuneCountInString(s) > maxName {
-		return fmt.Sprintf("longer than %d characters", maxName)
+		return says("longer than %s characters", maxName)
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }) {
-		return "holds control characters"
+		return says("holds control characters")
 	}
-	return ""
+	return Text{}
 }
 
 func (l *list) kind(record []string, box *doppelboden.Mailbox) {
@@ -298,7 +303,7 @@ func (l *list) kind(record []string, box *doppelboden.Mailbox) {
 	case doppelboden.Person, doppelboden.Function:
 		box.Kind = kind
 	default:
-		l.wrong(place, "kind", value, "not a kind", "write person or function")
+		l.wrong(place, "kind", value, says("not a kind"), says("write person or function"))
 	}
 }
 
@@ -309,7 +314,7 @@ func (l *list) priority(record []string, box *doppelboden.Mailbox) {
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 0 || n > 9 {
-		l.wrong(place, "priority", value, "not a priority", "write 0 to 9; 9 is handed over first")
+		l.wrong(place, "priority", value, says("not a priority"), says("write 0 to 9; 9 is handed over first"))
 		return
 	}
 	box.Priority = n
@@ -322,7 +327,7 @@ func (l *list) aliases(record []string, box *doppelboden.Mailbox) {
 	}
 	written := strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;|", r) })
 	if len(written) > maxAliases {
-		l.wrong(place, "aliases", value, "too many", fmt.Sprintf("write at most %d", maxAliases))
+		l.wrong(place, "aliases", value, says("too many"), says("write at most %s", maxAliases))
 		return
 	}
 	for _, one := range written {
@@ -331,7 +336,7 @@ func (l *list) aliases(record []string, box *doppelboden.Mailbox) {
 			continue
 		}
 		if t, ours := l.tenantOf(a.Domain); !ours || t != box.Tenant {
-			l.wrong(place, "aliases", one, "its domain is not one of the mailbox's tenant", "write an alias in the same city's domains")
+			l.wrong(place, "aliases", one, says("its domain is not one of the mailbox's tenant"), says("write an alias in the same city's domains"))
 			continue
 		}
 		box.Aliases = append(box.Aliases, a)

@@ -2,7 +2,6 @@ package city
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sort"
@@ -39,7 +38,7 @@ type section struct {
 func open(file string, text []byte) (*document, *section) {
 	d := &document{file: file, lines: map[string]int{}}
 	if len(text) > maxText {
-		d.add(1, "", "", "the file is too large", fmt.Sprintf("at most %d bytes", maxText))
+		d.add(1, "", "", says("the file is too large"), says("at most %s bytes", maxText))
 		return d, nil
 	}
 	values := map[string]any{}
@@ -53,12 +52,12 @@ func open(file string, text []byte) (*document, *section) {
 
 // syntax notes what the TOML decoder says.
 func (d *document) syntax(text []byte, err error) {
-	m := Mistake{File: d.file, Line: 1, Problem: "not TOML: " + err.Error(), Want: "see https://toml.io"}
+	m := Mistake{File: d.file, Line: 1, Problem: says("not TOML: %s", err), Want: says("see %s", "https://toml.io")}
 	var de *toml.DecodeError
 	if errors.As(err, &de) {
 		m.Line, m.Column = de.Position()
 		m.Line = min(max(m.Line, 1), 1+strings.Count(string(text), "\n"))
-		m.Problem = "not TOML: " + printable(strings.TrimPrefix(de.Error(), "toml: "))
+		m.Problem = says("not TOML: %s", printable(strings.TrimPrefix(de.Error(), "toml: ")))
 	}
 	d.mistakes = append(d.mistakes, m)
 }
@@ -177,7 +176,7 @@ func plain(path string) string {
 }
 
 // add notes a mistake.
-func (d *document) add(line int, field, value, problem, want string) {
+func (d *document) add(line int, field, value string, problem, want Text) {
 	d.mistakes = append(d.mistakes, Mistake{File: d.file, Line: line, Field: field,
 		Value: value, Problem: problem, Want: want})
 }
@@ -191,7 +190,7 @@ func (s *section) at(key string) int {
 }
 
 // wrong notes that the value of key is not right.
-func (s *section) wrong(key, problem, want string) {
+func (s *section) wrong(key string, problem, want Text) {
 	field := join(plain(s.path), key)
 	value, ok := s.values[key]
 	if !ok {
@@ -202,14 +201,14 @@ func (s *section) wrong(key, problem, want string) {
 }
 
 // wrongItem notes that one element of a list is not right.
-func (s *section) wrongItem(key string, i int, value, problem, want string) {
+func (s *section) wrongItem(key string, i int, value string, problem, want Text) {
 	field := join(plain(s.path), key)
 	s.doc.add(s.at(index(key, i)), field, shown(field, value), problem, want)
 }
 
 // missing notes that a key that must be there is not.
-func (s *section) missing(key, want string) {
-	s.doc.add(s.line, join(plain(s.path), key), "", "is missing", want)
+func (s *section) missing(key string, want Text) {
+	s.doc.add(s.line, join(plain(s.path), key), "", says("is missing"), want)
 }
 
 // has reports whether key is written, and makes it known.
@@ -223,20 +222,20 @@ func (s *section) has(key string) bool {
 
 // text returns a string, or fallback when the key is not written. An empty string is a
 // mistake, for it never means anything.
-func (s *section) text(key, fallback, want string) string {
+func (s *section) text(key, fallback string, want Text) string {
 	if !s.has(key) {
 		return fallback
 	}
 	v, ok := s.values[key].(string)
 	if !ok || v == "" {
-		s.wrong(key, "not a text with at least one character", want)
+		s.wrong(key, says("not a text with at least one character"), want)
 		return ""
 	}
 	return v
 }
 
 // must returns a string that has to be written.
-func (s *section) must(key, want string) string {
+func (s *section) must(key string, want Text) string {
 	if !s.has(key) {
 		s.missing(key, want)
 		return ""
@@ -251,7 +250,7 @@ func (s *section) number(key string, fallback, low, high int64) int64 {
 	}
 	v, ok := s.values[key].(int64)
 	if !ok || v < low || v > high {
-		s.wrong(key, "not a whole number in its range", fmt.Sprintf("write %d to %d", low, high))
+		s.wrong(key, says("not a whole number in its range"), says("write %s to %s", low, high))
 		return fallback
 	}
 	return v
@@ -264,28 +263,28 @@ func (s *section) flag(key string) bool {
 	}
 	v, ok := s.values[key].(bool)
 	if !ok {
-		s.wrong(key, "neither true nor false", "write true, without quotes")
+		s.wrong(key, says("neither true nor false"), says("write true, without quotes"))
 	}
 	return v
 }
 
 // texts returns a list of strings; a wrong element is noted and left empty.
-func (s *section) texts(key, want string) []string {
+func (s *section) texts(key string, want Text) []string {
 	if !s.has(key) {
 		return nil
 	}
 	list, ok := s.values[key].([]any)
 	if !ok {
-		s.wrong(key, "not a list", want)
+		s.wrong(key, says("not a list"), want)
 		return nil
 	}
 	if len(list) == 0 {
-		s.wrong(key, "an empty list", want)
+		s.wrong(key, says("an empty list"), want)
 	}
 	texts := make([]string, len(list))
 	for i, e := range list {
 		if texts[i], ok = e.(string); !ok || texts[i] == "" {
-			s.doc.add(s.at(index(key, i)), join(plain(s.path), key), shown(key, e), "not a text with at least one character", want)
+			s.doc.add(s.at(index(key, i)), join(plain(s.path), key), shown(key, e), says("not a text with at least one character"), want)
 		}
 	}
 	return texts
@@ -297,7 +296,7 @@ func (s *section) table(key string) *section {
 	if s.has(key) {
 		var ok bool
 		if sub.values, ok = s.values[key].(map[string]any); !ok {
-			s.wrong(key, "not a table", "write ["+plain(sub.path)+"] and its keys below")
+			s.wrong(key, says("not a table"), says("write [%s] and its keys below", plain(sub.path)))
 		}
 	}
 	return sub
@@ -308,17 +307,17 @@ func (s *section) tables(key string) []*section {
 	if !s.has(key) {
 		return nil
 	}
-	want := "write [[" + join(plain(s.path), key) + "]] and its keys below"
+	want := says("write [[%s]] and its keys below", join(plain(s.path), key))
 	list, ok := s.values[key].([]any)
 	if !ok {
-		s.wrong(key, "not a list of tables", want)
+		s.wrong(key, says("not a list of tables"), want)
 		return nil
 	}
 	var subs []*section
 	for i, e := range list {
 		values, ok := e.(map[string]any)
 		if !ok {
-			s.wrong(key, "not a list of tables", want)
+			s.wrong(key, says("not a list of tables"), want)
 			return nil
 		}
 		path := index(join(s.path, key), i)
@@ -334,11 +333,11 @@ func (s *section) done() {
 			continue
 		}
 		field := join(plain(s.path), key)
-		want := "known here: " + strings.Join(s.known, ", ")
+		want := says("known here: %s", strings.Join(s.known, ", "))
 		if near := nearest(key, s.known); near != "" {
-			want = "did you mean " + near + "?"
+			want = says("did you mean %s?", near)
 		}
-		s.doc.add(s.at(key), field, shown(field, s.values[key]), "unknown key", want)
+		s.doc.add(s.at(key), field, shown(field, s.values[key]), says("unknown key"), want)
 	}
 }
 

@@ -16,27 +16,68 @@ type Mistake struct {
 	Column  int    `json:"column,omitempty"` // from 1; 0 when the line says enough
 	Field   string `json:"field,omitempty"`  // such as "tenant.route.hosts"; empty when the line cannot be read at all
 	Value   string `json:"value,omitempty"`  // as written, "***" for what may be a secret; empty when missing
-	Problem string `json:"problem"`          // what is wrong
-	Want    string `json:"want,omitempty"`   // what to write instead
+	Problem Text   `json:"problem"`          // what is wrong
+	Want    Text   `json:"want,omitzero"`    // what to write instead
 }
 
-// String returns the mistake in one line, without control characters.
-func (m Mistake) String() string {
+// A Text is a sentence of a mistake. Its key is the English sentence, with %s where the
+// arguments stand; package say knows the key in other languages.
+type Text struct {
+	Key  string   `json:"key"`
+	Args []string `json:"args,omitempty"`
+}
+
+// says makes a text. A test holds that every key has a German sentence.
+func says(key string, args ...any) Text {
+	t := Text{Key: key}
+	for _, a := range args {
+		t.Args = append(t.Args, fmt.Sprint(a))
+	}
+	return t
+}
+
+// String returns the text in English.
+func (t Text) String() string {
+	if len(t.Args) == 0 {
+		return t.Key
+	}
+	args := make([]any, len(t.Args))
+	for i, a := range t.Args {
+		args[i] = a
+	}
+	return fmt.Sprintf(t.Key, args...)
+}
+
+// notAddress says what doppelboden.ParseAddress found wrong.
+func notAddress(err error) Text {
+	_, why, _ := strings.Cut(doppelboden.PublicOf(err), ": ")
+	return says("not a mail address: %s", why)
+}
+
+// IsZero reports whether t says nothing.
+func (t Text) IsZero() bool { return t.Key == "" }
+
+// String returns the mistake in one line of English.
+func (m Mistake) String() string { return m.In(Text.String) }
+
+// In returns the mistake in one line, without control characters, in the words that
+// speak finds for its texts.
+func (m Mistake) In(speak func(Text) string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s:%d: ", printable(m.File), m.Line)
 	if m.Column > 0 {
-		fmt.Fprintf(&b, "column %d: ", m.Column)
+		b.WriteString(speak(says("column %s", m.Column)) + ": ")
 	}
 	if m.Field != "" {
 		b.WriteString(printable(m.Field))
 		if m.Value != "" {
-			b.WriteString(" = " + printable(m.Value))
+			b.WriteString(" = " + speak(Text{Key: printable(m.Value)})) // "a list" is a sentence too
 		}
 		b.WriteString(": ")
 	}
-	b.WriteString(m.Problem)
-	if m.Want != "" {
-		b.WriteString("; " + m.Want)
+	b.WriteString(speak(m.Problem))
+	if !m.Want.IsZero() {
+		b.WriteString("; " + speak(m.Want))
 	}
 	return b.String()
 }

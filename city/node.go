@@ -79,19 +79,19 @@ func ParseNode(name string, text []byte) (*Node, error) {
 	top.format()
 	dir := filepath.Dir(name)
 	n := &Node{
-		Name:     top.must("name", `write lower-case letters, digits and hyphens, such as "node1"`),
-		Site:     top.text("site", "", `write where the machine stands, such as "rathaus"`),
-		Hostname: top.must("hostname", wantHostname),
+		Name:     top.must("name", says(`write lower-case letters, digits and hyphens, such as "node1"`)),
+		Site:     top.text("site", "", says(`write where the machine stands, such as "rathaus"`)),
+		Hostname: top.must("hostname", says(wantHostname)),
 		Roles:    parseRoles(top),
-		Data:     path(dir, top.text("data", "data", `write a folder such as "data"`)),
-		Keys:     path(dir, top.text("keys", "keys", `write a folder such as "keys"`)),
-		City:     path(dir, top.text("city", "city.toml", `write a file such as "city.toml"`)),
+		Data:     path(dir, top.text("data", "data", says(`write a folder such as "data"`))),
+		Keys:     path(dir, top.text("keys", "keys", says(`write a folder such as "keys"`))),
+		City:     path(dir, top.text("city", "city.toml", says(`write a file such as "city.toml"`))),
 	}
 	if n.Name != "" && !isName(n.Name) {
-		top.wrong("name", "not a name", `write lower-case letters, digits and hyphens, such as "node1"`)
+		top.wrong("name", says("not a name"), says(`write lower-case letters, digits and hyphens, such as "node1"`))
 	}
 	if n.Site != "" && !isName(n.Site) {
-		top.wrong("site", "not a name", `write lower-case letters, digits and hyphens, such as "rathaus"`)
+		top.wrong("site", says("not a name"), says(`write lower-case letters, digits and hyphens, such as "rathaus"`))
 	}
 	n.Hostname = parseHostname(top, n.Hostname)
 	n.listeners(top.table("listen"))
@@ -119,7 +119,7 @@ func parseHostname(s *section, written string) string {
 	}
 	ascii, ok := asciiDomain(written)
 	if !ok {
-		s.wrong("hostname", "not a host name", wantHostname)
+		s.wrong("hostname", says("not a host name"), says(wantHostname))
 	}
 	return ascii
 }
@@ -130,14 +130,14 @@ func parseRoles(s *section) []Role {
 		return []Role{RoleMX, RoleQueue}
 	}
 	var roles []Role
-	for i, written := range s.texts("roles", wantRoles) {
+	for i, written := range s.texts("roles", says(wantRoles)) {
 		r := Role(written)
 		switch {
 		case written == "":
 		case r != RoleMX && r != RoleQueue:
-			s.wrongItem("roles", i, written, "not a role", wantRoles)
+			s.wrongItem("roles", i, written, says("not a role"), says(wantRoles))
 		case slices.Contains(roles, r):
-			s.wrongItem("roles", i, written, "written twice", wantRoles)
+			s.wrongItem("roles", i, written, says("written twice"), says(wantRoles))
 		default:
 			roles = append(roles, r)
 		}
@@ -150,12 +150,12 @@ func (n *Node) listeners(s *section) {
 	n.MX, n.Metrics = parseListen(s, "mx"), parseListen(s, "metrics")
 	switch {
 	case n.Has(RoleMX) && !s.has("mx"):
-		s.missing("mx", `write mx = "127.0.0.1:2525", or leave "mx" out of roles`)
+		s.missing("mx", says(`write mx = "127.0.0.1:2525", or leave "mx" out of roles`))
 	case len(n.Roles) > 0 && !n.Has(RoleMX) && s.has("mx"):
-		s.wrong("mx", `the node does not have the role "mx"`, `add "mx" to roles, or leave this out`)
+		s.wrong("mx", says(`the node does not have the role "mx"`), says(`add "mx" to roles, or leave this out`))
 	}
 	if n.MX != "" && n.MX == n.Metrics && !strings.HasSuffix(n.MX, ":0") {
-		s.wrong("metrics", "the same address and port as mx", "write another port")
+		s.wrong("metrics", says("the same address and port as mx"), says("write another port"))
 	}
 	s.done()
 }
@@ -165,21 +165,21 @@ func parseListen(s *section, key string) string {
 	if !s.has(key) {
 		return ""
 	}
-	written := s.text(key, "", wantListen)
+	written := s.text(key, "", says(wantListen))
 	if written == "" {
 		return ""
 	}
 	host, port, err := net.SplitHostPort(written)
 	if err != nil {
-		s.wrong(key, "not address:port (an IPv6 address stands in brackets)", wantListen)
+		s.wrong(key, says("not address:port (an IPv6 address stands in brackets)"), says(wantListen))
 		return ""
 	}
 	if p, err := strconv.Atoi(port); err != nil || p < 0 || p > 65535 {
-		s.wrong(key, "the port is not a number from 0 to 65535", wantListen)
+		s.wrong(key, says("the port is not a number from 0 to 65535"), says(wantListen))
 		return ""
 	}
 	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
-		s.wrong(key, "not an address of this machine", wantListen)
+		s.wrong(key, says("not an address of this machine"), says(wantListen))
 		return ""
 	}
 	return written
@@ -187,13 +187,13 @@ func parseListen(s *section, key string) string {
 
 // certificate reads [tls]. Without it the MX offers no STARTTLS.
 func (n *Node) certificate(s *section, dir string) {
-	n.Certificate = path(dir, s.text("certificate", "", `write a PEM file such as "keys/cert.pem"`))
-	n.Key = path(dir, s.text("key", "", `write a PEM file such as "keys/key.pem"`))
+	n.Certificate = path(dir, s.text("certificate", "", says(`write a PEM file such as "keys/cert.pem"`)))
+	n.Key = path(dir, s.text("key", "", says(`write a PEM file such as "keys/key.pem"`)))
 	switch {
 	case s.has("certificate") && !s.has("key"):
-		s.missing("key", `write key = "keys/key.pem": a certificate is of no use without its key`)
+		s.missing("key", says(`write key = "keys/key.pem": a certificate is of no use without its key`))
 	case s.has("key") && !s.has("certificate"):
-		s.missing("certificate", `write certificate = "keys/cert.pem": a key is of no use without its certificate`)
+		s.missing("certificate", says(`write certificate = "keys/cert.pem": a key is of no use without its certificate`))
 	}
 	s.done()
 }
@@ -210,7 +210,7 @@ func parseLimits(s *section) Limits {
 	}
 	if l.ConnectionsPerAddress > l.Connections {
 		if s.has("connections_per_address") {
-			s.wrong("connections_per_address", "more than connections, so that one client could take them all", "write at most the value of connections")
+			s.wrong("connections_per_address", says("more than connections, so that one client could take them all"), says("write at most the value of connections"))
 		} else {
 			l.ConnectionsPerAddress = l.Connections
 		}

@@ -121,8 +121,8 @@ func checked(dir *city.Directory, asked Mailbox) (doppelboden.Mailbox, error) {
 		return m, invalid("the priority is 0 to 9")
 	}
 	for _, words := range []string{m.Name, m.Department} {
-		if problem := city.BadWords(words); problem != "" {
-			return m, invalid("the name or department " + problem)
+		if problem := city.BadWords(words); !problem.IsZero() {
+			return m, invalid("the name or department " + problem.String())
 		}
 	}
 	return m, nil

@@ -98,9 +98,9 @@ func TestEveryErrorTravelsWithItsCode(t *testing.T) {
 	if got := describe(errors.New("unknown")).err(); doppelboden.CodeOf(got) != doppelboden.Temporary {
 		t.Errorf("an unknown error has code %v", doppelboden.CodeOf(got))
 	}
-	m := city.Mistakes{{File: "f", Line: 3, Problem: "p", Want: "w"}}
+	m := city.Mistakes{{File: "f", Line: 3, Problem: city.Text{Key: "p %s", Args: []string{"1"}}, Want: city.Text{Key: "w"}}}
 	var back city.Mistakes
-	if err := describe(fmt.Errorf("x: %w", m)).err(); !errors.As(err, &back) || back[0] != m[0] {
+	if err := describe(fmt.Errorf("x: %w", m)).err(); !errors.As(err, &back) || back[0].String() != m[0].String() {
 		t.Errorf("mistakes came back as %v", err)
 	}
 }

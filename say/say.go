@@ -11,6 +11,8 @@
 package say
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 	"unicode"
 
@@ -83,10 +85,18 @@ func Plain(s string) string {
 }
 
 // Known returns the translation of a sentence that another package made, such as the
-// public text of an error; what has none stays as it is.
-func (p *Printer) Known(sentence string) string {
-	if text, ok := foreign[sentence]; ok && p.German() {
-		return text
+// public text of an error, with args in the place of its %s; what has none stays as it
+// is. An argument that is a known sentence itself is translated too.
+func (p *Printer) Known(sentence string, args ...string) string {
+	if p.German() {
+		sentence = cmp.Or(foreign[sentence], mistakes[sentence], sentence)
 	}
-	return sentence
+	if len(args) == 0 {
+		return sentence
+	}
+	words := make([]any, len(args))
+	for i, a := range args {
+		words[i] = p.Known(a)
+	}
+	return fmt.Sprintf(sentence, words...)
 }

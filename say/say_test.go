@@ -79,8 +79,13 @@ func keyOf(c *ast.CallExpr) (string, bool) {
 	if !isT(c) {
 		return "", false
 	}
-	lit, ok := c.Args[0].(*ast.BasicLit)
-	if !ok {
+	return unquoted(c.Args[0])
+}
+
+// unquoted returns the text of a string literal.
+func unquoted(e ast.Expr) (string, bool) {
+	lit, ok := e.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
 		return "", false
 	}
 	s, err := strconv.Unquote(lit.Value)
@@ -113,6 +118,94 @@ func TestEveryTextHasAGermanOneAndNoneIsUnused(t *testing.T) {
 	}
 }
 
+// sentences returns the keys that package city gives to says, and its reasons why an
+// address is none.
+func sentences(t *testing.T) map[string]token.Position {
+	t.Helper()
+	fset, found := token.NewFileSet(), map[string]token.Position{}
+	paths, err := filepath.Glob(filepath.Join("..", "city", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	consts := map[string]string{}
+	var calls []*ast.CallExpr
+	for _, path := range append(paths, filepath.Join("..", "address.go")) {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				for i, v := range n.Values {
+					if text, ok := unquoted(v); ok {
+						consts[n.Names[i].Name] = text
+					}
+				}
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "says" || f.Name == "bad") {
+					calls = append(calls, n)
+				}
+			}
+			return true
+		})
+	}
+	for _, c := range calls {
+		key, ok := unquoted(c.Args[0])
+		if name, isName := c.Args[0].(*ast.Ident); isName {
+			key, ok = consts[name.Name]
+		}
+		if !ok {
+			t.Errorf("%s: the key is neither a literal nor a constant, so nobody can tell whether it has a German text", fset.Position(c.Pos()))
+			continue
+		}
+		if verbs := len(verb.FindAllString(key, -1)); verbs != len(c.Args)-1 {
+			t.Errorf("%s: %q takes %d arguments and is given %d", fset.Position(c.Pos()), key, verbs, len(c.Args)-1)
+		}
+		found[key] = fset.Position(c.Pos())
+	}
+	if len(found) < 60 {
+		t.Fatalf("only %d sentences were found: the search is broken", len(found))
+	}
+	return found
+}
+
+func TestEveryMistakeInAFileIsToldInGermanToo(t *testing.T) {
+	said := sentences(t)
+	for key, where := range said {
+		if mistakes[key] == "" {
+			t.Errorf("%s: %q has no German text", where, key)
+		}
+	}
+	_, all := literals(t)
+	for key := range mistakes {
+		if _, ok := said[key]; !ok && !all[key] { // city.shown calls a value "a list"
+			t.Errorf("nobody says %q any more", key)
+		}
+	}
+}
+
+func TestAKnownSentenceTakesItsArgumentsAlongAndTheyAreTranslatedToo(t *testing.T) {
+	for _, c := range []struct {
+		locale, key string
+		args        []string
+		want        string
+	}{
+		{"de", "the tenant of line %s has the same name", []string{"1234"}, "der Mandant in Zeile 1234 heißt genauso"},
+		{"de", "not a mail address: %s", []string{"domain is malformed"}, "keine Mailadresse: die Domain ist fehlerhaft"},
+		{"en", "not a mail address: %s", []string{"domain is malformed"}, "not a mail address: domain is malformed"},
+		{"de", "nobody knows %s", []string{"100 %d"}, "nobody knows 100 %d"},
+		{"de", "100 %d, and no arguments", nil, "100 %d, and no arguments"},
+	} {
+		if got := New(c.locale).Known(c.key, c.args...); got != c.want {
+			t.Errorf("%s: %q with %q is %q, want %q", c.locale, c.key, c.args, got, c.want)
+		}
+	}
+}
+
 var verb = regexp.MustCompile(`%[a-z]`)
 
 func TestTranslationsTakeTheSameArguments(t *testing.T) {
@@ -122,6 +215,12 @@ func TestTranslationsTakeTheSameArguments(t *testing.T) {
 		}
 	}
 	for key, text := range german {
+		same(key, text)
+	}
+	for key, text := range foreign {
+		same(key, text)
+	}
+	for key, text := range mistakes {
 		same(key, text)
 	}
 	for key, c := range counted {

@@ -125,8 +125,8 @@ func (o *Options) values() (values, error) {
 	}
 	v.Tenant = tenantName(v.Domain)
 	if v.Groupware != "here" {
-		if _, problem := city.ParseHost(v.Groupware); problem != "" {
-			return values{}, invalid("the groupware: " + problem + "; write smtp://host:port, lmtp://host:port or here")
+		if _, problem := city.ParseHost(v.Groupware); !problem.IsZero() {
+			return values{}, invalid("the groupware: " + problem.String() + "; write smtp://host:port, lmtp://host:port or here")
 		}
 	}
 	if net.ParseIP(o.Listen) == nil {

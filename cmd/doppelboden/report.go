@@ -32,7 +32,7 @@ func (p *program) report(err error) int {
 		return 2
 	case errors.As(err, &mistakes):
 		for _, m := range mistakes {
-			fmt.Fprintln(p.err, m)
+			fmt.Fprintln(p.err, m.In(func(t city.Text) string { return p.say.Known(t.Key, t.Args...) }))
 		}
 		fmt.Fprintln(p.err, p.say.T("%d mistakes, nothing was changed.", len(mistakes)))
 		return 1
