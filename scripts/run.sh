@@ -1,16 +1,17 @@
 #!/bin/bash
 # A demo city: a node, and a stand-in for its groupware. Everything it writes lies in
 # var/demo; a second run goes on with it. Ctrl-C ends both.
-# MX_PORT, METRICS_PORT and GROUPWARE_PORT choose other ports in the first run.
+# MX_PORT, METRICS_PORT and GROUPWARE_PORT choose other ports in the first run; DEMO_DIR
+# and PROGRAM another folder and another program.
 set -eu
 cd "$(dirname "$0")/.."
-program=bin/doppelboden
-city=var/demo
+program=${PROGRAM:-bin/doppelboden}
+city=${DEMO_DIR:-var/demo}
 groupware=127.0.0.1:${GROUPWARE_PORT:-2424}
 mx=${MX_PORT:-2525}
 
 if [ ! -e "$city/node.toml" ]; then
-    mkdir -p var
+    mkdir -p "$(dirname "$city")"
     "$program" init "$city" --domain demo.example --groupware "smtp://$groupware" \
         --mx-port "$mx" --metrics-port "${METRICS_PORT:-9125}" >/dev/null
     echo "$groupware" >"$city/groupware.addr"
