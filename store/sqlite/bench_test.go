@@ -76,8 +76,9 @@ func (r *realistic) message(i int) *doppelboden.Message {
 const benchCallers = 20
 
 var (
-	prefill  = flag.Int("prefill", 0, "how many delivered messages BenchmarkAccept stores before it measures")
-	existing = flag.String("store", "", "a database that BenchmarkAccept uses instead of an empty one")
+	prefill   = flag.Int("prefill", 0, "how many delivered messages BenchmarkAccept stores before it measures")
+	retention = flag.Bool("retention", false, "remove old messages while BenchmarkAccept measures")
+	existing  = flag.String("store", "", "a database that BenchmarkAccept uses instead of an empty one")
 )
 
 func openBench(tb testing.TB, path string) *Store {
@@ -130,11 +131,20 @@ func BenchmarkAccept(b *testing.B) {
 		acceptingAs(b, s, doppelboden.Delivered, 256, *prefill)
 		b.Logf("stored %d in %v", *prefill, time.Since(start))
 	}
+	stop, gone := make(chan struct{}), make(chan int)
+	if *retention {
+		go func() { gone <- expiring(b, s, stop) }()
+	}
 	b.ReportAllocs()
 	b.ResetTimer()
 	before, wrote := cpuTime(b), written(b)
 	took := accepting(b, s, benchCallers, b.N)
 	b.StopTimer()
+	close(stop)
+	if *retention {
+		b.ReportMetric(float64(<-gone)/b.Elapsed().Seconds(), "expired/s")
+	}
+	b.ReportMetric(float64(readProc(b, "/proc/self/status", "VmRSS:"))/1024, "RSS-MiB")
 	b.ReportMetric(float64(written(b)-wrote)/1024/float64(b.N), "KiB-written/op")
 	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 	slices.Sort(took)
@@ -152,18 +162,41 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// expiring removes delivered messages until stop and returns how many.
+func expiring(tb testing.TB, s *Store, stop chan struct{}) (gone int) {
+	for {
+		select {
+		case <-stop:
+			return gone
+		default:
+			n, err := s.Expire(context.Background(), time.Now().Add(time.Hour), nil, 500)
+			if err != nil {
+				tb.Error(err)
+				return gone
+			}
+			gone += n
+		}
+	}
+}
+
 // written is how many bytes this process has given to write calls.
-func written(tb testing.TB) (n int64) {
-	text, err := os.ReadFile("/proc/self/io")
+func written(tb testing.TB) int64 { return readProc(tb, "/proc/self/io", "wchar:") }
+
+// readProc reads a number from a file of the kernel.
+func readProc(tb testing.TB, path, name string) int64 {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "wchar: "); ok {
-			if n, err = strconv.ParseInt(strings.TrimSpace(rest), 10, 64); err != nil {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
 				tb.Fatal(err)
 			}
+			return n
 		}
 	}
-	return n
+	tb.Fatalf("%s has no %q", path, name)
+	return 0
 }

@@ -42,7 +42,7 @@ const (
 // Sizes of the page caches in KiB. The writer's holds the inner pages of all indexes
 // of some million rows; readers walk and do not come back.
 const (
-	writerCache = 24 << 10
+	writerCache = 12 << 10
 	readerCache = 1 << 10
 )
 

@@ -17,6 +17,14 @@ import (
 // which Accepts have their turn.
 const expireBatch = 25
 
+// expireRest is how many times as long as a removal took nothing is removed after it: so
+// retention gets a quarter of the writer and some thousand messages are gone in a second.
+// A single rest is at most expireRestMax, however slow the disk is at the moment.
+const (
+	expireRest    = 3
+	expireRestMax = 200 * time.Millisecond
+)
+
 // expireRows is how many messages one short read looks at.
 const expireRows = 1024
 
@@ -51,8 +59,12 @@ func (s *Store) Expire(ctx context.Context, cut time.Time, keep []doppelboden.Ma
 			return removed, err
 		}
 		for batch := range slices.Chunk(nums, expireBatch) {
+			start := time.Now()
 			n, err := s.remove(ctx, batch, keep)
 			removed += n
+			if err == nil {
+				err = s.rest(ctx, min(expireRest*time.Since(start), expireRestMax))
+			}
 			if err != nil {
 				return removed, err
 			}
@@ -68,6 +80,20 @@ func (s *Store) Expire(ctx context.Context, cut time.Time, keep []doppelboden.Ma
 		begun = mark{}
 	}
 	return removed, nil
+}
+
+// rest lets others have the writer for a while.
+func (s *Store) rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return outward(ctx.Err())
+	case <-s.closing:
+		return closedError()
+	}
 }
 
 // expirable looks at the next messages behind the mark, moves it, and returns those that
