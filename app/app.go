@@ -163,6 +163,7 @@ func (n *Node) Stop(ctx context.Context) error {
 		cancel()
 	}
 	n.stops = nil
+	n.work.Wait()
 	return errors.Join(errs...)
 }
 

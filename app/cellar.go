@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"doppelboden"
 	"doppelboden/city"
@@ -37,6 +38,7 @@ type cellar struct {
 	ring    *keyring.Ring
 	bodies  *segment.Store
 	lease   store.Lease
+	joined  time.Time // when the lease was taken
 	signer  ed25519.PrivateKey
 	chain   *ledger.Chain
 	knotter *ledger.Knotter
@@ -108,7 +110,8 @@ func (n *Node) openStore(ctx context.Context) error {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	n.onStop("the database", func(context.Context) error { return n.store.Close() })
-	if n.lease, err = n.store.Join(ctx, node.Name, n.clock()); err != nil {
+	n.joined = n.clock()
+	if n.lease, err = n.store.Join(ctx, node.Name, n.joined); err != nil {
 		return fmt.Errorf("join the database: %w", err)
 	}
 	return nil

@@ -150,7 +150,7 @@ func (a attempts) Attempt(refs []doppelboden.Ref, route string, at time.Time) {
 
 // startQueue starts the heartbeat and the lanes.
 func (n *Node) startQueue(ctx context.Context) error {
-	keeper := queue.NewKeeper(n.store, n.lease, n.clock(), n.clock, n.log)
+	keeper := queue.NewKeeper(n.store, n.lease, n.joined, n.clock, n.log)
 	agents := courier.Options{
 		Bodies: n.bodies, Tally: attempts{n.replies, n.log}, Clock: n.clock, Log: n.log,
 		AuthservID: n.opts.Node.Hostname, MayDot: keeper.MayDot,

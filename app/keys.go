@@ -61,11 +61,11 @@ func (v *vault) run(ctx context.Context) {
 // finish does what run does once, for everybody or for a wish.
 func (v *vault) finish(ctx context.Context, w *wish) {
 	how := v.rotation()
-	if w != nil {
-		how.Progress = func(t doppelboden.TenantID, bodies int) {
-			if t == w.tenant {
-				w.bodies.Add(int64(bodies))
-			}
+	how.Progress = func(t doppelboden.TenantID, bodies int) {
+		// What waits in memory must not be asked for with a key that will be gone.
+		v.n.house.queue.Refresh()
+		if w != nil && t == w.tenant {
+			w.bodies.Add(int64(bodies))
 		}
 	}
 	err := v.n.ring.Finish(ctx, how)

@@ -8,5 +8,6 @@ func (n *Node) retention() *retention.Job {
 		Store: n.store, Bodies: n.bodies, Logs: []retention.Log{n.doors, n.replies}, Log: n.log, Clock: n.clock,
 		Days: func() int { return n.house.Directory().City().RetentionDays },
 		Here: n.house.hereMailboxes, Guard: &n.moving,
+		Moved: n.house.queue.Refresh,
 	})
 }
