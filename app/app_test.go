@@ -1,11 +1,15 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,5 +226,17 @@ func TestAMailboxWithRouteHereKeepsItsMailAndTheCopyCanBeRead(t *testing.T) {
 	}
 	if b := balance(t, n); b.Delivered != 1 || b.Difference != 0 {
 		t.Errorf("balance %+v", b)
+	}
+	text, err := os.ReadFile(node.City)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave := regexp.MustCompile(`(?m)^here = true$`).ReplaceAll(text, []byte(`hosts = ["smtp://127.0.0.1:1"]`))
+	if bytes.Equal(leave, text) {
+		t.Fatalf("no line \"here = true\" in\n%s", text)
+	}
+	_, err = control.NewClient(node.Data, nil).ApplyConfig(t.Context(), "city.toml", leave)
+	if doppelboden.CodeOf(err) != doppelboden.Invalid || !strings.Contains(err.Error(), "lies only here") {
+		t.Errorf("sending a mailbox to a groupware whose mail lies only here: %v, want a refusal", err)
 	}
 }

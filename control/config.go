@@ -10,6 +10,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/store"
 )
 
 // A Change is one thing that a new city.toml makes different.
@@ -47,13 +48,13 @@ func (c *Client) ApplyConfig(ctx context.Context, name string, text []byte) (Pla
 	return p, err
 }
 
-func (d *Desk) checkConfig(_ context.Context, c *call) (any, error) {
-	p, _, _, err := d.plan(c)
+func (d *Desk) checkConfig(ctx context.Context, c *call) (any, error) {
+	p, _, _, err := d.plan(ctx, c)
 	return p, err
 }
 
 // plan reads a city.toml and compares it with the one in use.
-func (d *Desk) plan(c *call) (Planned, *city.City, []byte, error) {
+func (d *Desk) plan(ctx context.Context, c *call) (Planned, *city.City, []byte, error) {
 	text, err := io.ReadAll(c.body)
 	if err != nil {
 		return Planned{}, nil, nil, fmt.Errorf("read the configuration: %w", err)
@@ -64,6 +65,9 @@ func (d *Desk) plan(c *call) (Planned, *city.City, []byte, error) {
 	}
 	dir := d.opts.House.Directory()
 	if err := refuseRemoved(dir, next); err != nil {
+		return Planned{}, nil, nil, err
+	}
+	if err := d.refuseLeaving(ctx, dir, next); err != nil {
 		return Planned{}, nil, nil, err
 	}
 	return Planned{Changes: compare(dir, next)}, next, text, nil
@@ -86,10 +90,35 @@ func refuseRemoved(dir *city.Directory, next *city.City) error {
 	return nil
 }
 
+// refuseLeaving refuses to send the mail of a mailbox to a groupware when older mail of
+// it lies only here: nothing carries that over yet, and retention would remove it.
+func (d *Desk) refuseLeaving(ctx context.Context, dir *city.Directory, next *city.City) error {
+	for m := range dir.All() {
+		was, ok := dir.RouteOf(m.ID)
+		t, stays := next.Tenant(dir.TenantName(m.Tenant))
+		if !ok || !was.Here || !stays || t.Route(m.Address.Domain).Here {
+			continue
+		}
+		mail := false
+		f := store.Filter{Tenant: m.Tenant, Mailbox: m.ID, Limit: 1}
+		err := d.opts.Store.Deliveries(ctx, f, func(store.Item) error {
+			mail = true
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("look for mail that lies here: %w", err)
+		}
+		if mail {
+			return invalid("mail of " + m.Address.String() + " lies only here (route here) and cannot be carried to a groupware yet: its route must stay")
+		}
+	}
+	return nil
+}
+
 func (d *Desk) applyConfig(ctx context.Context, c *call) (any, error) {
 	d.change.Lock()
 	defer d.change.Unlock()
-	p, next, text, err := d.plan(c)
+	p, next, text, err := d.plan(ctx, c)
 	if err != nil {
 		return nil, err
 	}
