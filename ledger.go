@@ -12,7 +12,7 @@ const (
 	EntrySettled EntryKind = 2
 	// EntryRead: somebody exported content.
 	EntryRead EntryKind = 3
-	// EntryConfig: a version of the city's configuration was applied.
+	// EntryConfig: a version of the city's configuration was applied, or a key changed.
 	EntryConfig EntryKind = 4
 	// EntryExpired: retention removed a message whose deliveries had all ended.
 	EntryExpired EntryKind = 5
@@ -58,7 +58,7 @@ type Link struct {
 type Knot struct {
 	Number    int64
 	At        time.Time
-	Heads     []Head   // sorted by Chain
+	Heads     []Head   // sorted by Chain; of all chains in the first knot of a run and of a day, else of those that moved
 	Prev      [32]byte // Hash of the knot before
 	Hash      [32]byte
 	Signature []byte // Ed25519 over Hash

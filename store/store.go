@@ -235,9 +235,10 @@ type Alarms interface {
 
 // Retention removes what has outlived its time.
 type Retention interface {
-	// Expire removes up to limit messages received before cut whose deliveries have
-	// all ended, which no mailbox with route "here" shows (keep tells those) and
-	// nothing else protects. It returns how many it removed; 0 says that it is done.
+	// Expire removes up to limit messages that were received before cut, whose
+	// deliveries have all ended before cut, which no mailbox with route "here" shows
+	// (keep tells those) and nothing else protects. It returns how many it removed; 0
+	// says that it is done.
 	Expire(ctx context.Context, cut time.Time, keep []doppelboden.MailboxID, limit int) (int, error)
 	// Staying returns up to limit bodies that still lie in the named segment.
 	Staying(ctx context.Context, segment string, limit int) ([]BodyOf, error)

@@ -60,7 +60,7 @@ func (s *Store) Expire(ctx context.Context, cut time.Time, keep []doppelboden.Ma
 		}
 		for batch := range slices.Chunk(nums, expireBatch) {
 			start := time.Now()
-			n, err := s.remove(ctx, batch, keep)
+			n, err := s.remove(ctx, batch, cut, keep)
 			removed += n
 			if err == nil {
 				err = s.rest(ctx, min(expireRest*time.Since(start), expireRestMax))
@@ -110,7 +110,7 @@ func (s *Store) expirable(ctx context.Context, limit int) (nums []int64, end boo
 			s.expiry.cut.UnixMicro(), at.received, at.num, int64(expireRows))
 		for i := 0; i < len(old) && len(nums) < limit && err == nil; i++ {
 			var stays bool
-			if stays, err = protected(ctx, c, old[i].num, s.expiry.keep); !stays {
+			if stays, err = protected(ctx, c, old[i].num, s.expiry.cut, s.expiry.keep); !stays {
 				nums = append(nums, old[i].num)
 			}
 			at = old[i]
@@ -124,11 +124,12 @@ func (s *Store) expirable(ctx context.Context, limit int) (nums []int64, end boo
 	return nums, len(old) < expireRows && (len(old) == 0 || at == old[len(old)-1]), nil
 }
 
-// protected reports whether a message must stay: a delivery of it has not ended, or one
-// of the mailboxes shows it.
-func protected(ctx context.Context, c *conn, num int64, keep []doppelboden.MailboxID) (bool, error) {
+// protected reports whether a message must stay: a delivery of it has not ended, or
+// ended at cut or later, or one of the mailboxes shows it.
+func protected(ctx context.Context, c *conn, num int64, cut time.Time, keep []doppelboden.MailboxID) (bool, error) {
 	row, err := c.one(ctx, `SELECT EXISTS (SELECT 1 FROM message m CROSS JOIN delivery d
-		ON d.seq >= m.num AND d.seq < m.num + m.deliveries WHERE m.num = ? AND d.state IN (0, 1))`, num)
+		ON d.seq >= m.num AND d.seq < m.num + m.deliveries
+		WHERE m.num = ?1 AND (d.state IN (0, 1) OR d.changed >= ?2))`, num, cut.UnixMicro())
 	if err != nil || asInt(row[0]) != 0 {
 		return true, err
 	}
@@ -149,11 +150,11 @@ func shownIn(ctx context.Context, c *conn, num int64, keep []doppelboden.Mailbox
 }
 
 // remove removes those messages that still may go, in one operation.
-func (s *Store) remove(ctx context.Context, nums []int64, keep []doppelboden.MailboxID) (removed int, err error) {
+func (s *Store) remove(ctx context.Context, nums []int64, cut time.Time, keep []doppelboden.MailboxID) (removed int, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		removed = 0
 		for _, num := range nums {
-			gone, err := t.remove(num, keep)
+			gone, err := t.remove(num, cut, keep)
 			if err != nil {
 				return fmt.Errorf("expire message: %w", err)
 			}
@@ -168,7 +169,7 @@ func (s *Store) remove(ctx context.Context, nums []int64, keep []doppelboden.Mai
 
 // remove removes a message with its deliveries and copies, unless something protects it
 // by now.
-func (t *tx) remove(num int64, keep []doppelboden.MailboxID) (bool, error) {
+func (t *tx) remove(num int64, cut time.Time, keep []doppelboden.MailboxID) (bool, error) {
 	row, err := t.c.one(background, "SELECT id, tenant, deliveries, segment FROM message WHERE num = ?", num)
 	if errors.Is(err, errNoRow) {
 		return false, nil
@@ -177,7 +178,7 @@ func (t *tx) remove(num int64, keep []doppelboden.MailboxID) (bool, error) {
 		return false, err
 	}
 	id, tenant, end, segment := asID(row[0]), doppelboden.TenantID(asInt(row[1])), num+asInt(row[2]), asInt(row[3])
-	if stays, err := protected(background, t.c, num, keep); err != nil || stays {
+	if stays, err := protected(background, t.c, num, cut, keep); err != nil || stays {
 		return false, err
 	}
 	err = t.c.query(background, func(row []driver.Value) error {

@@ -144,6 +144,7 @@ func (m *model) expires(rt *rapid.T) {
 		rt.Skip("nothing is there")
 	}
 	at := rapid.SampledFrom(m.messages).Draw(rt, "message").Received
+	at = at.Add(time.Duration(rapid.IntRange(0, 20).Draw(rt, "seconds")) * time.Second)
 	keep := rapid.SampledFrom([][]doppelboden.MailboxID{nil, {m.boxes[0].ID}, {m.boxes[1].ID, m.boxes[2].ID}}).Draw(rt, "keep")
 	limit := rapid.IntRange(1, 3).Draw(rt, "limit")
 	for n := 1; n > 0; {
@@ -169,7 +170,7 @@ func expirable(m *doppelboden.Message, cutAt time.Time, keep []doppelboden.Mailb
 		return false
 	}
 	for _, d := range m.Deliveries {
-		if d.State == doppelboden.Queued || d.State == doppelboden.Held {
+		if d.State == doppelboden.Queued || d.State == doppelboden.Held || !d.Changed.Before(cutAt) {
 			return false
 		}
 	}
