@@ -297,3 +297,20 @@ func TestACheckpointSaysWhenAReaderHoldsTheLogAndTheLogStartsOverAfterIt(t *test
 		t.Errorf("the log has %d pages, it had %d (%v): wanted that it started over", after, before, err)
 	}
 }
+
+func TestWhatEntersAStateDuringALookForTheOldestIsNotForgotten(t *testing.T) {
+	k := countKey{tenant: 1, state: doppelboden.Queued}
+	var tallies tallies
+	tallies.load(map[countKey]int64{k: 1})
+	tallies.begin()
+	// The look sees Seq 9; meanwhile Seq 4 is released.
+	tallies.apply(map[countKey]change{k: {by: 1, entered: 4}})
+	tallies.found(k, 9)
+	if _, from := tallies.begin(); from[k] != 4 {
+		t.Errorf("the next look begins at Seq %d, wanted 4", from[k])
+	}
+	tallies.found(k, 9)
+	if _, from := tallies.begin(); from[k] != 9 {
+		t.Errorf("the look after one that nothing disturbed begins at Seq %d, wanted 9", from[k])
+	}
+}
