@@ -130,8 +130,10 @@ func (k *checkpointer) checkpoint() error {
 		if _, _, err := k.pass("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 			return err
 		}
-		if err := k.s.file.Sync(); err != nil {
-			return fmt.Errorf("sync database: %w", err)
+		if k.s.opts.Synchronous != "OFF" {
+			if err := k.s.file.Sync(); err != nil {
+				return fmt.Errorf("sync database: %w", err)
+			}
 		}
 		k.s.metrics.checkpoints.Observe(time.Since(start).Seconds())
 		pages, copied, err := k.pass("PRAGMA wal_checkpoint(NOOP)")
