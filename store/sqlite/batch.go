@@ -55,16 +55,6 @@ func (s *Store) write(ctx context.Context, run func(t *tx) error) error {
 	return s.do(ctx, &op{run: run})
 }
 
-// sync is the first stage: it takes what waits, syncs what that refers to, and puts it
-// in front of the writer. While the writer is busy what was synced piles up there and
-// goes into one commit.
-func (s *Store) sync() {
-	defer s.synced.end()
-	for o := range s.ops {
-		s.synced.put(s.syncGroup(s.collect(o)))
-	}
-}
-
 // collect takes the operations that are waiting now.
 func (s *Store) collect(first *op) []*op {
 	group := append(make([]*op, 0, 32), first)
@@ -116,57 +106,4 @@ func runAll(fns []func() error) error {
 	errs[0] = fns[0]()
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-// A landing is where operations lie that are synced and not yet written.
-type landing struct {
-	mu    sync.Mutex
-	ops   []*op
-	ended bool
-	wake  chan struct{} // holds one
-}
-
-// put adds a group.
-func (l *landing) put(group []*op) {
-	l.mu.Lock()
-	l.ops = append(l.ops, group...)
-	l.mu.Unlock()
-	l.nudge()
-}
-
-// end says that nothing more will come.
-func (l *landing) end() {
-	l.mu.Lock()
-	l.ended = true
-	l.mu.Unlock()
-	l.nudge()
-}
-
-func (l *landing) nudge() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take waits for operations and returns them, at most maxBatch; nil is the end.
-func (l *landing) take() []*op {
-	for {
-		l.mu.Lock()
-		n := min(len(l.ops), maxBatch)
-		batch := l.ops[:n:n]
-		l.ops = l.ops[n:]
-		if len(l.ops) == 0 {
-			l.ops = nil
-		}
-		ended := l.ended
-		l.mu.Unlock()
-		if n > 0 {
-			return batch
-		}
-		if ended {
-			return nil
-		}
-		<-l.wake
-	}
 }

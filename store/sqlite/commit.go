@@ -48,10 +48,15 @@ type change struct {
 // errUnknown marks a COMMIT that returned an error: nobody knows what it did.
 var errUnknown = errors.New("outcome of commit is unknown")
 
-// loop commits what the first stage hands over until that ends.
+// loop takes what waits, syncs what it refers to, and commits it, until nothing more
+// comes. Syncing the next batch beside the commit was tried: it makes twice as many
+// batches of half the size, and 5,900 instead of 6,600 mails a second with 20 senders,
+// because what costs is the batch and not the mail.
 func (w *writer) loop() {
-	for batch := w.s.synced.take(); batch != nil; batch = w.s.synced.take() {
-		w.commit(batch)
+	for first := range w.s.ops {
+		if batch := w.s.syncGroup(w.s.collect(first)); len(batch) > 0 {
+			w.commit(batch)
+		}
 	}
 	w.s.failed = w.discard()
 }

@@ -9,9 +9,9 @@
 // with a second process, and never lets a reader or a checkpoint hold up the writer for
 // longer than a commit takes.
 //
-// One goroutine syncs what operations refer to (segments, tallies), the next one writes:
-// while one batch is being committed the next one is collected and synced. Times are
-// kept in microseconds, in UTC. Empty bytes come back as nil.
+// One goroutine takes all operations that wait, syncs what they refer to (segments,
+// tallies) and writes them; meanwhile the next batch gathers. Times are kept in
+// microseconds, in UTC. Empty bytes come back as nil.
 package sqlite
 
 import (
@@ -92,8 +92,7 @@ type Store struct {
 	readers readers
 	expiry  expiry
 
-	ops     chan *op      // to the syncer; unbuffered, so that who waits can withdraw
-	synced  landing       // from the syncer to the writer
+	ops     chan *op      // to the writer; unbuffered, so that who waits can withdraw
 	wrote   chan struct{} // wakes the checkpointer; holds one
 	writing sync.Mutex    // held for each transaction; the checkpointer's last pass takes it
 
@@ -101,7 +100,7 @@ type Store struct {
 	closed  sync.Once
 	callers sync.WaitGroup // calls that may still send to ops
 	gate    sync.RWMutex   // guards callers.Add against Close
-	stages  sync.WaitGroup // syncer and writer
+	stages  sync.WaitGroup // the writer
 	helpers sync.WaitGroup // monitor and checkpointer
 	failed  error          // what Close found
 }
@@ -120,7 +119,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: o, lock: lock, metrics: newMetrics(o.Registry),
-		ops: make(chan *op), synced: landing{wake: make(chan struct{}, 1)}, wrote: make(chan struct{}, 1),
+		ops: make(chan *op), wrote: make(chan struct{}, 1),
 		closing: make(chan struct{}),
 	}
 	s.readers = newReaders(o.Path, o.Synchronous)
@@ -138,7 +137,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.measure()
-	s.stages.Go(s.sync)
 	s.stages.Go(w.loop)
 	s.helpers.Go(s.monitor)
 	s.helpers.Go(keeper.loop)
