@@ -18,6 +18,7 @@ needs=(
     /usr/bin/qemu-system-x86_64:qemu-system-x86
     /usr/bin/qemu-img:qemu-utils
     /bin/cpio:cpio
+    /usr/bin/xz:xz-utils          # kernel modules of Debian 13
     /sbin/mkfs.ext4:e2fsprogs
     /bin/ip:iproute2
     /usr/bin/gcc:gcc              # go test -race

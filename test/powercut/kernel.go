@@ -64,7 +64,7 @@ func tryKernel(ctx context.Context, cache string) (kernel, error) {
 	if err != nil || len(packages) != 1 {
 		return kernel{}, fmt.Errorf("apt-get left %d packages of %s", len(packages), name)
 	}
-	if _, err := output(ctx, work, "dpkg-deb", "-x", packages[0], "unpacked"); err != nil {
+	if _, err := output(ctx, work, "dpkg-deb", "-x", filepath.Base(packages[0]), "unpacked"); err != nil {
 		return kernel{}, err
 	}
 	if err := os.RemoveAll(folder); err != nil {
