@@ -229,7 +229,7 @@ func (l *lane) overrule(s doppelboden.Settlement) {
 	l.lift(b)
 	delete(b.stepped, s.Ref)
 	l.forget(b, s.Ref)
-	l.settle(b)
+	l.arrange(b)
 }
 
 // decided has the mailbox of a written decision looked at again, at once.
@@ -258,7 +258,7 @@ func (l *lane) look(s doppelboden.Settlement, priority int) {
 	}
 	l.lift(b)
 	b.priority, b.more, b.after = priority, true, 0
-	l.settle(b)
+	l.arrange(b)
 	l.mu.Unlock()
 	l.wake()
 }

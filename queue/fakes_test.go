@@ -192,19 +192,6 @@ func (a agent) Hand(ctx context.Context, j courier.Job) []doppelboden.Outcome {
 	return outcomes
 }
 
-// order returns the Seqs that one mailbox got, in order.
-func (g *groupware) order(b doppelboden.MailboxID) []int64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var got []int64
-	for _, d := range g.taken {
-		if d.Mailbox == b {
-			got = append(got, d.Seq)
-		}
-	}
-	return got
-}
-
 // oneLane sends every mailbox down one lane; its id modulo 10 is its priority.
 type oneLane struct{ connections int }
 
@@ -240,7 +227,7 @@ func start(t *testing.T, q *Queue) {
 	t.Cleanup(func() { cancel(); q.Wait() })
 }
 
-// inOrder fails the test unless every mailbox got its mail in the order of Seq.
+// check fails the test unless every mailbox got its mail in the order of Seq.
 func (g *groupware) check(t testing.TB) {
 	t.Helper()
 	byBox := map[doppelboden.MailboxID][]int64{}

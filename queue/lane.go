@@ -84,7 +84,7 @@ func (l *lane) restore(s store.Box, priority int) {
 	b := &box{mailbox: s.Mailbox, priority: priority, more: true, oldest: s.Oldest, since: s.Since, wait: s.Next}
 	l.boxes[s.Mailbox] = b
 	l.queued += s.Queued
-	l.settle(b)
+	l.arrange(b)
 }
 
 // A placed is a new delivery with the priority of its mailbox.
@@ -124,7 +124,7 @@ func (l *lane) addOne(it store.Item, priority int) {
 		b.insert(it)
 		l.buffered++
 	}
-	l.settle(b)
+	l.arrange(b)
 }
 
 // lift takes b out of the list it stands in; a busy box stays busy.
@@ -141,8 +141,8 @@ func (l *lane) lift(b *box) {
 	b.place = nowhere
 }
 
-// settle puts b where it belongs now, or forgets it when nothing is left to do.
-func (l *lane) settle(b *box) {
+// arrange puts b where it belongs now, or forgets it when nothing is left to do.
+func (l *lane) arrange(b *box) {
 	if b.place == busy {
 		return
 	}
@@ -180,7 +180,7 @@ func (l *lane) refresh() {
 		l.lift(b)
 		l.buffered -= len(b.items)
 		b.items, b.more, b.after = nil, true, 0
-		l.settle(b)
+		l.arrange(b)
 	}
 	l.mu.Unlock()
 	l.wake()
@@ -218,7 +218,7 @@ func (l *lane) promote(now time.Time) time.Time {
 		if due := b.due(); due.After(now) {
 			return due
 		}
-		l.settle(b)
+		l.arrange(b)
 	}
 	return time.Time{}
 }

@@ -100,7 +100,7 @@ func (j *job) courierJob() courier.Job {
 
 // load asks the store for the first deliveries of first and of other ready boxes that
 // have none in memory. It gives up l.mu meanwhile. first is busy; it and the others
-// are settled afterwards.
+// are arranged anew afterwards.
 func (l *lane) load(ctx context.Context, first *box) {
 	boxes := []*box{first}
 	for len(boxes) < loadBoxes {
@@ -110,7 +110,7 @@ func (l *lane) load(ctx context.Context, first *box) {
 		}
 		if len(b.items) > 0 {
 			b.place = nowhere
-			l.settle(b)
+			l.arrange(b)
 			break
 		}
 		boxes = append(boxes, b)
@@ -148,7 +148,7 @@ func (l *lane) load(ctx context.Context, first *box) {
 		b.loading, b.overruled = false, nil
 		l.loadedBox(b, got[b.mailbox], limit, err != nil)
 		b.place = nowhere
-		l.settle(b)
+		l.arrange(b)
 	}
 }
 

@@ -125,7 +125,7 @@ func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 			l.forget(b, b.flying)
 		}
 		b.place, b.flying = nowhere, doppelboden.Ref{}
-		l.settle(b)
+		l.arrange(b)
 	}
 	l.mu.Unlock()
 	l.wake()

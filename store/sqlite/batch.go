@@ -75,7 +75,8 @@ func (s *Store) collect(first *op) []*op {
 // syncGroup runs the Sync functions for a group and returns the group, or fails all of
 // it. After a failed fsync the kernel may forget what it could not write and call the
 // next fsync good, so a group is never synced a second time here: its callers come
-// back with new references.
+// back, and it is for the Sync functions to return nil only about bytes that lie on the
+// disk by then (package segment writes them again elsewhere).
 func (s *Store) syncGroup(group []*op) []*op {
 	if len(s.opts.Sync) == 0 {
 		return group
