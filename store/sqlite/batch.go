@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -72,39 +73,54 @@ func (s *Store) collect(first *op) []*op {
 	return group
 }
 
-// syncGroup runs the Sync functions for a group and returns the group, or fails all of
-// it. After a failed fsync the kernel may forget what it could not write and call the
-// next fsync good, so a group is never synced a second time here: its callers come
-// back, and it is for the Sync functions to return nil only about bytes that lie on the
-// disk by then (package segment writes them again elsewhere).
-func (s *Store) syncGroup(group []*op) []*op {
-	if len(s.opts.Sync) == 0 {
-		return group
-	}
-	start := time.Now()
-	err := runAll(s.opts.Sync)
-	s.metrics.syncSeconds.Observe(time.Since(start).Seconds())
-	if err == nil {
-		return group
-	}
-	s.health.failed(s, "sync", err)
-	for _, o := range group {
-		o.done <- err
-	}
-	return nil
+// errSync marks that what a batch refers to could not be synced.
+var errSync = errors.New("sync before the commit")
+
+// A syncing is one run of the Sync functions.
+type syncing struct {
+	done chan struct{} // closed at its end
+	err  error         // valid then
+}
+
+// wait returns, as often as it is asked, how the run ended: nil when everything that
+// was handed to the Sync functions before the run is on the disk.
+//
+// After a failed fsync the kernel may forget what it could not write and call the next
+// fsync good, so a batch is never synced a second time here: its callers come back, and
+// it is for the Sync functions to return nil only about bytes that lie on the disk by
+// then (package segment writes them again elsewhere).
+func (s *syncing) wait() error {
+	<-s.done
+	return s.err
+}
+
+// startSync runs the Sync functions side by side. The caller waits for their end.
+func (s *Store) startSync() *syncing {
+	run := &syncing{done: make(chan struct{})}
+	go func() {
+		defer close(run.done)
+		start := time.Now()
+		if err := runAll(s.opts.Sync); err != nil {
+			run.err = &storageError{fmt.Errorf("%w: %w", errSync, err)}
+			s.health.failed(s, "sync", err)
+		}
+		s.metrics.syncSeconds.Observe(time.Since(start).Seconds())
+	}()
+	return run
 }
 
 // runAll runs functions side by side and joins their errors.
 func runAll(fns []func() error) error {
-	if len(fns) == 1 {
-		return fns[0]()
-	}
 	errs := make([]error, len(fns))
 	var wg sync.WaitGroup
-	for i, fn := range fns[1:] {
-		wg.Go(func() { errs[i+1] = fn() })
+	for i, fn := range fns {
+		if i > 0 {
+			wg.Go(func() { errs[i] = fn() })
+		}
 	}
-	errs[0] = fns[0]()
+	if len(fns) > 0 {
+		errs[0] = fns[0]()
+	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
