@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -78,7 +79,7 @@ func (a *Agent) Hand(ctx context.Context, j Job) []doppelboden.Outcome {
 			t.rest(fault.verdict)
 			return t.out
 		}
-		t.server = a.conn.host.Addr
+		t.server = a.conn.host.shown()
 		stale := t.run(a.conn, kept)
 		if t.broken {
 			a.conn.close()
@@ -110,22 +111,32 @@ func (a *Agent) connect(ctx context.Context) (kept bool, fault *connectFault) {
 		a.conn.quit()
 		a.conn = nil
 	}
+	if a.route.Domain != "" {
+		if fault := a.locate(ctx); fault != nil {
+			if a.guard.cancelled() { // says nothing of the domain
+				fault = &connectFault{verdict: lost(phaseConnect, doppelboden.AboutRoute, errCancelled)}
+			}
+			return false, fault
+		}
+	}
 	fault = &connectFault{verdict: ours(doppelboden.Later, doppelboden.AboutRoute, phaseConnect, "", "the route has no host")}
 	for i, h := range a.order() {
 		c, v := a.reach(ctx, h)
 		if v == nil {
 			h.fails = 0
+			a.opts.Memory.note(h)
 			a.conn = c
 			return false, nil
 		}
 		if a.guard.cancelled() { // says nothing of the host
-			return false, &connectFault{*v, h.Addr}
+			return false, &connectFault{*v, h.shown()}
 		}
 		h.failed, h.fails = a.opts.Clock(), h.fails+1
+		a.opts.Memory.note(h)
 		h.log.Debug("host does not work", "phase", v.phase, "code", v.reply.Code, "error", v.reply.Text)
 		// Of several hosts, what one of them said tells more than that another is silent.
 		if i == 0 || v.reply.Code != 0 || fault.verdict.reply.Code == 0 {
-			fault = &connectFault{*v, h.Addr}
+			fault = &connectFault{*v, h.shown()}
 		}
 	}
 	return false, fault
@@ -136,6 +147,9 @@ func (a *Agent) connect(ctx context.Context) (kept bool, fault *connectFault) {
 func (a *Agent) outworn(c *conn) bool {
 	if a.opts.Clock().Sub(c.idle) > a.opts.MaxIdle {
 		return true
+	}
+	if a.route.Domain != "" {
+		return false // which hosts there are is asked with the next connection
 	}
 	best := a.order()[0]
 	return best.Preference < c.host.Preference && !a.resting(best)
@@ -196,7 +210,7 @@ func (a *Agent) reach(ctx context.Context, h *host) (*conn, *verdict) {
 func (a *Agent) dial(ctx context.Context, h *host) (*conn, *verdict) {
 	dctx, cancel := context.WithTimeout(ctx, a.opts.Deadlines.Connect)
 	defer cancel()
-	nc, err := a.opts.Dial(dctx, "tcp", h.Addr)
+	nc, err := a.opener(h)(dctx, "tcp", h.Addr)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errCancelled
@@ -207,6 +221,21 @@ func (a *Agent) dial(ctx context.Context, h *host) (*conn, *verdict) {
 	return newConn(h, nc, &a.guard), nil
 }
 
+// opener returns what opens connections to h, from the right address.
+func (a *Agent) opener(h *host) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	if len(a.route.Sources) == 0 {
+		return a.opts.Dial
+	}
+	from := a.route.Sources[0] // for a name, whose addresses of this family are taken
+	if to, err := netip.ParseAddrPort(h.Addr); err == nil {
+		from = a.source(to.Addr().Unmap())
+	}
+	if !from.IsValid() {
+		return a.opts.Dial
+	}
+	return (&net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}).DialContext
+}
+
 // tlsConfig returns the configuration for STARTTLS with h.
 func (a *Agent) tlsConfig(h *host) *tls.Config {
 	cfg := new(tls.Config)
@@ -214,6 +243,9 @@ func (a *Agent) tlsConfig(h *host) *tls.Config {
 		cfg = a.opts.TLS.Clone()
 	}
 	cfg.ServerName = a.route.TLS.ServerName
+	if cfg.ServerName == "" {
+		cfg.ServerName = h.Name
+	}
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = net.SplitHostPort(h.Addr)
 	}

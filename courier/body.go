@@ -148,6 +148,6 @@ func (t *transaction) finalReply(scope doppelboden.Scope) (v verdict, ok bool) {
 	if err != nil {
 		return inDoubt(err), false
 	}
-	v = judge(r, phaseDot, scope)
+	v = t.judge(r, phaseDot, scope)
 	return v, v.scope != doppelboden.AboutRoute
 }

@@ -178,7 +178,7 @@ func (x *exchange) answer(cmd command, r reply) error {
 
 // judge is judge; a server that is out of step or wants to know us first is not kept.
 func (x *exchange) judge(r reply, phase string, scope doppelboden.Scope) verdict {
-	v := judge(r, phase, scope)
+	v := x.transaction.judge(r, phase, scope)
 	x.broken = x.broken || v.scope == doppelboden.AboutRoute
 	return v
 }

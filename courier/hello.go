@@ -1,6 +1,8 @@
 package courier
 
 import (
+	"encoding/base64"
+
 	"doppelboden"
 )
 
@@ -29,14 +31,14 @@ func (a *Agent) hello(c *conn, plain bool) (tlsFailed bool, fault *verdict) {
 		return false, fault
 	}
 	if plain {
-		return false, nil
+		return false, a.login(c)
 	}
 	if !c.caps.startTLS {
 		if a.route.TLS.Mode == RequireTLS {
 			v := ours(doppelboden.Later, doppelboden.AboutRoute, phaseHelo, "", "the server does not offer STARTTLS, which the route requires")
 			return false, &v
 		}
-		return false, nil
+		return false, a.login(c)
 	}
 	r, err = c.ask(d.Helo, "STARTTLS")
 	switch {
@@ -47,13 +49,42 @@ func (a *Agent) hello(c *conn, plain bool) (tlsFailed bool, fault *verdict) {
 	case r.class() != 2 && a.route.TLS.Mode == RequireTLS || r.code == 421:
 		return true, about(r, phaseHelo)
 	case r.class() != 2: // RFC 3207, section 4: the session goes on as it was
-		return false, nil
+		return false, a.login(c)
 	}
 	if err := c.startTLS(d.Helo, a.tlsConfig(c.host)); err != nil {
 		return true, broken(phaseHelo, err)
 	}
 	// RFC 3207, section 4.2: what was offered before is forgotten.
-	return true, a.introduce(c)
+	if fault := a.introduce(c); fault != nil {
+		return true, fault
+	}
+	return false, a.login(c)
+}
+
+// login says who we are where the route wants that: RFC 4954, with PLAIN (RFC 4616).
+func (a *Agent) login(c *conn) *verdict {
+	who := a.route.Login
+	if who == nil {
+		return nil
+	}
+	if !c.tls { // RFC 4954, section 4: PLAIN only within TLS
+		v := ours(doppelboden.Later, doppelboden.AboutRoute, phaseHelo, "", "the server wants a password, but there is no TLS to protect it")
+		return &v
+	}
+	secret := base64.StdEncoding.EncodeToString([]byte("\x00" + who.User + "\x00" + who.Password))
+	r, err := c.ask(a.opts.Deadlines.Helo, "AUTH PLAIN %s", secret)
+	if err == nil && r.class() == 3 {
+		err = unexpected(r, "AUTH")
+	}
+	if err != nil {
+		v := lost(phaseHelo, doppelboden.AboutRoute, err)
+		return &v
+	}
+	if r.class() != 2 {
+		v := judge(r, phaseHelo, doppelboden.AboutRoute)
+		return &v
+	}
+	return nil
 }
 
 // introduce says EHLO or LHLO, or HELO to who does not know EHLO.

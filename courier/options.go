@@ -6,9 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"doppelboden"
+	"doppelboden/resolver"
 )
 
 // Bodies gives the bytes of stored bodies; package segment does.
@@ -28,10 +30,17 @@ type Tally interface {
 	Answer(o doppelboden.Outcome)
 }
 
+// A Resolver answers questions about a domain's mail exchangers; package resolver does.
+type Resolver interface {
+	MX(ctx context.Context, name string) ([]resolver.MX, error)
+	Addrs(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
 // A Host is one address of a route.
 type Host struct {
 	LMTP       bool   // speak LMTP (RFC 2033) instead of SMTP
 	Addr       string // host:port
+	Name       string // the host's name, where Addr holds an IP address that was found by it
 	Preference int    // lower is asked first, as in an MX record
 }
 
@@ -58,12 +67,28 @@ type RouteTLS struct {
 	ServerName string
 }
 
-// A Route is where mail goes: some hosts that are as good as each other.
+// A Route is where mail goes: some hosts that are as good as each other, or whoever takes
+// mail for a domain of the Internet.
 type Route struct {
 	Name     string   // for logs and the tally
 	Hosts    []Host   // in any order; Preference counts
+	Domain   string   // instead of Hosts: its mail exchangers are looked up (RFC 5321, section 5.1)
 	HeloName string   // what we call ourselves; empty for "localhost"
 	TLS      RouteTLS // about STARTTLS
+	Login    *Login   // who we are to the hosts; nil: they know us by our address
+
+	// Internet says that strangers are behind the route, also behind a smart host: what
+	// they say about our address or domain is not about the mail; see aboutUs.
+	Internet bool
+	// Sources are the addresses to connect from, at most one of each family; then only
+	// hosts of these families are asked. Empty: the system chooses.
+	Sources []netip.Addr
+}
+
+// A Login is what a smart host asks for: RFC 4954.
+type Login struct {
+	User     string
+	Password string // never logged, and never sent without TLS
 }
 
 // Deadlines bound the waiting for the next server, by phase: RFC 5321, section
@@ -90,6 +115,20 @@ type Options struct {
 
 	// Dial opens connections; nil: net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Resolver finds mail exchangers; without one, mail for a Route.Domain waits.
+	Resolver Resolver
+	// Own reports whether a mail exchanger is this installation, so that mail which comes
+	// back to us is recognized (RFC 5321, section 5.1). nil: none is.
+	Own func(name string, addr netip.Addr) bool
+	// Memory is what agents of many routes know together of hosts that fail; nil: each
+	// agent remembers for itself.
+	Memory *Memory
+	// ExchangerPort and Loopback exist for tests, whose mail exchangers cannot be on port
+	// 25 and are on this machine. Zero: 25, and no mail leads to a loopback address,
+	// where we would be taken for a local program.
+	ExchangerPort int
+	Loopback      bool
+
 	// TLS is the base of every TLS configuration; nil: Go's defaults.
 	TLS *tls.Config
 
@@ -129,6 +168,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Own == nil {
+		o.Own = func(string, netip.Addr) bool { return false }
+	}
+	if o.ExchangerPort == 0 {
+		o.ExchangerPort = 25 // RFC 5321, section 4.5.4.2
 	}
 	if o.MayDot == nil {
 		o.MayDot = func() bool { return true }
