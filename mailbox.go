@@ -15,6 +15,20 @@ type Tenant struct {
 // A MailboxID numbers a mailbox within one installation; 0 is no mailbox of ours.
 type MailboxID int64
 
+// A BoxID numbers what the queue keeps in order. That of a mailbox on its own route is
+// the mailbox's number; negative ones stand for a Destination; 0 is none.
+type BoxID int64
+
+// A Destination is where else mail goes: another route that a mailbox's mail also goes
+// to, or a domain of the Internet.
+type Destination struct {
+	ID      BoxID // negative, given by the store
+	Tenant  TenantID
+	Mailbox MailboxID // whose mail it is; 0 for the Internet
+	Route   string    // the name of the route within the tenant; "" for the Internet
+	Domain  string    // of the Internet: in lower case with A-labels
+}
+
 // A Mailbox is an address of the city at which mail can be received.
 type Mailbox struct {
 	ID         MailboxID

@@ -19,6 +19,10 @@ type Message struct {
 	Ret      string // RFC 3461, section 4.3: "FULL", "HDRS" or empty
 	EnvID    string // RFC 3461, section 4.4: as it came (xtext), or empty
 
+	Class     string    // which limits apply on the way out: "" for ordinary mail, ClassNotice
+	Confirmed bool      // SPF, DMARC or a log-in confirmed the reverse-path: it may get DSNs
+	Scan      ScanState // what the scanners said
+
 	Body   Body   // where the bytes lie
 	Prefix []byte // header lines of ours that go before the body; each ends in CRLF
 
@@ -42,6 +46,34 @@ type Body struct {
 	Key        []byte   // the body's own key, wrapped by the tenant's key
 	KeyVersion int      // the version of the tenant's key that wraps Key
 	Sum        [32]byte // SHA-256 of the plain body
+}
+
+// ClassNotice is the class of what we make ourselves: DSNs and delay notices.
+const ClassNotice = "notice"
+
+// A ScanState is what the scanners said about a message.
+type ScanState int
+
+const (
+	// NotScanned: no scanner was configured when the message came.
+	NotScanned ScanState = iota
+	// Unscanned: a scanner did not answer. It is asked again before anybody gets the mail.
+	Unscanned
+	// Clean: every scanner had nothing against it.
+	Clean
+	// Spam: it is unwanted, and marked as such.
+	Spam
+	// Malware: it does harm, and waits in quarantine.
+	Malware
+)
+
+// String returns the state's name as logs, metrics and commands use it.
+func (s ScanState) String() string {
+	names := [...]string{"not scanned", "unscanned", "clean", "spam", "malware"}
+	if s < 0 || int(s) >= len(names) {
+		return "unknown"
+	}
+	return names[s]
 }
 
 // A State says where a delivery is on its way.
@@ -88,6 +120,7 @@ type Delivery struct {
 	N         int // position within the message, from 0
 	Tenant    TenantID
 	Mailbox   MailboxID // 0 when the recipient is not one of ours
+	Box       BoxID     // whose order it waits in; 0 before Accept: that of Mailbox
 	Recipient Address   // as RCPT named it; the next server is given the same
 	Notify    string    // RFC 3461, section 4.1: as it came, or empty
 	ORcpt     string    // RFC 3461, section 4.2: as it came, or empty
@@ -162,11 +195,15 @@ type Outcome struct {
 // the commands of people.
 type Settlement struct {
 	Ref     Ref
-	Mailbox MailboxID
+	Box     BoxID
 	State   State
 	Next    time.Time // for Queued: not before this
 	Reply   string    // why: the next server's words, or a person's
 	By      string    // "courier", or who decided
 	Attempt bool      // whether this counts as an attempt
 	At      time.Time
+
+	// Generated is a message that comes into being together with the settlement, such
+	// as the DSN of a bounce, and only if the settlement takes effect; nil for none.
+	Generated *Message
 }

@@ -74,19 +74,19 @@ func (s snapshot) Find(a doppelboden.Address) (intake.Target, error) {
 }
 
 // Place implements queue.Router.
-func (h *house) Place(m doppelboden.MailboxID) (lane string, priority int, ok bool) {
+func (h *house) Place(b doppelboden.BoxID) (lane string, priority int, ok bool) {
 	d := h.directory.Load()
-	r, ok := d.RouteOf(m)
+	r, ok := d.RouteOf(doppelboden.MailboxID(b))
 	if !ok || r.Here {
 		return "", 0, false
 	}
-	box, _ := d.Mailbox(m)
+	box, _ := d.Mailbox(doppelboden.MailboxID(b))
 	return r.Key(), box.Priority, true
 }
 
 // Here implements queue.Router.
-func (h *house) Here(m doppelboden.MailboxID) bool {
-	r, ok := h.directory.Load().RouteOf(m)
+func (h *house) Here(b doppelboden.BoxID) bool {
+	r, ok := h.directory.Load().RouteOf(doppelboden.MailboxID(b))
 	return ok && r.Here
 }
 
@@ -124,7 +124,7 @@ func (h *house) route(r *city.Route) courier.Route {
 func (h *house) hereMailboxes() []doppelboden.MailboxID {
 	var ids []doppelboden.MailboxID
 	for m := range h.directory.Load().All() {
-		if h.Here(m.ID) {
+		if h.Here(doppelboden.BoxID(m.ID)) {
 			ids = append(ids, m.ID)
 		}
 	}

@@ -46,10 +46,15 @@ type body struct {
 // header returns the beginning of the body, at least its header section unless that is
 // longer than inMemory.
 func (b *body) header() []byte {
-	all := b.buf
-	if b.big != nil {
-		all = b.head
+	if b.head != nil {
+		return headerOf(b.head)
 	}
+	return headerOf(b.buf)
+}
+
+// headerOf returns the header section of a mail, without the empty line behind it, or
+// all of what is only its beginning.
+func headerOf(all []byte) []byte {
 	if i := bytes.Index(all, []byte("\r\n\r\n")); i >= 0 {
 		return all[:i+2]
 	}
@@ -59,7 +64,7 @@ func (b *body) header() []byte {
 // write takes the next bytes.
 func (b *body) write(in *Intake, t doppelboden.TenantID, p []byte) error {
 	if b.big == nil && len(b.buf)+len(p) > inMemory {
-		if err := b.spill(in, t); err != nil {
+		if err := b.spill(in, t, p); err != nil {
 			return err
 		}
 	}
@@ -91,8 +96,9 @@ func (b *body) grow(in *Intake, n int) bool {
 	return false // unreachable: longer bodies are spilled
 }
 
-// spill moves the body into a file of its own and keeps its header.
-func (b *body) spill(in *Intake, t doppelboden.TenantID) error {
+// spill moves the body into a file of its own and keeps its header, which may end in
+// next, the bytes that made the body too long.
+func (b *body) spill(in *Intake, t doppelboden.TenantID, next []byte) error {
 	big, err := in.opts.Bodies.Create(t)
 	if err != nil {
 		return err
@@ -101,7 +107,7 @@ func (b *body) spill(in *Intake, t doppelboden.TenantID) error {
 		big.Abort()
 		return err
 	}
-	head := b.header()
+	head := headerOf(append(bytes.Clone(b.buf), next[:min(len(next), inMemory-len(b.buf))]...))
 	if !in.budget.take(int64(len(head))) {
 		big.Abort()
 		return errBusy()

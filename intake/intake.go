@@ -31,6 +31,8 @@ type Target struct {
 type Bodies interface {
 	Put(t doppelboden.TenantID, plain []byte) (doppelboden.Body, error)
 	Create(t doppelboden.TenantID) (BodyWriter, error)
+	// Reader reads a body that Put or Close returned.
+	Reader(t doppelboden.TenantID, b doppelboden.Body) (io.ReadCloser, error)
 }
 
 // A BodyWriter takes a big body while it arrives; see segment.Writer.
@@ -65,6 +67,10 @@ type Options struct {
 	Notify    func(*doppelboden.Message) // tells the queue of a kept message
 	Log       *slog.Logger
 	Registry  prometheus.Registerer
+
+	// Checks look at every mail, side by side, after its last byte and before it is
+	// kept; none by default.
+	Checks []Check
 
 	// Clock returns the time; default time.Now.
 	Clock func() time.Time

@@ -48,6 +48,12 @@ func (f *fakes) Create(doppelboden.TenantID) (BodyWriter, error) {
 	return &fakeBig{f: f}, nil
 }
 
+func (f *fakes) Reader(_ doppelboden.TenantID, b doppelboden.Body) (io.ReadCloser, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return io.NopCloser(bytes.NewReader(f.bodies[b.Sum])), nil
+}
+
 type fakeBig struct {
 	f *fakes
 	bytes.Buffer
@@ -96,12 +102,12 @@ func (f *fakes) Find(a doppelboden.Address) (Target, error) {
 }
 
 // newIntake returns an intake on fakes.
-func newIntake(t *testing.T, budget int64) (*Intake, *fakes) {
+func newIntake(t *testing.T, budget int64, checks ...Check) (*Intake, *fakes) {
 	t.Helper()
 	f := &fakes{bodies: map[[32]byte][]byte{}}
 	in, err := New(Options{
 		Hostname: "mx.stadt.example", Directory: func() Directory { return f }, Bodies: f, Store: f, Tally: f,
-		Notify: f.notify, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registry: prometheus.NewRegistry(), Budget: budget,
+		Notify: f.notify, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registry: prometheus.NewRegistry(), Budget: budget, Checks: checks,
 	})
 	if err != nil {
 		t.Fatal(err)

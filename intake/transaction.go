@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"doppelboden"
@@ -88,11 +89,14 @@ func (t *Transaction) Commit(ctx context.Context) (Kept, error) {
 	}
 	m := t.message()
 	began := t.in.opts.Clock()
+	if err := t.settleBody(ctx, m); err != nil {
+		t.refused(m, err)
+		return Kept{}, err
+	}
 	t.in.opts.Tally.Intent(m.ID, m.Recipients, m.Received)
 	if err := t.keep(ctx, m); err != nil {
 		t.in.opts.Tally.Withdrawn(m.ID, t.in.opts.Clock())
-		t.in.metrics.refused.WithLabelValues(doppelboden.CodeOf(err).String()).Inc()
-		t.in.opts.Log.Error("a message was put off", "message", m.ID.String(), "err", err)
+		t.refused(m, err)
 		return Kept{}, err
 	}
 	t.in.metrics.kept.Inc()
@@ -101,6 +105,36 @@ func (t *Transaction) Commit(ctx context.Context) (Kept, error) {
 	t.kept = Kept{ID: m.ID, Receipt: m.Receipt}
 	t.in.opts.Notify(m)
 	return t.kept, nil
+}
+
+// settleBody seals the body and has the message checked. A big body lies in its file by
+// then, where the checks read it.
+func (t *Transaction) settleBody(ctx context.Context, m *doppelboden.Message) (err error) {
+	if t.body.big == nil {
+		// What is refused should leave nothing behind.
+		if err := t.check(ctx, m); err != nil {
+			return err
+		}
+	}
+	big := t.body.big != nil
+	if m.Body, err = t.body.seal(t.in, t.tenant); err != nil {
+		return fmt.Errorf("keep the body: %w", err)
+	}
+	if big {
+		return t.check(ctx, m)
+	}
+	return nil
+}
+
+// refused counts and logs why a message was not kept.
+func (t *Transaction) refused(m *doppelboden.Message, err error) {
+	code := doppelboden.CodeOf(err)
+	t.in.metrics.refused.WithLabelValues(code.String()).Inc()
+	level := slog.LevelError
+	if code.Permanent() {
+		level = slog.LevelInfo // the sender's fault
+	}
+	t.in.opts.Log.Log(context.Background(), level, "a message was not kept", "message", m.ID.String(), "err", err)
 }
 
 // Acked tells what became of the 250 for a kept message: whether it was written to the
@@ -136,7 +170,7 @@ func (t *Transaction) message() *doppelboden.Message {
 	}
 	for i := range m.Deliveries {
 		d := &m.Deliveries[i]
-		d.Message, d.Changed = m.ID, now
+		d.Message, d.Box, d.Changed = m.ID, doppelboden.BoxID(d.Mailbox), now
 		if t.here[i] {
 			d.State = doppelboden.Delivered
 			d.Reply = "kept in the mailbox here"
@@ -147,13 +181,10 @@ func (t *Transaction) message() *doppelboden.Message {
 	return m
 }
 
-// keep seals the body and commits the message, again and again while the outcome is
+// keep commits the message, again and again while the outcome is
 // unknown and the door has patience.
 func (t *Transaction) keep(ctx context.Context, m *doppelboden.Message) error {
 	var err error
-	if m.Body, err = t.body.seal(t.in, t.tenant); err != nil {
-		return fmt.Errorf("keep the body: %w", err)
-	}
 	// The client may hang up; the commit goes on.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.in.opts.CommitPatience)
 	defer cancel()

@@ -91,7 +91,7 @@ func (h *house) hand(id doppelboden.ID) {
 		Reply: doppelboden.Reply{Code: 250, Text: "2.0.0 Ok: queued as 4XyZ"}}
 	h.replies.Answer(o)
 	err := h.store.Settle(context.Background(), h.lease, []doppelboden.Settlement{
-		{Ref: r, Mailbox: 1, State: doppelboden.Delivered, Reply: o.Reply.Text, By: "courier", Attempt: true, At: o.At}})
+		{Ref: r, Box: 1, State: doppelboden.Delivered, Reply: o.Reply.Text, By: "courier", Attempt: true, At: o.At}})
 	if err != nil {
 		h.t.Error(err)
 	}

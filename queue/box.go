@@ -18,9 +18,9 @@ const (
 	busy          // in flight, being settled, or being loaded
 )
 
-// A box is a mailbox that has mail waiting in a lane. All of it is guarded by lane.mu.
+// A box is what has mail waiting in a lane, in order: a mailbox, or a destination. All of it is guarded by lane.mu.
 type box struct {
-	mailbox  doppelboden.MailboxID
+	id       doppelboden.BoxID
 	priority int // 0 to 9, 9 goes first
 
 	// items is the front of the mailbox's queue, the first to go first.

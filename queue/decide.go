@@ -85,7 +85,7 @@ func (q *Queue) carryOut(ctx context.Context, batch []doppelboden.Settlement, to
 func (q *Queue) recount(ctx context.Context) error {
 	waiting := map[string]int64{}
 	err := q.opts.Store.Boxes(ctx, func(b store.Box) error {
-		if name, _, ok := q.opts.Router.Place(b.Mailbox); ok {
+		if name, _, ok := q.opts.Router.Place(b.Box); ok {
 			waiting[name] += b.Queued
 		}
 		return nil
@@ -156,7 +156,7 @@ func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppe
 			return nil
 		}
 		batch = append(batch, doppelboden.Settlement{
-			Ref: ref, Mailbox: it.Delivery.Mailbox, State: to, Reply: reply, By: d.By, At: now,
+			Ref: ref, Box: it.Delivery.Box, State: to, Reply: reply, By: d.By, At: now,
 		})
 		return nil
 	})
@@ -194,7 +194,7 @@ func (q *Queue) note(batch []doppelboden.Settlement) {
 	defer q.mu.Unlock()
 	for _, s := range batch {
 		if q.missed != nil && s.State == doppelboden.Queued {
-			q.missed[s.Mailbox] = &doppelboden.Message{ID: s.Ref.Message, Received: s.At}
+			q.missed[s.Box] = &doppelboden.Message{ID: s.Ref.Message, Received: s.At}
 		}
 	}
 }
@@ -203,7 +203,7 @@ func (q *Queue) eachLane(batch []doppelboden.Settlement, do func(l *lane, s dopp
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	for _, s := range batch {
-		name, priority, ok := q.opts.Router.Place(s.Mailbox)
+		name, priority, ok := q.opts.Router.Place(s.Box)
 		if l := q.lanes[name]; ok && l != nil {
 			do(l, s, priority)
 		}
@@ -215,7 +215,7 @@ func (q *Queue) eachLane(batch []doppelboden.Settlement, do func(l *lane, s dopp
 func (l *lane) overrule(s doppelboden.Settlement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.boxes[s.Mailbox]
+	b := l.boxes[s.Box]
 	if b == nil {
 		return
 	}
@@ -239,7 +239,7 @@ func (l *lane) decided(s doppelboden.Settlement, priority int) {
 	}
 	l.mu.Lock()
 	l.health.probe = time.Time{}
-	if b := l.boxes[s.Mailbox]; b != nil {
+	if b := l.boxes[s.Box]; b != nil {
 		l.lift(b)
 		delete(b.stepped, s.Ref)
 		b.wait = time.Time{}
@@ -251,10 +251,10 @@ func (l *lane) decided(s doppelboden.Settlement, priority int) {
 // look has the store asked for what is queued for the mailbox of a decision.
 func (l *lane) look(s doppelboden.Settlement, priority int) {
 	l.mu.Lock()
-	b := l.boxes[s.Mailbox]
+	b := l.boxes[s.Box]
 	if b == nil {
-		b = &box{mailbox: s.Mailbox, since: s.At}
-		l.boxes[s.Mailbox] = b
+		b = &box{id: s.Box, since: s.At}
+		l.boxes[s.Box] = b
 	}
 	l.lift(b)
 	b.priority, b.more, b.after = priority, true, 0

@@ -30,13 +30,13 @@ type fakeStore struct {
 }
 
 // accept keeps a message to the mailboxes and returns it as intake tells the queue.
-func (s *fakeStore) accept(at time.Time, boxes ...doppelboden.MailboxID) *doppelboden.Message {
+func (s *fakeStore) accept(at time.Time, boxes ...doppelboden.BoxID) *doppelboden.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := &doppelboden.Message{ID: doppelboden.ID{15: byte(s.seq), 14: byte(s.seq >> 8), 13: byte(s.seq >> 16)}, Received: at, Recipients: len(boxes)}
 	for n, b := range boxes {
 		s.seq++
-		d := doppelboden.Delivery{Seq: s.seq, Message: m.ID, N: n, Tenant: 1, Mailbox: b}
+		d := doppelboden.Delivery{Seq: s.seq, Message: m.ID, N: n, Tenant: 1, Box: b}
 		m.Deliveries = append(m.Deliveries, d)
 		s.items = append(s.items, store.Item{Delivery: d, Message: m})
 	}
@@ -69,16 +69,16 @@ func (s *fakeStore) Settle(_ context.Context, _ store.Lease, all []doppelboden.S
 func (s *fakeStore) Boxes(_ context.Context, yield func(store.Box) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	boxes := map[doppelboden.MailboxID]*store.Box{}
+	boxes := map[doppelboden.BoxID]*store.Box{}
 	for _, it := range s.items {
 		d := it.Delivery
 		if d.State != doppelboden.Queued {
 			continue
 		}
-		if boxes[d.Mailbox] == nil {
-			boxes[d.Mailbox] = &store.Box{Tenant: 1, Mailbox: d.Mailbox, Oldest: d.Seq, Since: it.Message.Received, Next: d.Next}
+		if boxes[d.Box] == nil {
+			boxes[d.Box] = &store.Box{Tenant: 1, Box: d.Box, Oldest: d.Seq, Since: it.Message.Received, Next: d.Next}
 		}
-		boxes[d.Mailbox].Queued++
+		boxes[d.Box].Queued++
 	}
 	for _, b := range boxes {
 		if err := yield(*b); err != nil {
@@ -88,14 +88,14 @@ func (s *fakeStore) Boxes(_ context.Context, yield func(store.Box) error) error 
 	return nil
 }
 
-func (s *fakeStore) Heads(_ context.Context, boxes []doppelboden.MailboxID, after []int64, limit int) ([]store.Item, error) {
+func (s *fakeStore) Heads(_ context.Context, boxes []doppelboden.BoxID, after []int64, limit int) ([]store.Item, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var got []store.Item
 	for i, b := range boxes {
 		n := 0
 		for _, it := range s.items {
-			if d := it.Delivery; d.Mailbox == b && d.State == doppelboden.Queued && d.Seq > after[i] && n < limit {
+			if d := it.Delivery; d.Box == b && d.State == doppelboden.Queued && d.Seq > after[i] && n < limit {
 				got = append(got, it)
 				n++
 			}
@@ -112,7 +112,7 @@ func (s *fakeStore) Deliveries(_ context.Context, f store.Filter, yield func(sto
 	n := 0
 	for _, it := range items {
 		d := it.Delivery
-		if d.Seq <= f.AfterSeq || f.Mailbox != 0 && d.Mailbox != f.Mailbox ||
+		if d.Seq <= f.AfterSeq || f.Box != 0 && d.Box != f.Box ||
 			!f.Message.IsZero() && d.Message != f.Message ||
 			len(f.States) > 0 && !slices.Contains(f.States, d.State) {
 			continue
@@ -145,7 +145,7 @@ type groupware struct {
 	takes  time.Duration                                    // how long a transaction takes
 	taken  []doppelboden.Delivery                           // in the order of the answers
 	tried  int                                              // transactions
-	now    map[doppelboden.MailboxID]int                    // in flight
+	now    map[doppelboden.BoxID]int                        // in flight
 	most   int                                              // transactions at once
 	at     int
 	broken []string // rules that were broken
@@ -162,7 +162,7 @@ func (a agent) Hand(ctx context.Context, j courier.Job) []doppelboden.Outcome {
 	g.at++
 	g.most = max(g.most, g.at)
 	for _, d := range j.Deliveries {
-		if g.now[d.Mailbox]++; g.now[d.Mailbox] > 1 {
+		if g.now[d.Box]++; g.now[d.Box] > 1 {
 			g.broken = append(g.broken, "two transactions at once for one mailbox")
 		}
 	}
@@ -176,7 +176,7 @@ func (a agent) Hand(ctx context.Context, j courier.Job) []doppelboden.Outcome {
 	g.at--
 	outcomes := make([]doppelboden.Outcome, len(j.Deliveries))
 	for i, d := range j.Deliveries {
-		g.now[d.Mailbox]--
+		g.now[d.Box]--
 		o := doppelboden.Outcome{Verdict: doppelboden.Took, Phase: "dot"}
 		if ctx.Err() != nil {
 			o = doppelboden.Outcome{Verdict: doppelboden.Later, Scope: doppelboden.AboutRoute, Phase: "mail"}
@@ -195,10 +195,10 @@ func (a agent) Hand(ctx context.Context, j courier.Job) []doppelboden.Outcome {
 // oneLane sends every mailbox down one lane; its id modulo 10 is its priority.
 type oneLane struct{ connections int }
 
-func (r oneLane) Place(m doppelboden.MailboxID) (string, int, bool) {
+func (r oneLane) Place(m doppelboden.BoxID) (string, int, bool) {
 	return "groupware", int(m % 10), m != 0
 }
-func (r oneLane) Here(doppelboden.MailboxID) bool { return false }
+func (r oneLane) Here(doppelboden.BoxID) bool { return false }
 func (r oneLane) Lanes() []LaneConfig {
 	return []LaneConfig{{Route: courier.Route{Name: "groupware"}, Connections: r.connections}}
 }
@@ -206,7 +206,7 @@ func (r oneLane) Lanes() []LaneConfig {
 // newQueue returns a queue that is not started, its store and its groupware.
 func newQueue(t *testing.T, connections int) (*Queue, *fakeStore, *groupware) {
 	t.Helper()
-	s, g := &fakeStore{}, &groupware{now: map[doppelboden.MailboxID]int{}, takes: time.Millisecond}
+	s, g := &fakeStore{}, &groupware{now: map[doppelboden.BoxID]int{}, takes: time.Millisecond}
 	q, err := New(Options{
 		Store: s, Router: oneLane{connections}, NewAgent: func(courier.Route) Agent { return agent{g} },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registry: prometheus.NewRegistry(),
@@ -230,9 +230,9 @@ func start(t *testing.T, q *Queue) {
 // check fails the test unless every mailbox got its mail in the order of Seq.
 func (g *groupware) check(t testing.TB) {
 	t.Helper()
-	byBox := map[doppelboden.MailboxID][]int64{}
+	byBox := map[doppelboden.BoxID][]int64{}
 	for _, d := range g.taken {
-		byBox[d.Mailbox] = append(byBox[d.Mailbox], d.Seq)
+		byBox[d.Box] = append(byBox[d.Box], d.Seq)
 	}
 	for b, seqs := range byBox {
 		if !slices.IsSortedFunc(seqs, cmp.Compare[int64]) {

@@ -242,14 +242,14 @@ func TestReleasedMailKeepsThePriorityOfItsMailbox(t *testing.T) {
 		q.Notify(s.accept(now, 26))
 		q.Notify(s.accept(now, 36))
 		time.Sleep(100 * time.Millisecond)
-		if _, err := q.Decide(t.Context(), Decision{Verb: Release, By: "anna", Filter: store.Filter{Mailbox: 9}}); err != nil {
+		if _, err := q.Decide(t.Context(), Decision{Verb: Release, By: "anna", Filter: store.Filter{Box: 9}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		var got []doppelboden.MailboxID
+		var got []doppelboden.BoxID
 		for _, d := range g.taken {
-			got = append(got, d.Mailbox)
+			got = append(got, d.Box)
 		}
 		if len(got) != 4 || got[len(got)-1] == 9 {
 			t.Errorf("order of mailboxes %v, want 9 before those of priority 6 that still waited", got)

@@ -25,7 +25,7 @@ type lane struct {
 	hand context.Context // of transactions; they may outlive run
 
 	mu       sync.Mutex
-	boxes    map[doppelboden.MailboxID]*box
+	boxes    map[doppelboden.BoxID]*box
 	ready    *readyList
 	waiting  boxHeap
 	heads    map[doppelboden.ID]map[*box]bool // ready boxes by first message, for mails to several
@@ -65,7 +65,7 @@ func newLane(q *Queue, c LaneConfig) *lane {
 	l := &lane{
 		q: q, conf: c,
 		kick:     make(chan struct{}, 1),
-		boxes:    map[doppelboden.MailboxID]*box{},
+		boxes:    map[doppelboden.BoxID]*box{},
 		ready:    newReadyList(),
 		heads:    map[doppelboden.ID]map[*box]bool{},
 		throttle: newThrottle(c.Connections),
@@ -81,8 +81,8 @@ func newLane(q *Queue, c LaneConfig) *lane {
 func (l *lane) restore(s store.Box, priority int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := &box{mailbox: s.Mailbox, priority: priority, more: true, oldest: s.Oldest, since: s.Since, wait: s.Next}
-	l.boxes[s.Mailbox] = b
+	b := &box{id: s.Box, priority: priority, more: true, oldest: s.Oldest, since: s.Since, wait: s.Next}
+	l.boxes[s.Box] = b
 	l.queued += s.Queued
 	l.arrange(b)
 }
@@ -108,10 +108,10 @@ func (l *lane) add(all []placed) {
 // there already; else the store is asked for it later.
 func (l *lane) addOne(it store.Item, priority int) {
 	d := it.Delivery
-	b := l.boxes[d.Mailbox]
+	b := l.boxes[d.Box]
 	if b == nil {
-		b = &box{mailbox: d.Mailbox, oldest: d.Seq, since: it.Message.Received}
-		l.boxes[d.Mailbox] = b
+		b = &box{id: d.Box, oldest: d.Seq, since: it.Message.Received}
+		l.boxes[d.Box] = b
 	}
 	l.lift(b)
 	b.priority = priority
@@ -148,7 +148,7 @@ func (l *lane) arrange(b *box) {
 	}
 	l.lift(b)
 	if b.empty() {
-		delete(l.boxes, b.mailbox)
+		delete(l.boxes, b.id)
 		return
 	}
 	if len(b.items) > 0 {

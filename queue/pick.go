@@ -115,9 +115,9 @@ func (l *lane) load(ctx context.Context, first *box) {
 		}
 		boxes = append(boxes, b)
 	}
-	ids, after := make([]doppelboden.MailboxID, len(boxes)), make([]int64, len(boxes))
+	ids, after := make([]doppelboden.BoxID, len(boxes)), make([]int64, len(boxes))
 	for i, b := range boxes {
-		ids[i], after[i] = b.mailbox, b.after
+		ids[i], after[i] = b.id, b.after
 		b.loading, b.more = true, false
 	}
 	// With a full window one each, so that memory stays where it is: what is loaded
@@ -138,15 +138,15 @@ func (l *lane) load(ctx context.Context, first *box) {
 			b.more = true
 		}
 	}
-	got := map[doppelboden.MailboxID]int{}
+	got := map[doppelboden.BoxID]int{}
 	for _, it := range items {
-		got[it.Delivery.Mailbox]++
+		got[it.Delivery.Box]++
 		l.loaded = max(l.loaded, it.Delivery.Seq)
 		l.keep(it)
 	}
 	for _, b := range boxes {
 		b.loading, b.overruled = false, nil
-		l.loadedBox(b, got[b.mailbox], limit, err != nil)
+		l.loadedBox(b, got[b.id], limit, err != nil)
 		b.place = nowhere
 		l.arrange(b)
 	}
@@ -154,7 +154,7 @@ func (l *lane) load(ctx context.Context, first *box) {
 
 // keep puts a loaded item into its box unless it is being stepped over.
 func (l *lane) keep(it store.Item) {
-	b := l.boxes[it.Delivery.Mailbox]
+	b := l.boxes[it.Delivery.Box]
 	if b == nil || !b.loading {
 		return
 	}

@@ -19,19 +19,19 @@ import (
 type Store interface {
 	Settle(ctx context.Context, lease store.Lease, s []doppelboden.Settlement) error
 	Boxes(ctx context.Context, yield func(store.Box) error) error
-	Heads(ctx context.Context, mailboxes []doppelboden.MailboxID, after []int64, limit int) ([]store.Item, error)
+	Heads(ctx context.Context, boxes []doppelboden.BoxID, after []int64, limit int) ([]store.Item, error)
 	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
 }
 
-// A Router says where each mailbox's mail goes. What it says may change between calls;
+// A Router says where each box's mail goes. What it says may change between calls;
 // Queue.Reload makes the queue ask again for what already waits.
 type Router interface {
-	// Place returns the name of the lane that serves the mailbox and the mailbox's
-	// priority. ok is false when the mailbox has no route: its mail waits.
-	Place(m doppelboden.MailboxID) (lane string, priority int, ok bool)
-	// Here reports whether the mailbox's copy is its delivery (route "here"), so that
-	// what was queued before its route changed has arrived.
-	Here(m doppelboden.MailboxID) bool
+	// Place returns the name of the lane that serves the box and the box's priority. ok
+	// is false when there is no route for it: its mail waits.
+	Place(b doppelboden.BoxID) (lane string, priority int, ok bool)
+	// Here reports whether b is a mailbox whose copy is its delivery (route "here"), so
+	// that what was queued before its route changed has arrived.
+	Here(b doppelboden.BoxID) bool
 	// Lanes returns every lane there is.
 	Lanes() []LaneConfig
 }
@@ -97,7 +97,7 @@ type Queue struct {
 	lost   bool               // another node has taken over
 	// missed holds what Notify was told and what people put back into the queue while the
 	// lanes were being built anew; nil at other times. Doors must not wait for a Reload.
-	missed map[doppelboden.MailboxID]*doppelboden.Message
+	missed map[doppelboden.BoxID]*doppelboden.Message
 
 	// deciding is held while a decision is written, and shared while lanes settle, so that
 	// a failure that is already being written never undoes a decision.
@@ -118,7 +118,7 @@ func New(o Options) (*Queue, error) {
 // They run until ctx ends; Wait waits for them.
 func (q *Queue) Start(ctx context.Context) error {
 	q.mu.Lock()
-	q.missed = map[doppelboden.MailboxID]*doppelboden.Message{}
+	q.missed = map[doppelboden.BoxID]*doppelboden.Message{}
 	q.mu.Unlock()
 	return q.start(ctx)
 }
@@ -130,15 +130,15 @@ func (q *Queue) start(ctx context.Context) error {
 		lanes[c.Route.Name] = newLane(q, c)
 	}
 	unplaced := 0
-	var here []doppelboden.MailboxID
+	var here []doppelboden.BoxID
 	err := q.opts.Store.Boxes(ctx, func(b store.Box) error {
-		name, priority, ok := q.opts.Router.Place(b.Mailbox)
+		name, priority, ok := q.opts.Router.Place(b.Box)
 		l := lanes[name]
 		switch {
 		case ok && l != nil:
 			l.restore(b, priority)
-		case q.opts.Router.Here(b.Mailbox):
-			here = append(here, b.Mailbox)
+		case q.opts.Router.Here(b.Box):
+			here = append(here, b.Box)
 		default:
 			unplaced++
 		}
@@ -165,7 +165,7 @@ func (q *Queue) start(ctx context.Context) error {
 	q.missed = nil
 	for box, m := range missed {
 		// With Seq 0: it may have been in what Boxes told, or not.
-		q.add(m, doppelboden.Delivery{Message: m.ID, Mailbox: box})
+		q.add(m, doppelboden.Delivery{Message: m.ID, Box: box})
 	}
 	for _, l := range lanes {
 		l.start(ctx, hand, run)
@@ -175,10 +175,10 @@ func (q *Queue) start(ctx context.Context) error {
 
 // arrived ends what was queued for mailboxes whose route is "here" now: their copy has
 // been there since the mail was accepted.
-func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.MailboxID) error {
+func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.BoxID) error {
 	for _, box := range boxes {
 		d := Decision{Verb: "here", By: "route here", Filter: store.Filter{
-			Mailbox: box, States: []doppelboden.State{doppelboden.Queued}, Limit: decideBatch,
+			Box: box, States: []doppelboden.State{doppelboden.Queued}, Limit: decideBatch,
 		}}
 		for {
 			batch, last, err := q.choose(ctx, d, d.Filter, doppelboden.Delivered)
@@ -224,7 +224,7 @@ func (q *Queue) Reload() error {
 		q.mu.Unlock()
 		return nil
 	}
-	q.missed = map[doppelboden.MailboxID]*doppelboden.Message{}
+	q.missed = map[doppelboden.BoxID]*doppelboden.Message{}
 	q.cancel()
 	lanes, ctx, cut := q.lanes, q.ctx, q.cut
 	q.mu.Unlock()
@@ -268,7 +268,7 @@ func (q *Queue) miss(m *doppelboden.Message) {
 	again := q.missed == nil // the lanes stand by now
 	for _, d := range m.Deliveries {
 		if !again && d.State == doppelboden.Queued {
-			q.missed[d.Mailbox] = m
+			q.missed[d.Box] = m
 		}
 	}
 	q.mu.Unlock()
@@ -280,12 +280,12 @@ func (q *Queue) miss(m *doppelboden.Message) {
 // add gives deliveries of m to their lanes; the caller holds q.mu.
 func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) {
 	byLane := make(map[*lane][]placed, 1)
-	var here []doppelboden.MailboxID
+	var here []doppelboden.BoxID
 	for _, d := range deliveries {
-		name, priority, ok := q.opts.Router.Place(d.Mailbox)
+		name, priority, ok := q.opts.Router.Place(d.Box)
 		l := q.lanes[name]
-		if !ok && d.State == doppelboden.Queued && q.opts.Router.Here(d.Mailbox) {
-			here = append(here, d.Mailbox) // it moved between RCPT and now
+		if !ok && d.State == doppelboden.Queued && q.opts.Router.Here(d.Box) {
+			here = append(here, d.Box) // it moved between RCPT and now
 		}
 		if !ok || l == nil || d.State != doppelboden.Queued {
 			continue // without a lane it waits in the store until a Reload finds it one
@@ -301,7 +301,7 @@ func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) 
 }
 
 // arrive is arrived, again and again until it is written or ctx ends.
-func (q *Queue) arrive(ctx context.Context, boxes []doppelboden.MailboxID) {
+func (q *Queue) arrive(ctx context.Context, boxes []doppelboden.BoxID) {
 	for attempt := 1; ctx.Err() == nil; attempt++ {
 		err := q.arrived(ctx, boxes)
 		if err == nil || doppelboden.CodeOf(err) == doppelboden.Fenced {

@@ -23,11 +23,11 @@ func TestEveryMailboxGetsItsMailInOrderAlsoWhatWaitedBeforeTheStart(t *testing.T
 	synctest.Test(t, func(t *testing.T) {
 		q, s, g := newQueue(t, 20)
 		for i := range 3000 {
-			s.accept(time.Now(), doppelboden.MailboxID(i%50+1))
+			s.accept(time.Now(), doppelboden.BoxID(i%50+1))
 		}
 		start(t, q)
 		for i := range 1000 {
-			q.Notify(s.accept(time.Now(), doppelboden.MailboxID(i%50+1)))
+			q.Notify(s.accept(time.Now(), doppelboden.BoxID(i%50+1)))
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -96,7 +96,7 @@ func TestADeadRouteIsProbedGentlyAndFoundAgainWithin30Seconds(t *testing.T) {
 			return doppelboden.Outcome{Verdict: doppelboden.Took, Phase: "dot"}
 		}
 		for i := range 500 {
-			s.accept(time.Now(), doppelboden.MailboxID(i%100+1))
+			s.accept(time.Now(), doppelboden.BoxID(i%100+1))
 		}
 		start(t, q)
 		time.Sleep(time.Hour)
@@ -134,7 +134,7 @@ func TestAMailThatBreaksConnectionsDoesNotStopTheOthers(t *testing.T) {
 			return doppelboden.Outcome{Verdict: doppelboden.Took, Phase: "dot"}
 		}
 		for i := range 100 {
-			s.accept(time.Now(), doppelboden.MailboxID(i%10+1))
+			s.accept(time.Now(), doppelboden.BoxID(i%10+1))
 		}
 		start(t, q)
 		time.Sleep(time.Minute)
@@ -150,13 +150,13 @@ func TestAMailboxThatIsPutOffDoesNotStopTheOthersAndKeepsItsOrder(t *testing.T) 
 		q, s, g := newQueue(t, 3)
 		full := true
 		g.say = func(d doppelboden.Delivery) doppelboden.Outcome {
-			if d.Mailbox == 1 && full {
+			if d.Box == 1 && full {
 				return later(doppelboden.AboutRecipient, "rcpt")
 			}
 			return doppelboden.Outcome{Verdict: doppelboden.Took, Phase: "dot"}
 		}
 		for i := range 100 {
-			s.accept(time.Now(), doppelboden.MailboxID(i%10+1))
+			s.accept(time.Now(), doppelboden.BoxID(i%10+1))
 		}
 		start(t, q)
 		time.Sleep(time.Hour)
@@ -217,11 +217,11 @@ func TestHigherPriorityGoesFirstAndNewMailTakesTurnsWithBacklog(t *testing.T) {
 		start(t, q)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		var got []doppelboden.MailboxID
+		var got []doppelboden.BoxID
 		for _, d := range g.taken {
-			got = append(got, d.Mailbox)
+			got = append(got, d.Box)
 		}
-		want := []doppelboden.MailboxID{9, 45, 15, 55, 25, 35}
+		want := []doppelboden.BoxID{9, 45, 15, 55, 25, 35}
 		if !slices.Equal(got, want) {
 			t.Errorf("order of mailboxes %v, want %v", got, want)
 		}
@@ -274,7 +274,7 @@ func TestAReloadMovesWhatWaitsAndLosesNothingThatArrivesMeanwhile(t *testing.T) 
 		start(t, q)
 		go func() {
 			for i := range 2000 {
-				q.Notify(s.accept(time.Now(), doppelboden.MailboxID(i%7+1)))
+				q.Notify(s.accept(time.Now(), doppelboden.BoxID(i%7+1)))
 				time.Sleep(time.Millisecond)
 			}
 		}()
@@ -305,7 +305,7 @@ func TestWhateverHappensNothingIsForgotten(t *testing.T) {
 }
 
 func playHistory(t *testing.T, history []int, window int) {
-	s, g := &fakeStore{}, &groupware{now: map[doppelboden.MailboxID]int{}, takes: time.Millisecond}
+	s, g := &fakeStore{}, &groupware{now: map[doppelboden.BoxID]int{}, takes: time.Millisecond}
 	q, _, _ := newQueue(t, 4)
 	q.opts.Store, q.opts.Window = s, window
 	q.opts.NewAgent = func(courier.Route) Agent { return agent{g} }
@@ -343,7 +343,7 @@ func playHistory(t *testing.T, history []int, window int) {
 			g.mu.Unlock()
 		case 6, 7:
 			for range 20 {
-				q.Notify(s.accept(time.Now(), doppelboden.MailboxID(i%5+1), doppelboden.MailboxID(i%7+11)))
+				q.Notify(s.accept(time.Now(), doppelboden.BoxID(i%5+1), doppelboden.BoxID(i%7+11)))
 			}
 		case 8: // a commit whose outcome was unknown
 			m := s.accept(time.Now(), 3)
@@ -352,9 +352,9 @@ func playHistory(t *testing.T, history []int, window int) {
 			doubt.Deliveries[0].Seq = 0
 			q.Notify(&doubt)
 		case 9:
-			q.Decide(ctx, Decision{Verb: Retry, By: "x", Filter: store.Filter{Mailbox: 1}})
+			q.Decide(ctx, Decision{Verb: Retry, By: "x", Filter: store.Filter{Box: 1}})
 		case 10:
-			q.Decide(ctx, Decision{Verb: Hold, By: "x", Filter: store.Filter{Mailbox: 2}})
+			q.Decide(ctx, Decision{Verb: Hold, By: "x", Filter: store.Filter{Box: 2}})
 		case 11:
 			time.Sleep(time.Duration(i+1) * time.Second)
 		}
@@ -402,11 +402,11 @@ func TestANodeWhoseLeaseIsShortSendsNoDot(t *testing.T) {
 // hereNow is a router whose mailbox 1 has the route "here".
 type hereNow struct{ oneLane }
 
-func (r hereNow) Place(m doppelboden.MailboxID) (string, int, bool) {
+func (r hereNow) Place(m doppelboden.BoxID) (string, int, bool) {
 	name, priority, ok := r.oneLane.Place(m)
 	return name, priority, ok && m != 1
 }
-func (r hereNow) Here(m doppelboden.MailboxID) bool { return m == 1 }
+func (r hereNow) Here(m doppelboden.BoxID) bool { return m == 1 }
 
 func TestWhatIsQueuedForAMailboxThatMovedHereHasArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -429,7 +429,7 @@ func TestTheStatusCountsWhatWaitsAlsoAfterDecisions(t *testing.T) {
 		q, s, g := newQueue(t, 1)
 		g.say = func(doppelboden.Delivery) doppelboden.Outcome { return later(doppelboden.AboutRoute, "connect") }
 		for i := range 10 {
-			s.accept(time.Now(), doppelboden.MailboxID(i+1))
+			s.accept(time.Now(), doppelboden.BoxID(i+1))
 		}
 		start(t, q)
 		time.Sleep(time.Minute)
@@ -437,8 +437,8 @@ func TestTheStatusCountsWhatWaitsAlsoAfterDecisions(t *testing.T) {
 			d    Decision
 			want int64
 		}{
-			{Decision{Verb: Hold, By: "x", Filter: store.Filter{Mailbox: 3}}, 9},
-			{Decision{Verb: Discard, By: "x", Why: "test", Filter: store.Filter{Mailbox: 4}}, 8},
+			{Decision{Verb: Hold, By: "x", Filter: store.Filter{Box: 3}}, 9},
+			{Decision{Verb: Discard, By: "x", Why: "test", Filter: store.Filter{Box: 4}}, 8},
 			{Decision{Verb: Release, By: "x"}, 9},
 			{Decision{Verb: Retry, By: "x"}, 9},
 		} {

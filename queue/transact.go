@@ -134,7 +134,7 @@ func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 // conclude changes a box by one outcome and returns what is to be written.
 func (l *lane) conclude(b *box, it store.Item, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
 	s := doppelboden.Settlement{
-		Ref: refOf(it), Mailbox: b.mailbox, Reply: replyLine(o),
+		Ref: refOf(it), Box: b.id, Reply: replyLine(o),
 		By: "courier", Attempt: true, At: o.At,
 	}
 	overruled := b.overruled[s.Ref]
@@ -235,7 +235,7 @@ func (l *lane) writeOnce(ctx context.Context, s []doppelboden.Settlement) ([]dop
 	defer l.q.deciding.RUnlock()
 	l.mu.Lock()
 	s = slices.DeleteFunc(s, func(one doppelboden.Settlement) bool {
-		return one.State != doppelboden.Delivered && l.boxes[one.Mailbox].overruled[one.Ref]
+		return one.State != doppelboden.Delivered && l.boxes[one.Box].overruled[one.Ref]
 	})
 	l.mu.Unlock()
 	if len(s) == 0 {

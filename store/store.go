@@ -60,7 +60,8 @@ type Acceptor interface {
 	//
 	// m.Body is a reference to bytes that segment has already taken; Accept has them
 	// synced before it commits (Options.Sync of the engine). Deliveries get their Seq.
-	// Deliveries that already are Delivered (route "here") are recorded as such.
+	// Deliveries that already are Delivered (route "here") are recorded as such. A
+	// delivery without a Box gets that of its Mailbox.
 	//
 	// Accept is idempotent by m.ID: after any error, and above all after one whose
 	// outcome is unknown, the caller runs it again with the same m until it is clean
@@ -70,14 +71,14 @@ type Acceptor interface {
 	Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error)
 }
 
-// A Box says that a mailbox has queued deliveries.
+// A Box says that a box of the queue has queued deliveries.
 type Box struct {
-	Tenant  doppelboden.TenantID
-	Mailbox doppelboden.MailboxID
-	Queued  int64     // how many
-	Oldest  int64     // the smallest Seq among them
-	Since   time.Time // when the message of Oldest was received
-	Next    time.Time // Next of that delivery; zero: at once
+	Tenant doppelboden.TenantID
+	Box    doppelboden.BoxID
+	Queued int64     // how many
+	Oldest int64     // the smallest Seq among them
+	Since  time.Time // when the message of Oldest was received
+	Next   time.Time // Next of that delivery; zero: at once
 }
 
 // An Item is a delivery with what is needed to hand it over. Items of one message may
@@ -91,6 +92,7 @@ type Item struct {
 type Filter struct {
 	Tenant   doppelboden.TenantID  // 0: of every tenant
 	Mailbox  doppelboden.MailboxID // 0: for every mailbox
+	Box      doppelboden.BoxID     // 0: in every box
 	States   []doppelboden.State   // empty: in every state
 	Message  doppelboden.ID        // zero: of every message
 	AfterSeq int64                 // only deliveries with a greater Seq
@@ -116,13 +118,13 @@ type Queue interface {
 	// so are unknown refs. Settle is durable when it returns.
 	Settle(ctx context.Context, lease Lease, s []doppelboden.Settlement) error
 
-	// Boxes yields every mailbox that has queued deliveries.
+	// Boxes yields every box that has queued deliveries, by its number.
 	Boxes(ctx context.Context, yield func(Box) error) error
 
-	// Heads returns for each of the mailboxes its first queued deliveries with a Seq
-	// greater than after[i], at most limit for each, in the order of Seq within a
-	// mailbox. It may be asked for up to 100 mailboxes at once.
-	Heads(ctx context.Context, mailboxes []doppelboden.MailboxID, after []int64, limit int) ([]Item, error)
+	// Heads returns for each of the boxes its first queued deliveries with a Seq greater
+	// than after[i], at most limit for each, in the order of Seq within a box. It may be
+	// asked for up to 100 boxes at once.
+	Heads(ctx context.Context, boxes []doppelboden.BoxID, after []int64, limit int) ([]Item, error)
 
 	// Deliveries yields what f selects, in the order of Seq.
 	Deliveries(ctx context.Context, f Filter, yield func(Item) error) error

@@ -3,14 +3,16 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"doppelboden"
 )
 
 // Flags of a message's row.
 const (
-	flagSMTPUTF8 = 1
-	flagEightBit = 2
+	flagSMTPUTF8  = 1
+	flagEightBit  = 2
+	flagConfirmed = 4
 )
 
 // inboxNumber is the number of the folder that every mailbox has.
@@ -33,6 +35,7 @@ func (s *Store) Accept(ctx context.Context, m *doppelboden.Message) (copies int,
 	}
 	for i := range m.Deliveries {
 		m.Deliveries[i].Seq = num + int64(i)
+		m.Deliveries[i].Box = boxOf(&m.Deliveries[i])
 	}
 	return 1, nil
 }
@@ -66,8 +69,8 @@ func acceptable(m *doppelboden.Message) error {
 }
 
 const insertMessage = `INSERT INTO message (num, tenant, id, receipt, received, deliveries, recipients, expanded, merged,
-	flags, segment, offset, size, key_version, body_key, sum, door, peer, helo, sender, ret, envid, prefix)
-	VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING`
+	flags, scan, class, segment, offset, size, key_version, body_key, sum, door, peer, helo, sender, ret, envid, prefix)
+	VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING`
 
 // accept writes a message with its deliveries and copies and returns its num.
 func (t *tx) accept(m *doppelboden.Message) (int64, error) {
@@ -75,17 +78,10 @@ func (t *tx) accept(m *doppelboden.Message) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var flags int64
-	if m.SMTPUTF8 {
-		flags |= flagSMTPUTF8
-	}
-	if m.EightBit {
-		flags |= flagEightBit
-	}
 	num, b := t.next, &m.Body
 	added, err := t.c.exec(background, insertMessage,
 		num, int64(m.Tenant), m.ID[:], m.Receipt[:], micros(m.Received), int64(len(m.Deliveries)), int64(m.Recipients),
-		int64(m.Expanded), int64(m.Merged), flags, segment, b.Offset, b.Size, int64(b.KeyVersion), blob(b.Key), b.Sum[:],
+		int64(m.Expanded), int64(m.Merged), flagsOf(m), int64(m.Scan), m.Class, segment, b.Offset, b.Size, int64(b.KeyVersion), blob(b.Key), b.Sum[:],
 		m.Door, m.Peer, m.Helo, address(m.Sender), m.Ret, m.EnvID, blob(m.Prefix))
 	if err != nil {
 		return 0, fmt.Errorf("write message %s: %w", m.ID, err)
@@ -98,25 +94,77 @@ func (t *tx) accept(m *doppelboden.Message) (int64, error) {
 		return asInt(row[0]), nil
 	}
 	t.next += max(1, int64(len(m.Deliveries)))
-	if err := t.addDeliveries(m, num); err != nil {
+	inbox, rows := impliedCopies(m)
+	if err := t.addDeliveries(m, num, inbox); err != nil {
 		return 0, err
 	}
-	if err := t.addCopies(m, num); err != nil {
+	if err := t.addCopies(m, num, rows); err != nil {
 		return 0, err
 	}
 	t.noteAccepted(m)
 	return num, nil
 }
 
+// flagsOf returns the flags of a message's row.
+func flagsOf(m *doppelboden.Message) (flags int64) {
+	if m.SMTPUTF8 {
+		flags |= flagSMTPUTF8
+	}
+	if m.EightBit {
+		flags |= flagEightBit
+	}
+	if m.Confirmed {
+		flags |= flagConfirmed
+	}
+	return flags
+}
+
+// impliedCopies divides the copies of a new message. inbox[i] says that the copy in the
+// INBOX of delivery i's mailbox is as it is for every new mail, so that it needs no row;
+// rows are the other copies, at most one for each folder.
+func impliedCopies(m *doppelboden.Message) (inbox []bool, rows []*doppelboden.Copy) {
+	inbox = make([]bool, len(m.Deliveries))
+copies:
+	for i := range m.Copies {
+		c := &m.Copies[i]
+		if c.Folder != doppelboden.Inbox || c.UID != 0 || c.Flags != 0 || micros(c.Date) != micros(m.Received) {
+			rows = append(rows, c)
+			continue
+		}
+		for _, earlier := range m.Copies[:i] {
+			if earlier.Mailbox == c.Mailbox && earlier.Folder == c.Folder {
+				continue copies
+			}
+		}
+		own := slices.IndexFunc(m.Deliveries, func(d doppelboden.Delivery) bool {
+			return d.Mailbox == c.Mailbox && boxOf(&d) == doppelboden.BoxID(c.Mailbox)
+		})
+		if own < 0 {
+			rows = append(rows, c)
+			continue
+		}
+		inbox[own] = true
+	}
+	return inbox, rows
+}
+
+// boxOf returns whose order a delivery waits in.
+func boxOf(d *doppelboden.Delivery) doppelboden.BoxID {
+	if d.Box == 0 {
+		return doppelboden.BoxID(d.Mailbox)
+	}
+	return d.Box
+}
+
 // addDeliveries writes the deliveries of a new message.
-func (t *tx) addDeliveries(m *doppelboden.Message, num int64) error {
+func (t *tx) addDeliveries(m *doppelboden.Message, num int64, inbox []bool) error {
 	for i := range m.Deliveries {
 		d := &m.Deliveries[i]
 		seq := num + int64(i)
 		_, err := t.c.exec(background, `INSERT INTO delivery
-			(seq, n, tenant, mailbox, state, attempts, next, changed, recipient, notify, orcpt, reply)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
-			seq, int64(i), int64(m.Tenant), int64(d.Mailbox), int64(d.State), int64(d.Attempts), micros(d.Next),
+			(seq, n, tenant, mailbox, box, inbox, state, attempts, next, changed, recipient, notify, orcpt, reply)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+			seq, int64(i), int64(m.Tenant), int64(d.Mailbox), int64(boxOf(d)), inbox[i], int64(d.State), int64(d.Attempts), micros(d.Next),
 			micros(d.Changed), address(d.Recipient), d.Notify, d.ORcpt, d.Reply)
 		if err != nil {
 			return fmt.Errorf("write delivery %d of %s: %w", i, m.ID, err)
@@ -126,10 +174,9 @@ func (t *tx) addDeliveries(m *doppelboden.Message, num int64) error {
 	return nil
 }
 
-// addCopies writes the copies of a new message, at most one for each folder.
-func (t *tx) addCopies(m *doppelboden.Message, num int64) error {
-	for i := range m.Copies {
-		c := &m.Copies[i]
+// addCopies writes copies of a new message.
+func (t *tx) addCopies(m *doppelboden.Message, num int64, rows []*doppelboden.Copy) error {
+	for _, c := range rows {
 		folder, err := t.folder(m.Tenant, c.Mailbox, c.Folder)
 		if err != nil {
 			return err

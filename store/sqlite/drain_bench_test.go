@@ -48,8 +48,8 @@ func BenchmarkDrain(b *testing.B) {
 
 // feed hands out what is queued, mailbox by mailbox, and returns how many it were.
 func feed(b *testing.B, s *Store, items chan<- store.Item) (n int) {
-	var boxes []doppelboden.MailboxID
-	err := s.Boxes(context.Background(), func(box store.Box) error { boxes = append(boxes, box.Mailbox); return nil })
+	var boxes []doppelboden.BoxID
+	err := s.Boxes(context.Background(), func(box store.Box) error { boxes = append(boxes, box.Box); return nil })
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func feed(b *testing.B, s *Store, items chan<- store.Item) (n int) {
 			}
 			for _, it := range heads {
 				for i := range some {
-					if some[i] == it.Delivery.Mailbox {
+					if some[i] == it.Delivery.Box {
 						after[i] = it.Delivery.Seq
 					}
 				}

@@ -4,21 +4,23 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"doppelboden"
 )
 
 // messageColumns are what readMessage reads, with m for message and g for segment.
-const messageColumns = `m.id, m.tenant, m.receipt, m.received, m.recipients, m.expanded, m.merged, m.flags,
+const messageColumns = `m.id, m.tenant, m.receipt, m.received, m.recipients, m.expanded, m.merged, m.flags, m.scan, m.class,
 	g.name, m.offset, m.size, m.key_version, m.body_key, m.sum, m.door, m.peer, m.helo, m.sender, m.ret, m.envid, m.prefix`
 
 // deliveryColumns are what readDelivery reads, with d for delivery and m for message.
 const deliveryColumns = `d.seq, m.id, d.n, d.tenant, d.mailbox, d.state, d.attempts, d.next, d.changed, d.recipient,
-	d.notify, d.orcpt, d.reply`
+	d.notify, d.orcpt, d.reply, d.box`
 
 // deliveryWidth is the number of deliveryColumns.
-const deliveryWidth = 13
+const deliveryWidth = 14
 
 // readMessage reads messageColumns.
 func readMessage(row []driver.Value) *doppelboden.Message {
@@ -26,10 +28,12 @@ func readMessage(row []driver.Value) *doppelboden.Message {
 		ID: asID(row[0]), Tenant: doppelboden.TenantID(asInt(row[1])), Received: asTime(row[3]),
 		Recipients: int(asInt(row[4])), Expanded: int(asInt(row[5])), Merged: int(asInt(row[6])),
 		SMTPUTF8: asInt(row[7])&flagSMTPUTF8 != 0, EightBit: asInt(row[7])&flagEightBit != 0,
-		Body: doppelboden.Body{Segment: asText(row[8]), Offset: asInt(row[9]), Size: asInt(row[10]),
-			KeyVersion: int(asInt(row[11])), Key: asBlob(row[12]), Sum: asSum(row[13])},
-		Door: asText(row[14]), Peer: asText(row[15]), Helo: asText(row[16]), Sender: asAddress(row[17]),
-		Ret: asText(row[18]), EnvID: asText(row[19]), Prefix: asBlob(row[20]),
+		Confirmed: asInt(row[7])&flagConfirmed != 0,
+		Scan:      doppelboden.ScanState(asInt(row[8])), Class: asText(row[9]),
+		Body: doppelboden.Body{Segment: asText(row[10]), Offset: asInt(row[11]), Size: asInt(row[12]),
+			KeyVersion: int(asInt(row[13])), Key: asBlob(row[14]), Sum: asSum(row[15])},
+		Door: asText(row[16]), Peer: asText(row[17]), Helo: asText(row[18]), Sender: asAddress(row[19]),
+		Ret: asText(row[20]), EnvID: asText(row[21]), Prefix: asBlob(row[22]),
 	}
 	copy(m.Receipt[:], asBlob(row[2]))
 	return m
@@ -41,7 +45,7 @@ func readDelivery(row []driver.Value) doppelboden.Delivery {
 		Seq: asInt(row[0]), Message: asID(row[1]), N: int(asInt(row[2])), Tenant: doppelboden.TenantID(asInt(row[3])),
 		Mailbox: doppelboden.MailboxID(asInt(row[4])), State: doppelboden.State(asInt(row[5])),
 		Attempts: int(asInt(row[6])), Next: asTime(row[7]), Changed: asTime(row[8]), Recipient: asAddress(row[9]),
-		Notify: asText(row[10]), ORcpt: asText(row[11]), Reply: asText(row[12]),
+		Notify: asText(row[10]), ORcpt: asText(row[11]), Reply: asText(row[12]), Box: doppelboden.BoxID(asInt(row[13])),
 	}
 }
 
@@ -75,8 +79,7 @@ func (s *Store) Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Me
 		return c.query(ctx, func(row []driver.Value) error {
 			m.Copies = append(m.Copies, readCopy(row))
 			return nil
-		}, "SELECT "+copyColumns+" FROM copy c INDEXED BY copy_message "+copyJoins+
-			"WHERE c.message = ? ORDER BY c.mailbox, c.folder", num)
+		}, copiesOfMessage, num, num+deliveries)
 	})
 	if err != nil {
 		return nil, err
@@ -134,6 +137,32 @@ func (s *Store) receivedWith(ctx context.Context, r doppelboden.Receipt, from, t
 // copyColumns are what readCopy reads.
 const copyColumns = `c.mailbox, ifnull(f.name, 'INBOX'), m.id, c.uid, c.flags, c.date, c.message, c.folder `
 
+// impliedColumns are the same of a copy that has no row: see delivery.inbox.
+const impliedColumns = `d.mailbox, 'INBOX', m.id, NULL, 0, m.received, m.num, 1 `
+
+// copiesOfMessage finds all copies of the message ?1, whose deliveries end before ?2.
+const copiesOfMessage = "SELECT " + copyColumns + " FROM copy c INDEXED BY copy_message " + copyJoins + `WHERE c.message = ?1
+	UNION ALL SELECT ` + impliedColumns + `FROM delivery d CROSS JOIN message m ON m.num = ?1
+	WHERE d.seq >= ?1 AND d.seq < ?2 AND d.inbox = 1
+	ORDER BY 1, 8`
+
+// copiesOfMailbox returns the query for at most ?5 copies in the mailbox ?1 of the tenant
+// ?4 that come behind the folder ?3 of the message ?2. The index has those without a row
+// by the delivery's state, so each state is asked for.
+func copiesOfMailbox() string {
+	var b strings.Builder
+	b.WriteString("SELECT * FROM (SELECT " + copyColumns + "FROM copy c " + copyJoins + `WHERE c.mailbox = ?1
+		AND (c.message, c.folder) > (?2, ?3) AND c.tenant = ?4 ORDER BY c.message, c.folder LIMIT ?5)`)
+	for _, st := range doppelboden.States() {
+		fmt.Fprintf(&b, ` UNION ALL SELECT * FROM (SELECT `+impliedColumns+`
+			FROM delivery d INDEXED BY delivery_box CROSS JOIN message m ON m.num = d.seq - d.n
+			WHERE d.box = ?1 AND d.state = %d AND d.seq > ?2 AND d.inbox = 1 AND (d.seq - d.n, 1) > (?2, ?3)
+			AND d.tenant = ?4 ORDER BY d.seq LIMIT ?5)`, int(st))
+	}
+	b.WriteString(" ORDER BY 7, 8 LIMIT ?5")
+	return b.String()
+}
+
 // copyJoins join what copyColumns need. A mailbox that is not in the directory has no
 // row for its INBOX.
 const copyJoins = `CROSS JOIN message m ON m.num = c.message
@@ -151,15 +180,14 @@ const pageRows = 256
 // Copies yields the copies in one mailbox in the order in which they came.
 func (s *Store) Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, yield func(doppelboden.Copy) error) error {
 	lastMessage, lastFolder := int64(0), int64(0)
+	text := copiesOfMailbox()
 	return walk(func() (page []doppelboden.Copy, err error) {
 		err = s.read(ctx, func(c *conn) error {
 			return c.query(ctx, func(row []driver.Value) error {
 				page = append(page, readCopy(row))
 				lastMessage, lastFolder = asInt(row[6]), asInt(row[7])
 				return nil
-			}, "SELECT "+copyColumns+"FROM copy c "+copyJoins+`WHERE c.mailbox = ? AND (c.message, c.folder) > (?, ?)
-				AND c.tenant = ? ORDER BY c.message, c.folder LIMIT ?`,
-				int64(mailbox), lastMessage, lastFolder, int64(tenant), int64(pageRows))
+			}, text, int64(mailbox), lastMessage, lastFolder, int64(tenant), int64(pageRows))
 		})
 		return page, err
 	}, yield)

@@ -6,56 +6,64 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"doppelboden"
 	"doppelboden/store"
 )
 
-// maxHeads is how many mailboxes Heads may be asked for at once.
+// maxHeads is how many boxes Heads may be asked for at once.
 const maxHeads = 100
 
-// Boxes yields every mailbox that has queued deliveries, by its number. Recipients that
-// are nobody's mailbox form one box with the tenant of the oldest.
+// boxesQuery leaps from box to box and finds those that have queued deliveries: at most
+// ?2 behind box ?1.
+const boxesQuery = `WITH RECURSIVE box (id) AS (
+		SELECT min(box) FROM delivery WHERE box > ?1
+		UNION ALL SELECT (SELECT min(box) FROM delivery WHERE box > b.id) FROM box b WHERE b.id IS NOT NULL),
+	waiting (id, oldest) AS (
+		SELECT b.id, (SELECT min(seq) FROM delivery INDEXED BY delivery_box WHERE box = b.id AND state = 0) FROM box b)
+	SELECT w.id, (SELECT count(*) FROM delivery INDEXED BY delivery_box WHERE box = w.id AND state = 0), w.oldest,
+		d.tenant, d.next, m.received
+	FROM waiting w CROSS JOIN delivery d ON d.seq = w.oldest CROSS JOIN message m ON m.num = d.seq - d.n
+	LIMIT ?2`
+
+// Boxes yields every box that has queued deliveries, by its number. Recipients that are
+// nobody's form one box with the tenant of the oldest.
 func (s *Store) Boxes(ctx context.Context, yield func(store.Box) error) error {
-	last := int64(-1)
+	last := int64(math.MinInt64)
 	return walk(func() (page []store.Box, err error) {
 		err = s.snapshot(ctx, func(c *conn) error {
 			return c.query(ctx, func(row []driver.Value) error {
-				b := store.Box{Mailbox: doppelboden.MailboxID(asInt(row[0])), Queued: asInt(row[1]), Oldest: asInt(row[2]),
+				b := store.Box{Box: doppelboden.BoxID(asInt(row[0])), Queued: asInt(row[1]), Oldest: asInt(row[2]),
 					Tenant: doppelboden.TenantID(asInt(row[3])), Next: asTime(row[4]), Since: asTime(row[5])}
 				page, last = append(page, b), asInt(row[0])
 				return nil
-			}, `WITH box AS MATERIALIZED (
-					SELECT mailbox, count(*) AS queued, min(seq) AS oldest FROM delivery INDEXED BY delivery_queued
-					WHERE state = 0 AND mailbox > ? GROUP BY mailbox ORDER BY mailbox LIMIT ?)
-				SELECT b.mailbox, b.queued, b.oldest, d.tenant, d.next, m.received
-				FROM box b CROSS JOIN delivery d ON d.seq = b.oldest CROSS JOIN message m ON m.num = d.seq - d.n
-				ORDER BY b.mailbox`, last, int64(pageRows))
+			}, boxesQuery, last, int64(pageRows))
 		})
 		return page, err
 	}, yield)
 }
 
 const headsQuery = "SELECT " + deliveryColumns + ", " + messageColumns + `
-	FROM delivery d INDEXED BY delivery_queued CROSS JOIN message m ON m.num = d.seq - d.n
+	FROM delivery d INDEXED BY delivery_box CROSS JOIN message m ON m.num = d.seq - d.n
 	CROSS JOIN segment g ON g.num = m.segment
-	WHERE d.state = 0 AND d.mailbox = ? AND d.seq > ? ORDER BY d.seq LIMIT ?`
+	WHERE d.box = ? AND d.state = 0 AND d.seq > ? ORDER BY d.seq LIMIT ?`
 
-// Heads returns the first queued deliveries of mailboxes.
-func (s *Store) Heads(ctx context.Context, mailboxes []doppelboden.MailboxID, after []int64, limit int) ([]store.Item, error) {
-	if len(mailboxes) > maxHeads || len(after) != len(mailboxes) {
+// Heads returns the first queued deliveries of boxes.
+func (s *Store) Heads(ctx context.Context, boxes []doppelboden.BoxID, after []int64, limit int) ([]store.Item, error) {
+	if len(boxes) > maxHeads || len(after) != len(boxes) {
 		return nil, &doppelboden.Error{Code: doppelboden.Invalid,
-			Public: fmt.Sprintf("heads of %d mailboxes after %d were asked for, at most %d are given", len(mailboxes), len(after), maxHeads)}
+			Public: fmt.Sprintf("heads of %d boxes after %d were asked for, at most %d are given", len(boxes), len(after), maxHeads)}
 	}
 	var items []store.Item
 	shared := map[doppelboden.ID]*doppelboden.Message{}
 	err := s.read(ctx, func(c *conn) error {
-		for i, mailbox := range mailboxes {
+		for i, box := range boxes {
 			err := c.query(ctx, func(row []driver.Value) error {
 				items = append(items, readItem(row, shared))
 				return nil
-			}, headsQuery, int64(mailbox), after[i], int64(limit))
+			}, headsQuery, int64(box), after[i], int64(limit))
 			if err != nil {
 				return err
 			}
@@ -107,14 +115,14 @@ const itemsFrom = "SELECT " + deliveryColumns + ", " + messageColumns + " FROM "
 
 const itemsJoin = ` CROSS JOIN message m ON m.num = d.seq - d.n CROSS JOIN segment g ON g.num = m.segment
 	WHERE d.seq > ?1 AND d.seq < ?2 AND (?3 = 0 OR d.tenant = ?3) AND (?4 = 0 OR d.mailbox = ?4)
-	AND (?5 >> d.state) & 1 `
+	AND (?5 >> d.state) & 1 AND (?8 = 0 OR d.box = ?8) `
 
 // Ways to find deliveries. Each takes Seqs between which to look, tenant, mailbox, a
-// mask of states and a limit.
+// mask of states, a limit, a single state and a box.
 const (
-	// findQueued is for the queue of a mailbox.
-	findQueued = itemsFrom + "delivery d INDEXED BY delivery_queued" + itemsJoin +
-		"AND d.state = 0 AND d.mailbox = ?4 ORDER BY d.seq LIMIT ?6"
+	// findBox is for what is queued in one box.
+	findBox = itemsFrom + "delivery d INDEXED BY delivery_box" + itemsJoin +
+		"AND d.state = 0 AND d.box = ?8 ORDER BY d.seq LIMIT ?6"
 	// findRare is for what is held or has ended badly; the index has it by state.
 	findRare = itemsFrom + "delivery d INDEXED BY delivery_rare" + itemsJoin +
 		"AND d.state IN (1, 4, 5) AND d.state = ?7 ORDER BY d.seq LIMIT ?6"
@@ -141,8 +149,8 @@ func (s *Store) pages(ctx context.Context, f store.Filter) (func(limit int) ([]s
 	}
 	p := pager{s: s, f: f, mask: mask, after: low, before: high}
 	switch {
-	case onlyQueued && f.Mailbox != 0:
-		return func(limit int) ([]store.Item, error) { return p.indexed(ctx, limit, findQueued) }, nil
+	case onlyQueued && (f.Box != 0 || f.Mailbox != 0):
+		return func(limit int) ([]store.Item, error) { return p.queued(ctx, limit) }, nil
 	case onlyRare:
 		return func(limit int) ([]store.Item, error) { return p.rare(ctx, limit) }, nil
 	}
@@ -175,15 +183,14 @@ type pager struct {
 	after, before int64 // the Seqs between which it looks
 }
 
-// read reads one page with one of the ways to find deliveries.
-func (p *pager) read(ctx context.Context, c *conn, text string, before int64, limit int, more ...driver.Value) ([]store.Item, error) {
+// read reads a page of one part.
+func (p *pager) read(ctx context.Context, c *conn, one part, before int64, limit int) ([]store.Item, error) {
 	var items []store.Item
 	shared := map[doppelboden.ID]*doppelboden.Message{}
-	args := append([]driver.Value{p.after, before, int64(p.f.Tenant), int64(p.f.Mailbox), p.mask, int64(limit)}, more...)
 	err := c.query(ctx, func(row []driver.Value) error {
 		items = append(items, readItem(row, shared))
 		return nil
-	}, text, args...)
+	}, one.text, p.after, before, int64(p.f.Tenant), int64(p.f.Mailbox), p.mask, int64(limit), int64(one.state), int64(one.box))
 	return items, err
 }
 
@@ -194,35 +201,66 @@ func (p *pager) passed(items []store.Item) {
 	}
 }
 
-// indexed reads the next page of an index that is in the order of Seq.
-func (p *pager) indexed(ctx context.Context, limit int, text string) (items []store.Item, err error) {
-	err = p.s.read(ctx, func(c *conn) error {
-		items, err = p.read(ctx, c, text, p.before, limit)
-		return err
-	})
-	p.passed(items)
-	return items, err
+// A part is one of the ordered lists that make a page.
+type part struct {
+	text  string
+	state doppelboden.State
+	box   doppelboden.BoxID
 }
 
-// rare reads a page of each state and merges them.
-func (p *pager) rare(ctx context.Context, limit int) (items []store.Item, err error) {
+// queued reads the next page of what is queued in a box, or for a mailbox in all of its
+// boxes.
+func (p *pager) queued(ctx context.Context, limit int) (items []store.Item, err error) {
 	err = p.s.snapshot(ctx, func(c *conn) error {
-		for _, st := range rare {
-			if p.mask>>st&1 == 0 {
-				continue
-			}
-			some, err := p.read(ctx, c, findRare, p.before, limit, int64(st))
+		boxes := []doppelboden.BoxID{p.f.Box}
+		if p.f.Box == 0 {
+			boxes[0] = doppelboden.BoxID(p.f.Mailbox)
+			err := c.query(ctx, func(row []driver.Value) error {
+				boxes = append(boxes, doppelboden.BoxID(asInt(row[0])))
+				return nil
+			}, "SELECT id FROM destination WHERE mailbox = ?", int64(p.f.Mailbox))
 			if err != nil {
 				return err
 			}
-			items = append(items, some...)
 		}
-		return nil
+		parts := make([]part, len(boxes))
+		for i, b := range boxes {
+			parts[i] = part{findBox, doppelboden.Queued, b}
+		}
+		items, err = p.merged(ctx, c, limit, parts)
+		return err
 	})
+	return items, err
+}
+
+// rare reads the next page of what is held or has ended badly.
+func (p *pager) rare(ctx context.Context, limit int) (items []store.Item, err error) {
+	err = p.s.snapshot(ctx, func(c *conn) error {
+		var parts []part
+		for _, st := range rare {
+			if p.mask>>st&1 != 0 {
+				parts = append(parts, part{findRare, st, p.f.Box})
+			}
+		}
+		items, err = p.merged(ctx, c, limit, parts)
+		return err
+	})
+	return items, err
+}
+
+// merged reads a page of each part and returns the first limit items of all.
+func (p *pager) merged(ctx context.Context, c *conn, limit int, parts []part) (items []store.Item, err error) {
+	for _, one := range parts {
+		some, err := p.read(ctx, c, one, p.before, limit)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, some...)
+	}
 	slices.SortFunc(items, func(a, b store.Item) int { return cmp.Compare(a.Delivery.Seq, b.Delivery.Seq) })
 	items = items[:min(len(items), limit)]
 	p.passed(items)
-	return items, err
+	return items, nil
 }
 
 // windows looks at window after window until one has something.
@@ -236,7 +274,7 @@ func (p *pager) windows(ctx context.Context, limit int) (items []store.Item, err
 				return err
 			}
 			high = min(high, p.before)
-			if items, err = p.read(ctx, c, findAny, high, limit); err == nil && len(items) < limit {
+			if items, err = p.read(ctx, c, part{text: findAny, box: p.f.Box}, high, limit); err == nil && len(items) < limit {
 				p.after = high - 1
 				return nil
 			}

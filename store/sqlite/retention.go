@@ -145,7 +145,9 @@ func shownIn(ctx context.Context, c *conn, num int64, keep []doppelboden.Mailbox
 		_, found := slices.BinarySearch(keep, doppelboden.MailboxID(asInt(row[0])))
 		shown = shown || found
 		return nil
-	}, "SELECT mailbox FROM copy INDEXED BY copy_message WHERE message = ?", num)
+	}, `SELECT mailbox FROM copy INDEXED BY copy_message WHERE message = ?1
+		UNION ALL SELECT d.mailbox FROM message m CROSS JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries
+			WHERE m.num = ?1 AND d.inbox = 1`, num)
 	return shown, err
 }
 

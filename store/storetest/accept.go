@@ -66,7 +66,7 @@ func everyField(t *testing.T, open Open) {
 	if id != m.ID {
 		t.Errorf("ByReceipt gave %v, wanted %v", id, m.ID)
 	}
-	heads, err := w.s.Heads(ctx, []doppelboden.MailboxID{w.boxes[0].ID}, []int64{0}, 10)
+	heads, err := w.s.Heads(ctx, []doppelboden.BoxID{boxOf(w.boxes[0])}, []int64{0}, 10)
 	w.must(err)
 	if len(heads) != 1 {
 		t.Fatalf("Heads gave %d items, wanted 1", len(heads))

@@ -186,8 +186,8 @@ func expirable(m *doppelboden.Message, cutAt time.Time, keep []doppelboden.Mailb
 func (m *model) compare(*rapid.T) {
 	var all []doppelboden.Delivery
 	counts := map[string]store.Count{}
-	boxes := map[doppelboden.MailboxID]store.Box{}
-	heads := map[doppelboden.MailboxID][]int64{}
+	boxes := map[doppelboden.BoxID]store.Box{}
+	heads := map[doppelboden.BoxID][]int64{}
 	for _, msg := range m.messages {
 		for _, d := range msg.Deliveries {
 			all = append(all, d)
@@ -201,14 +201,14 @@ func (m *model) compare(*rapid.T) {
 			if d.State != doppelboden.Queued {
 				continue
 			}
-			b, ok := boxes[d.Mailbox]
+			b, ok := boxes[d.Box]
 			if !ok {
-				b = store.Box{Tenant: d.Tenant, Mailbox: d.Mailbox, Oldest: d.Seq, Since: msg.Received, Next: d.Next}
+				b = store.Box{Tenant: d.Tenant, Box: d.Box, Oldest: d.Seq, Since: msg.Received, Next: d.Next}
 			}
 			b.Queued++
-			boxes[d.Mailbox] = b
-			if len(heads[d.Mailbox]) < 2 {
-				heads[d.Mailbox] = append(heads[d.Mailbox], d.Seq)
+			boxes[d.Box] = b
+			if len(heads[d.Box]) < 2 {
+				heads[d.Box] = append(heads[d.Box], d.Seq)
 			}
 		}
 	}
@@ -234,22 +234,22 @@ func (m *model) compareMessages() {
 }
 
 // compareQueue compares what the scheduler sees.
-func (m *model) compareQueue(all []doppelboden.Delivery, boxes map[doppelboden.MailboxID]store.Box, heads map[doppelboden.MailboxID][]int64) {
+func (m *model) compareQueue(all []doppelboden.Delivery, boxes map[doppelboden.BoxID]store.Box, heads map[doppelboden.BoxID][]int64) {
 	var deliveries []doppelboden.Delivery
 	for _, it := range m.deliveries(store.Filter{}) {
 		deliveries = append(deliveries, it.Delivery)
 	}
 	same(m.t, "deliveries", deliveries, all)
-	gotBoxes := map[doppelboden.MailboxID]store.Box{}
+	gotBoxes := map[doppelboden.BoxID]store.Box{}
 	for _, b := range gather(m.t, func(y func(store.Box) error) error { return m.s.Boxes(ctx, y) }) {
-		gotBoxes[b.Mailbox] = b
+		gotBoxes[b.Box] = b
 	}
 	same(m.t, "boxes", gotBoxes, boxes)
-	gotHeads := map[doppelboden.MailboxID][]int64{}
-	items, err := m.s.Heads(ctx, []doppelboden.MailboxID{m.boxes[0].ID, m.boxes[1].ID, m.boxes[2].ID}, []int64{0, 0, 0}, 2)
+	gotHeads := map[doppelboden.BoxID][]int64{}
+	items, err := m.s.Heads(ctx, []doppelboden.BoxID{boxOf(m.boxes[0]), boxOf(m.boxes[1]), boxOf(m.boxes[2])}, []int64{0, 0, 0}, 2)
 	m.must(err)
 	for _, it := range items {
-		gotHeads[it.Delivery.Mailbox] = append(gotHeads[it.Delivery.Mailbox], it.Delivery.Seq)
+		gotHeads[it.Delivery.Box] = append(gotHeads[it.Delivery.Box], it.Delivery.Seq)
 	}
 	same(m.t, "heads", gotHeads, heads)
 }

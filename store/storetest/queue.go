@@ -15,9 +15,9 @@ func testQueue(t *testing.T, open Open) {
 	t.Run("items of one message share it", func(t *testing.T) { sharedMessage(t, open) })
 	t.Run("too many mailboxes are refused", func(t *testing.T) {
 		w := newWorld(t, open)
-		_, err := w.s.Heads(ctx, make([]doppelboden.MailboxID, 101), make([]int64, 101), 1)
+		_, err := w.s.Heads(ctx, make([]doppelboden.BoxID, 101), make([]int64, 101), 1)
 		isCode(t, "Heads of 101 mailboxes", err, doppelboden.Invalid)
-		_, err = w.s.Heads(ctx, make([]doppelboden.MailboxID, 100), make([]int64, 100), 1)
+		_, err = w.s.Heads(ctx, make([]doppelboden.BoxID, 100), make([]int64, 100), 1)
 		w.must(err)
 	})
 	t.Run("filters select in the order of seq", func(t *testing.T) { filters(t, open) })
@@ -38,14 +38,14 @@ func boxes(t *testing.T, open Open) {
 	next := day.Add(time.Hour)
 	w.settle(doppelboden.Settlement{Ref: ref(first, 0), State: doppelboden.Queued, Next: next})
 	want := []store.Box{
-		{Tenant: w.tenants[0].ID, Mailbox: w.boxes[0].ID, Queued: 2, Oldest: first.Deliveries[0].Seq, Since: first.Received, Next: cut(next)},
-		{Tenant: w.tenants[0].ID, Mailbox: w.boxes[1].ID, Queued: 1, Oldest: second.Deliveries[1].Seq, Since: second.Received},
-		{Tenant: w.tenants[1].ID, Mailbox: w.boxes[2].ID, Queued: 1, Oldest: other.Deliveries[0].Seq, Since: other.Received},
+		{Tenant: w.tenants[0].ID, Box: boxOf(w.boxes[0]), Queued: 2, Oldest: first.Deliveries[0].Seq, Since: first.Received, Next: cut(next)},
+		{Tenant: w.tenants[0].ID, Box: boxOf(w.boxes[1]), Queued: 1, Oldest: second.Deliveries[1].Seq, Since: second.Received},
+		{Tenant: w.tenants[1].ID, Box: boxOf(w.boxes[2]), Queued: 1, Oldest: other.Deliveries[0].Seq, Since: other.Received},
 	}
 	same(t, "boxes", read(), want)
 	w.settle(doppelboden.Settlement{Ref: ref(first, 0), State: doppelboden.Held},
 		doppelboden.Settlement{Ref: ref(second, 1), State: doppelboden.Delivered})
-	want[0] = store.Box{Tenant: w.tenants[0].ID, Mailbox: w.boxes[0].ID, Queued: 1, Oldest: second.Deliveries[0].Seq, Since: second.Received}
+	want[0] = store.Box{Tenant: w.tenants[0].ID, Box: boxOf(w.boxes[0]), Queued: 1, Oldest: second.Deliveries[0].Seq, Since: second.Received}
 	same(t, "boxes after one was held and one delivered", read(), []store.Box{want[0], want[2]})
 	w.settle(doppelboden.Settlement{Ref: ref(first, 0), State: doppelboden.Queued})
 	if got := read(); got[0].Oldest != first.Deliveries[0].Seq || got[0].Queued != 2 {
@@ -62,7 +62,7 @@ func heads(t *testing.T, open Open) {
 	}
 	held := w.deliveries(store.Filter{Mailbox: w.boxes[1].ID})[0]
 	w.settle(doppelboden.Settlement{Ref: doppelboden.Ref{Message: held.Message.ID}, State: doppelboden.Held})
-	got, err := w.s.Heads(ctx, []doppelboden.MailboxID{w.boxes[2].ID, w.boxes[0].ID, w.boxes[1].ID, 4711}, []int64{of[2][4], 0, 0, 0}, 3)
+	got, err := w.s.Heads(ctx, []doppelboden.BoxID{boxOf(w.boxes[2]), boxOf(w.boxes[0]), boxOf(w.boxes[1]), 4711}, []int64{of[2][4], 0, 0, 0}, 3)
 	w.must(err)
 	want := slices.Concat(of[2][5:8], of[0][:3], of[1][1:4])
 	same(t, "Seqs of the heads of mailboxes 2 (after its fifth), 0 and 1 (whose first is held)", seqs(got), want)
@@ -76,7 +76,7 @@ func heads(t *testing.T, open Open) {
 func sharedMessage(t *testing.T, open Open) {
 	w := newWorld(t, open)
 	m := w.accept(w.boxes[0], w.boxes[1])
-	items, err := w.s.Heads(ctx, []doppelboden.MailboxID{w.boxes[0].ID, w.boxes[1].ID}, []int64{0, 0}, 5)
+	items, err := w.s.Heads(ctx, []doppelboden.BoxID{boxOf(w.boxes[0]), boxOf(w.boxes[1])}, []int64{0, 0}, 5)
 	w.must(err)
 	if len(items) != 2 {
 		t.Fatalf("%d items, wanted 2", len(items))

@@ -265,6 +265,9 @@ func ref(m *doppelboden.Message, n int) doppelboden.Ref {
 
 // sortedBoxes sorts by mailbox.
 func sortedBoxes(boxes []store.Box) []store.Box {
-	slices.SortFunc(boxes, func(a, b store.Box) int { return int(a.Mailbox - b.Mailbox) })
+	slices.SortFunc(boxes, func(a, b store.Box) int { return int(a.Box - b.Box) })
 	return boxes
 }
+
+// boxOf returns the box of a mailbox on its own route.
+func boxOf(m doppelboden.Mailbox) doppelboden.BoxID { return doppelboden.BoxID(m.ID) }

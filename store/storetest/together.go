@@ -95,7 +95,7 @@ func seqIsVisibility(t *testing.T, open Open) {
 	go func() { writing.Wait(); close(done) }()
 	last, seen := int64(0), 0
 	for finished := false; ; {
-		items, err := w.s.Heads(ctx, []doppelboden.MailboxID{w.boxes[0].ID}, []int64{last}, 7)
+		items, err := w.s.Heads(ctx, []doppelboden.BoxID{boxOf(w.boxes[0])}, []int64{last}, 7)
 		w.must(err)
 		seen += len(items)
 		if len(items) > 0 {

@@ -37,7 +37,9 @@ CREATE TABLE message (
 	recipients  INTEGER NOT NULL,
 	expanded    INTEGER NOT NULL,
 	merged      INTEGER NOT NULL,
-	flags       INTEGER NOT NULL, -- 1 SMTPUTF8, 2 8BITMIME
+	flags       INTEGER NOT NULL, -- 1 SMTPUTF8, 2 8BITMIME, 4 confirmed sender
+	scan        INTEGER NOT NULL,
+	class       TEXT NOT NULL,
 	segment     INTEGER NOT NULL, -- segment.num
 	offset      INTEGER NOT NULL,
 	size        INTEGER NOT NULL,
@@ -64,11 +66,16 @@ CREATE TABLE segment (
 	name TEXT NOT NULL UNIQUE
 ) STRICT;
 
+-- inbox is 1 while the INBOX of the mailbox shows the message although table copy has
+-- no row for it: as it came, unread and not moved. So a mail that nobody looks at costs
+-- one entry in one index that is written all over its pages, not three.
 CREATE TABLE delivery (
 	seq       INTEGER PRIMARY KEY,
 	n         INTEGER NOT NULL,
 	tenant    INTEGER NOT NULL,
 	mailbox   INTEGER NOT NULL,
+	box       INTEGER NOT NULL, -- the mailbox's number, or destination.id
+	inbox     INTEGER NOT NULL,
 	state     INTEGER NOT NULL,
 	attempts  INTEGER NOT NULL,
 	next      INTEGER,
@@ -79,8 +86,19 @@ CREATE TABLE delivery (
 	reply     TEXT NOT NULL
 ) STRICT;
 -- Both end in the row's seq, as every index of SQLite does.
-CREATE INDEX delivery_queued ON delivery (mailbox) WHERE state = 0;
+CREATE INDEX delivery_box ON delivery (box, state);
 CREATE INDEX delivery_rare ON delivery (state) WHERE state IN (1, 4, 5);
+
+-- Where else mail goes than to a mailbox's own route.
+CREATE TABLE destination (
+	id      INTEGER PRIMARY KEY, -- negative
+	tenant  INTEGER NOT NULL,
+	mailbox INTEGER NOT NULL, -- 0: for the Internet
+	route   TEXT NOT NULL,
+	domain  TEXT NOT NULL,
+	UNIQUE (tenant, mailbox, route, domain)
+) STRICT;
+CREATE INDEX destination_mailbox ON destination (mailbox);
 
 -- How many deliveries a tenant has in a state. Written with every change.
 CREATE TABLE count (
@@ -109,6 +127,7 @@ CREATE TABLE folder (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX folder_name ON folder (mailbox, name);
 
+-- Messages in folders; see also delivery.inbox.
 CREATE TABLE copy (
 	mailbox INTEGER NOT NULL,
 	message INTEGER NOT NULL, -- message.num
