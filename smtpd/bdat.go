@@ -34,7 +34,7 @@ func (c *conn) doBdat(arg []byte) {
 		return
 	}
 	if !c.body.open {
-		c.body.start(c.mail.tx, c.server.opts.MaxSize, c.server.opts.BareLF, true)
+		c.startBody(true)
 		c.startProgress()
 	}
 	if !c.readChunk(size, func(p []byte) { c.body.take(p) }) {

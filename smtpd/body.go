@@ -23,6 +23,7 @@ type body struct {
 	to      io.Writer // the Transaction
 	max     int64     // octets that we take
 	lf      BareLF    // what becomes of a bare LF
+	mend    bool      // a CR without LF becomes CRLF, and NULs are left out
 	chunked bool      // BDAT: a dot is nothing special
 	open    bool      // BDAT has begun and LAST has not come
 
@@ -32,6 +33,9 @@ type body struct {
 	cr, pairs int64 // how many CR came, and how many CRLF
 	nul       bool  // a NUL came
 	bareLF    bool  // a LF without CR came
+
+	openCR bool   // mend: a CR came, and its LF may follow
+	mended []byte // what mend made of a piece
 
 	size   int64 // octets for the Transaction, also those it was spared
 	failed error // the first error of to
@@ -99,25 +103,61 @@ func (b *body) count(p []byte) {
 	}
 	b.lastCR = p[len(p)-1] == '\r'
 	b.cr += int64(bytes.Count(p, crlf[:1]))
-	b.nul = b.nul || bytes.IndexByte(p, 0) >= 0
+	b.nul = b.nul || !b.mend && bytes.IndexByte(p, 0) >= 0
 }
 
 // write gives p to the Transaction, as long as the mail can still be taken.
 func (b *body) write(p []byte) {
+	came := len(p)
+	if b.mend {
+		p = b.repair(p)
+	}
+	b.size += int64(max(len(p), came)) // NULs count: nobody may send them for ever
 	if len(p) == 0 {
 		return
 	}
-	b.size += int64(len(p))
 	if b.size > b.max || b.failed != nil || b.nul {
 		return
 	}
 	_, b.failed = b.to.Write(p)
 }
 
+// repair returns p without NULs and with every CR part of a CRLF. A CR at the end of p
+// waits for what follows. What is returned is valid until the next call.
+//
+// RFC 6409, section 8: a submission server may repair what its own clients send; RFC
+// 5321, section 2.3.8, forbids to send CR and LF but as a pair.
+func (b *body) repair(p []byte) []byte {
+	if !b.openCR && bytes.IndexByte(p, 0) < 0 && bytes.Count(p, crlf[:1]) == bytes.Count(p, crlf) {
+		return p
+	}
+	out := b.mended[:0]
+	for _, c := range p {
+		if c == 0 {
+			continue
+		}
+		if b.openCR {
+			out = append(out, crlf...)
+			if b.openCR = false; c == '\n' {
+				continue
+			}
+		}
+		if b.openCR = c == '\r'; !b.openCR {
+			out = append(out, c)
+		}
+	}
+	b.mended = out
+	return out
+}
+
 // finish ends a body that BDAT brought: its last line gets the CRLF that a body in DATA
 // always has, so that both forms of a mail give the same octets.
 func (b *body) finish() {
-	if b.size > 0 && !b.lineEnded {
+	if (b.size > 0 || b.openCR) && !b.lineEnded {
+		if b.openCR {
+			b.write(crlf[1:]) // its CR is waiting
+			return
+		}
 		b.write(crlf)
 	}
 }
@@ -132,7 +172,7 @@ func (b *body) err() error {
 	switch {
 	case b.nul:
 		return bad(doppelboden.BadMessage, "message contains a NUL octet (RFC 5321, section 4.5.2)")
-	case b.cr != b.pairs:
+	case b.cr != b.pairs && !b.mend:
 		return bad(doppelboden.BadMessage, "message contains a CR without LF (RFC 5321, section 2.3.8)")
 	case b.bareLF && b.lf == RefuseBareLF:
 		return bad(doppelboden.BadMessage, "message contains a LF without CR (RFC 5321, section 2.3.8)")

@@ -73,7 +73,11 @@ func lookUp(verb []byte) func(*conn, []byte) {
 		return (*conn).doVrfy
 	case "HELP":
 		return (*conn).doHelp
-	case "EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML":
+	case "AUTH":
+		return (*conn).doAuth
+	case "XCLIENT":
+		return (*conn).doXclient
+	case "EXPN", "ETRN", "TURN", "SEND", "SOML", "SAML":
 		return (*conn).notDone
 	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "PATCH", "DELETE":
 		return (*conn).notForHTTP

@@ -25,6 +25,14 @@ type conn struct {
 	peer   netip.Addr
 	wire   wire
 
+	via     via        // how the client reached us
+	counted netip.Addr // for whom the connection counts; see Server.admit
+	hop     netip.Addr // the trusted hop that speaks with us, or the zero Addr
+	told    told       // what it said about its client
+
+	login       string // who logged in with a password; empty: nobody
+	loginFailed int    // log-ins that failed
+
 	tls      *tls.ConnectionState // nil without
 	helo     string               // empty: none yet
 	extended bool                 // EHLO, not HELO
@@ -79,7 +87,7 @@ func (c *conn) serve() {
 		c.raw.Close()
 		c.wire.release()
 	}()
-	if !c.greet() {
+	if !c.arrive() || !c.greet() {
 		return
 	}
 	for !c.closing {
@@ -201,7 +209,8 @@ func (c *conn) wrong(r reply) {
 
 // useless counts a command that leads to no mail. It reports whether to go on.
 func (c *conn) useless() bool {
-	if c.junk++; c.junk > c.server.opts.MaxJunk {
+	// A hop that asks who exists for each of its clients makes many.
+	if c.junk++; c.junk > c.server.opts.MaxJunk && !c.hop.IsValid() {
 		c.finalReply(replyJunk)
 		return false
 	}
@@ -211,16 +220,19 @@ func (c *conn) useless() bool {
 // greet sends the greeting: RFC 5321, section 4.3.1. It refuses who talks before it.
 func (c *conn) greet() bool {
 	o := &c.server.opts
-	if o.GreetDelay > 0 && !c.server.trusts(c.peer) {
+	if o.GreetDelay > 0 && !c.server.trusts(c.peer) && !c.hop.IsValid() {
 		c.window = time.Now().Add(o.GreetDelay)
 		if err := c.wire.fill(); !errors.Is(err, os.ErrDeadlineExceeded) || c.stopRequested() {
 			c.refuseEarly(err)
 			return false
 		}
 	}
-	c.wire.append("220 ", o.Hostname, " ESMTP\r\n")
+	c.welcome()
 	return true
 }
+
+// welcome appends the greeting.
+func (c *conn) welcome() { c.wire.append("220 ", c.server.opts.Hostname, " ESMTP\r\n") }
 
 // refuseEarly answers a client that talked, or is to go, before the greeting.
 func (c *conn) refuseEarly(err error) {

@@ -31,11 +31,18 @@ func (c *conn) doData(arg []byte) {
 		return
 	}
 	c.reply(replyData)
-	c.body.start(c.mail.tx, c.server.opts.MaxSize, c.server.opts.BareLF, false)
+	c.startBody(false)
 	c.startProgress()
 	if c.readBody() {
 		c.commit()
 	}
+}
+
+// startBody makes ready for the octets of a mail.
+func (c *conn) startBody(chunked bool) {
+	o := &c.server.opts
+	c.body.start(c.mail.tx, o.MaxSize, o.BareLF, chunked)
+	c.body.mend = o.Mend
 }
 
 // bodyRefused returns the reply when this is no time for a body, or "".

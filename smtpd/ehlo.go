@@ -2,35 +2,37 @@ package smtpd
 
 import "strconv"
 
-// ehloReplies returns what EHLO is answered with, without and with TLS: RFC 5321,
-// section 4.1.1.1. BINARYMIME is not among the extensions, so that bodies consist of
-// lines.
-func ehloReplies(o *Options) (clear, secured string) {
-	head := "250-" + o.Hostname + "\r\n" +
+// ehloHead returns what the reply to EHLO begins with, and ehloTail what it ends with,
+// whoever asks: RFC 5321, section 4.1.1.1. BINARYMIME is not among the extensions, so
+// that bodies consist of lines.
+func ehloHead(o *Options) string {
+	return "250-" + o.Hostname + "\r\n" +
 		"250-PIPELINING\r\n" + // RFC 2920
 		"250-SIZE " + strconv.FormatInt(o.MaxSize, 10) + "\r\n" // RFC 1870
-	tail := "250-ENHANCEDSTATUSCODES\r\n" + // RFC 2034
-		"250-8BITMIME\r\n" + // RFC 6152
-		"250-DSN\r\n" + // RFC 3461
-		"250-SMTPUTF8\r\n" + // RFC 6531
-		"250 CHUNKING\r\n" // RFC 3030
-	clear, secured = head+tail, head+tail
-	if o.TLS != nil {
-		clear = head + "250-STARTTLS\r\n" + tail // RFC 3207
-	}
-	return clear, secured
 }
+
+const ehloTail = "250-ENHANCEDSTATUSCODES\r\n" + // RFC 2034
+	"250-8BITMIME\r\n" + // RFC 6152
+	"250-DSN\r\n" + // RFC 3461
+	"250-SMTPUTF8\r\n" + // RFC 6531
+	"250 CHUNKING\r\n" // RFC 3030
 
 // doEhlo: RFC 5321, section 4.1.1.1. It resets like RSET.
 func (c *conn) doEhlo(arg []byte) {
 	if !c.hello(arg, true) {
 		return
 	}
-	if c.tls == nil {
-		c.wire.append(c.server.ehloClear)
-		return
+	c.wire.append(c.server.ehloHead)
+	if c.tls == nil && c.server.opts.TLS != nil {
+		c.wire.append("250-STARTTLS\r\n") // RFC 3207
 	}
-	c.wire.append(c.server.ehloSecured)
+	if c.mayLogIn() {
+		c.wire.append(ehloAuth) // RFC 4954, section 3
+	}
+	if c.hop.IsValid() {
+		c.wire.append(ehloXclient)
+	}
+	c.wire.append(ehloTail)
 }
 
 // doHelo: RFC 5321, section 4.1.1.1.
@@ -52,6 +54,9 @@ func (c *conn) hello(arg []byte, extended bool) bool {
 	}
 	c.endMail(verdictReset)
 	c.helo, c.extended = string(arg), extended
+	if c.told.helo != "" {
+		c.helo = c.told.helo // the hop greets for its client
+	}
 	return true
 }
 

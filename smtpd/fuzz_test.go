@@ -90,7 +90,7 @@ func session(t *testing.T, bag *mailbag, in []byte, cut int) []byte {
 	s := newServer(t, Options{Intake: bag, MaxSize: 1000})
 	cut = min(cut, len(in))
 	client := &script{parts: [][]byte{in[:cut], in[cut:]}, done: make(chan struct{})}
-	s.take(context.Background(), client)
+	s.take(context.Background(), client, viaPort)
 	<-client.done
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Errorf("Shutdown: %v", err)

@@ -29,6 +29,27 @@ type Envelope struct {
 	Ret      string               // "FULL", "HDRS" or empty: RFC 3461, section 4.3
 	EnvID    string               // as it came, xtext: RFC 3461, section 4.4
 	Size     int64                // octets as declared by SIZE=, or 0: RFC 1870
+
+	// Hop is the trusted hop that the mail came through, or the zero Addr. When the hop
+	// has told who its client is (Told), Peer, PeerName and Helo are the client's; else
+	// they are the hop's own.
+	Hop  netip.Addr
+	Told bool
+	// Login names the own sender that Gate let in; empty without a Gate.
+	Login string
+}
+
+// A Gate knows the city's own senders.
+type Gate interface {
+	// Known returns the name of the sender that a client's address or its certificate
+	// stands for, or "". It is asked for every mail and must not wait. What s holds as
+	// the client's certificate is one whose key the client has; nobody has verified who
+	// signed it.
+	Known(peer netip.Addr, s *tls.ConnectionState) string
+
+	// Login returns the name of the sender with this user and password. The code of its
+	// error is Policy when they are wrong, else they could not be checked now.
+	Login(ctx context.Context, peer netip.Addr, user, password string) (string, error)
 }
 
 // A Recipient is what a RCPT command named.

@@ -42,7 +42,15 @@ func (c *conn) doMail(arg []byte) {
 		c.wrong(replyMailSyntax)
 		return
 	}
+	login := ""
+	if gate := c.server.opts.Gate; gate != nil {
+		if login = c.sender(gate); login == "" {
+			c.refuseStranger()
+			return
+		}
+	}
 	e, bad := c.parseMail(rest)
+	e.Login = login
 	switch bad {
 	case "":
 	case replySize, replyUTF8:
@@ -89,6 +97,18 @@ func (c *conn) parseMail(arg []byte) (e Envelope, bad reply) {
 			break
 		}
 		rest = after
+		if key == "AUTH" && c.server.opts.Gate != nil {
+			// RFC 4954, section 5: it is understood where AUTH is offered. What it says is
+			// passed on by nobody we know of, so it is forgotten.
+			if seen&bitAuth != 0 {
+				return e, replyTwice
+			}
+			if value == nil || !isXtext(value, e.SMTPUTF8) {
+				return e, replyParam
+			}
+			seen |= bitAuth
+			continue
+		}
 		bit, bad := e.set(key, value)
 		if bad != "" {
 			return e, bad
@@ -104,10 +124,13 @@ func (c *conn) parseMail(arg []byte) (e Envelope, bad reply) {
 	if e.Size > c.server.opts.MaxSize {
 		return e, replySize
 	}
-	e.PeerName = c.server.names.of(c.peer)
+	e.PeerName, e.Hop, e.Told = c.peerName(), c.hop, c.told.client
 	e.Proto = c.proto(e.SMTPUTF8)
 	return e, ""
 }
+
+// bitAuth is the bit of the AUTH parameter among those that set returns.
+const bitAuth = 32
 
 // set takes one parameter of MAIL and returns a bit that is its own.
 func (e *Envelope) set(key string, value []byte) (bit int, bad reply) {
@@ -150,6 +173,10 @@ func (e *Envelope) set(key string, value []byte) (bit int, bad reply) {
 // proto names how the mail came: RFC 3848; RFC 6531, section 4.3.
 func (c *conn) proto(utf8 bool) string {
 	switch {
+	case utf8 && c.tls != nil && c.login != "":
+		return "UTF8SMTPSA"
+	case c.tls != nil && c.login != "":
+		return "ESMTPSA"
 	case utf8 && c.tls != nil:
 		return "UTF8SMTPS"
 	case utf8:

@@ -61,6 +61,11 @@ func (l maillog) refused(ctx context.Context, what string, err error) {
 // tlsFailed is no fault of ours; port scanners do it all day.
 func (l maillog) tlsFailed(err error) { l.log.Debug("TLS handshake failed", "error", err.Error()) }
 
+// proxyFailed is a load balancer that does not speak the PROXY protocol.
+func (l maillog) proxyFailed(err error) {
+	l.log.Warn("a trusted hop did not say who its client is", "error", err.Error())
+}
+
 // panicked is a fault of ours.
 func (l maillog) panicked(v any, stack []byte) {
 	l.log.Error("panic in a connection", "panic", v, "stack", string(stack))

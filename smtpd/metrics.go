@@ -28,6 +28,7 @@ type metrics struct {
 	seconds     prometheus.Histogram
 	tlsDone     prometheus.Counter
 	tlsFailed   prometheus.Counter
+	logins      *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics and registers them when there is a registry.
@@ -56,6 +57,8 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "answer_seconds", Help: "Time from the end of a body that is kept to its 250.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}),
 	}
+	m.logins = prometheus.NewCounterVec(counter("logins_total",
+		"Log-ins with a password, by result: done, failed."), []string{"result"})
 	tls := prometheus.NewCounterVec(counter("tls_handshakes_total",
 		"TLS handshakes, by result: done, failed."), []string{"result"})
 	m.served = m.connections.WithLabelValues("served")
@@ -69,7 +72,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{m.open, m.connections, m.mails, m.unacked,
-		m.mailsAsked, m.rcpts, m.octets, m.bodyOctets, m.seconds, tls} {
+		m.mailsAsked, m.rcpts, m.octets, m.bodyOctets, m.seconds, tls, m.logins} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of smtpd: %w", err)
 		}

@@ -25,6 +25,17 @@ type Options struct {
 
 	// BareLF says what becomes of a LF without CR in a body.
 	BareLF BareLF
+	// Mend takes bodies as scanners and old programs make them: a CR without LF becomes
+	// CRLF, and NULs are left out. It is for the city's own senders; at the MX a mail
+	// with either is refused.
+	Mend bool
+
+	// Gate says who may send through this door: RFC 6409. nil: everybody, as at the MX.
+	Gate Gate
+	// Hop reports whether an address is a trusted hop's: a gateway or a load balancer in
+	// front of us, which tells us who the client is (XCLIENT, the PROXY protocol). Limits
+	// for strangers do not hold for it. nil: there are none. It may be asked at any time.
+	Hop func(netip.Addr) bool
 
 	// MaxConnections bounds all open connections: 2,000. One costs about 8 KB while
 	// idle and at most 40 KB while a body comes in, so 80 MB at the worst. One more is
@@ -69,6 +80,12 @@ type Options struct {
 	WriteTimeout time.Duration
 	// TLSTimeout bounds a TLS handshake: 1 minute.
 	TLSTimeout time.Duration
+	// ProxyTimeout bounds the wait for the header of the PROXY protocol, which comes with
+	// the connection: 5 seconds.
+	ProxyTimeout time.Duration
+	// MaxLoginFailures bounds log-ins that failed on one connection: 3. RFC 4954 has no
+	// number; programs that know their password need one.
+	MaxLoginFailures int
 
 	// GreetDelay is how long we wait with the greeting for clients who must not talk
 	// before it; who does is refused. 0: no wait and no check.
@@ -124,6 +141,8 @@ func (o *Options) validate() error {
 		number("MaxWithoutMail", &o.MaxWithoutMail, 30*time.Minute),
 		number("WriteTimeout", &o.WriteTimeout, time.Minute),
 		number("TLSTimeout", &o.TLSTimeout, time.Minute),
+		number("ProxyTimeout", &o.ProxyTimeout, 5*time.Second),
+		number("MaxLoginFailures", &o.MaxLoginFailures, 3),
 		number("GreetDelay", &o.GreetDelay, 0),
 	)
 }

@@ -79,7 +79,8 @@ func (c *conn) refuseForGood(r reply) {
 	c.mail.refused++
 	c.mail.forGood = true
 	c.reply(r)
-	if c.refusals++; c.refusals >= c.server.opts.MaxRefusedRecipients {
+	// A hop brings the refusals of many clients.
+	if c.refusals++; c.refusals >= c.server.opts.MaxRefusedRecipients && !c.hop.IsValid() {
 		c.finalReply(replyRefusals)
 	}
 }

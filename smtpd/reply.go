@@ -41,6 +41,24 @@ const (
 	replyNotForHTTP  reply = "554 5.5.1 This is SMTP\r\n"
 	replyAfterTLSCmd reply = "554 5.5.1 STARTTLS must be the last command before TLS\r\n"
 
+	replyStrayProxy reply = "554 5.7.0 This port is for our load balancers\r\n"
+	replyLogins     reply = "421 4.7.0 Too many failed log-ins, closing\r\n"
+
+	replyLoggedIn     reply = "235 2.7.0 Welcome\r\n"                                 // RFC 4954, section 6
+	replyLoginFirst   reply = "530 5.7.0 Log in first\r\n"                            // RFC 4954, section 6
+	replyTLSFirst     reply = "530 5.7.0 Issue STARTTLS and log in first\r\n"         // RFC 3207, section 4
+	replyAuthNeedsTLS reply = "538 5.7.11 Passwords are taken through TLS only\r\n"   // RFC 5248
+	replyAuthAlready  reply = "503 5.5.1 You have logged in already\r\n"              // RFC 4954, section 4
+	replyAuthInMail   reply = "503 5.5.1 Not within a mail transaction\r\n"           // RFC 4954, section 4
+	replyAuthKind     reply = "504 5.5.4 We take AUTH PLAIN and AUTH LOGIN\r\n"       // RFC 4954, section 4
+	replyAuthOff      reply = "501 5.7.0 Log-in cancelled\r\n"                        // RFC 4954, section 4
+	replyAuthBase64   reply = "501 5.5.2 That is not base64\r\n"                      // RFC 4954, section 4
+	replyAuthSyntax   reply = "501 5.5.2 That is not what the mechanism asks for\r\n" // RFC 4616, section 2
+	replyAuthWrong    reply = "535 5.7.8 User or password is wrong\r\n"               // RFC 4954, section 6
+	replyNotHop       reply = "550 5.7.0 You may not speak for others\r\n"
+	replyXclient      reply = "501 5.5.4 Malformed XCLIENT\r\n"
+	replyXclientMail  reply = "503 5.5.1 Not within a mail transaction\r\n"
+
 	replyBareLF     reply = "500 5.5.2 Commands must end in CRLF, closing\r\n"
 	replyOverlong   reply = "500 5.5.2 Line too long\r\n"
 	replyControl    reply = "500 5.5.2 Control characters in command\r\n"

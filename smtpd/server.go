@@ -12,12 +12,11 @@ import (
 
 // A Server is the door: listeners, the connections they gave us, and their limits.
 type Server struct {
-	opts        Options
-	log         maillog
-	metrics     *metrics
-	names       names
-	ehloClear   string // the reply to EHLO before TLS
-	ehloSecured string // and after it
+	opts     Options
+	log      maillog
+	metrics  *metrics
+	names    names
+	ehloHead string // what replies to EHLO begin with
 
 	force   context.Context // ends when Shutdown loses its patience
 	end     context.CancelFunc
@@ -43,7 +42,7 @@ func NewServer(o Options) (*Server, error) {
 	s := &Server{opts: o, log: maillog{o.Log}, metrics: m, listeners: map[net.Listener]bool{},
 		conns: map[*conn]bool{}, perPeer: map[netip.Addr]int{}}
 	s.names = names{resolver: o.Resolver, clock: o.Clock, known: map[netip.Addr]name{}}
-	s.ehloClear, s.ehloSecured = ehloReplies(&o)
+	s.ehloHead = ehloHead(&o)
 	s.force, s.end = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -54,6 +53,35 @@ func NewServer(o Options) (*Server, error) {
 //
 // The values of ctx reach the Intake; its end does not.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, viaPort)
+}
+
+// ServeProxied is Serve for a port at which only trusted hops connect, each of which
+// says first who its client is: the PROXY protocol, version 1 or 2.
+func (s *Server) ServeProxied(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, viaProxy)
+}
+
+// ServeTLS is Serve for a port at which TLS begins with the connection: RFC 8314,
+// section 3.3. Options.TLS must be set.
+func (s *Server) ServeTLS(ctx context.Context, ln net.Listener) error {
+	if s.opts.TLS == nil {
+		ln.Close()
+		return errors.New("smtpd: a port with TLS needs Options.TLS")
+	}
+	return s.serve(ctx, ln, viaTLS)
+}
+
+// A via says what comes first on a connection.
+type via int
+
+const (
+	viaPort  via = iota // our greeting
+	viaProxy            // the header of the PROXY protocol
+	viaTLS              // a TLS handshake
+)
+
+func (s *Server) serve(ctx context.Context, ln net.Listener, how via) error {
 	if !s.addListener(ln) {
 		ln.Close()
 		return nil
@@ -68,7 +96,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
-			s.take(values, raw)
+			s.take(values, raw, how)
 		case ctx.Err() != nil || s.isStopped():
 			return nil
 		case errors.Is(err, net.ErrClosed) || !isTemporary(err):
@@ -100,10 +128,11 @@ func (s *Server) rest(ctx context.Context, d time.Duration) {
 }
 
 // take starts to serve a connection, or refuses it.
-func (s *Server) take(ctx context.Context, raw net.Conn) {
+func (s *Server) take(ctx context.Context, raw net.Conn, how via) {
 	peer := peerOf(raw)
 	ctx, cancel := context.WithCancel(ctx)
 	c := newConn(ctx, s, raw, peer)
+	c.via = how
 	if refusal := s.admit(c); refusal != "" {
 		cancel()
 		// The first octets into an empty socket never wait.
@@ -112,7 +141,9 @@ func (s *Server) take(ctx context.Context, raw net.Conn) {
 		raw.Close()
 		return
 	}
-	s.names.ask(s.force, peer)
+	if how != viaProxy { // else the client is somebody else
+		s.names.ask(s.force, peer)
+	}
 	unhook := context.AfterFunc(s.force, func() {
 		cancel()
 		raw.Close()
@@ -137,11 +168,11 @@ func (s *Server) admit(c *conn) reply {
 	case len(s.conns) >= s.opts.MaxConnections:
 		s.metrics.tooMany.Inc()
 		return replyTooMany
-	case s.perPeer[key] >= s.opts.MaxPerAddress && !s.trusts(c.peer):
-		s.metrics.tooManyOf.Inc()
+	case s.tooManyOf(key, c.peer):
 		return replyTooManyOf
 	}
 	s.conns[c] = true
+	c.counted = key
 	s.perPeer[key]++
 	s.running.Add(1)
 	s.metrics.served.Inc()
@@ -149,17 +180,48 @@ func (s *Server) admit(c *conn) reply {
 	return ""
 }
 
-// dismiss is the opposite of admit.
-func (s *Server) dismiss(c *conn) {
+// tooManyOf reports whether peer has as many connections as it may have.
+func (s *Server) tooManyOf(key, peer netip.Addr) bool {
+	if s.perPeer[key] < s.opts.MaxPerAddress || s.trusts(peer) || s.isHop(peer) {
+		return false
+	}
+	s.metrics.tooManyOf.Inc()
+	return true
+}
+
+// recount counts c for the client that a load balancer brought, or returns the reply
+// that refuses it.
+func (s *Server) recount(c *conn) reply {
 	key := countedAs(c.peer)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if s.perPeer[key]--; s.perPeer[key] == 0 {
-		delete(s.perPeer, key)
+	if s.tooManyOf(key, c.peer) {
+		return replyTooManyOf
 	}
+	s.uncount(c)
+	c.counted = key
+	s.perPeer[key]++
+	return ""
+}
+
+// uncount takes c from the count of whom it was counted for.
+func (s *Server) uncount(c *conn) {
+	if s.perPeer[c.counted]--; s.perPeer[c.counted] == 0 {
+		delete(s.perPeer, c.counted)
+	}
+}
+
+// dismiss is the opposite of admit.
+func (s *Server) dismiss(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.uncount(c)
 	s.metrics.open.Dec()
 }
+
+// isHop reports whether peer is a trusted hop's.
+func (s *Server) isHop(peer netip.Addr) bool { return s.opts.Hop != nil && s.opts.Hop(peer) }
 
 // trusts reports whether peer may open any number of connections.
 func (s *Server) trusts(peer netip.Addr) bool {

@@ -51,5 +51,8 @@ func (c *conn) handshake() {
 	c.tls = &state
 	c.wire.conn = secured
 	// RFC 3207, section 4.2: everything the client said before is forgotten.
-	c.helo, c.extended = "", false
+	c.helo, c.extended, c.login = "", false, ""
+	if c.hop.IsValid() {
+		c.peer, c.told = c.hop, told{}
+	}
 }
