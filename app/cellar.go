@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/control"
 	"doppelboden/keyring"
 	"doppelboden/ledger"
 	"doppelboden/segment"
@@ -44,6 +46,7 @@ type cellar struct {
 	knotter *ledger.Knotter
 	damage  []segment.Damage // found at the start, torn tails excepted
 	ledger  *lastError       // what the knotter reported last
+	runs    atomic.Int64     // the version of the city's configuration
 	moving  sync.Mutex       // held while bodies move or their keys are wrapped again
 }
 
@@ -126,10 +129,15 @@ func (n *Node) syncBodies() error {
 	return n.bodies.Sync()
 }
 
-// readCity returns the city's configuration: the newest version in the database, or,
-// when there is none yet, the file that node.toml names.
+// readCity returns the version of the city's configuration that the node runs: the one
+// that it ran before, or the newest, or, when there is none yet, the file that node.toml
+// names.
 func (n *Node) readCity(ctx context.Context) ([]doppelboden.Tenant, *city.City, error) {
-	version, err := n.store.Config(ctx, 0)
+	pinned, err := n.store.Pinned(ctx, n.opts.Node.Name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read which configuration this node ran: %w", err)
+	}
+	version, err := n.store.Config(ctx, pinned)
 	name := fmt.Sprintf("version %d of city.toml", version.Version)
 	if doppelboden.CodeOf(err) == doppelboden.NotFound {
 		name = n.opts.Node.City
@@ -149,10 +157,16 @@ func (n *Node) readCity(ctx context.Context) ([]doppelboden.Tenant, *city.City, 
 		return nil, nil, fmt.Errorf("write the tenants: %w", err)
 	}
 	if version.Version == 0 {
-		if _, err := n.store.PutConfig(ctx, version.Text, "init", n.clock()); err != nil {
+		if version.Version, err = n.store.PutConfig(ctx, store.ConfigVersion{Text: version.Text, By: "init", At: n.clock()}); err != nil {
 			return nil, nil, fmt.Errorf("write the first configuration: %w", err)
 		}
 	}
+	if version.Version != pinned {
+		if err := n.store.Pin(ctx, n.lease, version.Version); err != nil {
+			return nil, nil, fmt.Errorf("note which configuration this node runs: %w", err)
+		}
+	}
+	n.runs.Store(version.Version)
 	return tenants, c, nil
 }
 
@@ -215,7 +229,11 @@ func (n *Node) openHouse(ctx context.Context, tenants []doppelboden.Tenant, c *c
 		return fmt.Errorf("read the mailboxes: %w", err)
 	}
 	n.house = &house{node: n}
-	n.house.directory.Store(city.NewDirectory(c, tenants, boxes))
+	decided, err := control.ReadDecided(ctx, n.store)
+	if err != nil {
+		return err
+	}
+	n.house.directory.Store(city.NewDirectory(c, tenants, boxes).Under(decided))
 	return nil
 }
 

@@ -49,6 +49,18 @@ func (h *house) Install(_ context.Context, d *city.Directory) error {
 	return nil
 }
 
+// Version implements control.House.
+func (h *house) Version() int64 { return h.node.runs.Load() }
+
+// Pin implements control.House.
+func (h *house) Pin(ctx context.Context, version int64) error {
+	if err := h.node.store.Pin(ctx, h.node.lease, version); err != nil {
+		return err
+	}
+	h.node.runs.Store(version)
+	return nil
+}
+
 // Listeners implements control.House.
 func (h *house) Listeners() map[string]string { return maps.Clone(h.node.listeners) }
 
@@ -66,6 +78,9 @@ type snapshot struct{ d *city.Directory }
 
 // Find implements intake.Directory.
 func (s snapshot) Find(a doppelboden.Address) (intake.Target, error) {
+	if err := s.d.Takes(a); err != nil {
+		return intake.Target{}, err
+	}
 	t, err := s.d.Lookup(a)
 	if err != nil {
 		return intake.Target{}, err

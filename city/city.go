@@ -16,8 +16,9 @@ const Format = 1
 
 // A City is the checked content of city.toml: all tenants that share an installation.
 type City struct {
-	RetentionDays int      // how long mail is kept after all its deliveries have ended
-	Tenants       []Tenant // in the order of the file; at least one
+	RetentionDays  int      // how long mail is kept after all its deliveries have ended
+	ConfirmPercent int      // a change that concerns a greater share of a tenant's mailboxes must be confirmed
+	Tenants        []Tenant // in the order of the file; at least one
 }
 
 // A Tenant is one administration, with its domains and where their mail goes.
@@ -26,13 +27,14 @@ type Tenant struct {
 	Domains    []string            // in lower case with A-labels; at least one
 	Postmaster doppelboden.Address // whose mailbox takes what is sent to postmaster@ and abuse@
 	Routes     []*Route            // the first is the default: it takes what no other route's Domains name
+	People                         // who exists, besides the mailboxes in the store
 }
 
 // A Route is where mail goes when it has been accepted.
 type Route struct {
 	Tenant      string   // the tenant's name
 	Name        string   // unique within the tenant
-	Domains     []string // the domains whose mailboxes use this route; of the default route, none
+	Domains     []string // the domains whose mailboxes use this route; none of the default route and of those for single mailboxes
 	Here        bool     // the mailbox lies in this installation; there is no next server
 	Hosts       []Host   // the next servers in the order of preference; none when Here
 	Connections int      // how many connections at most are open to the route at once; 0 when Here
@@ -87,6 +89,7 @@ const (
 const (
 	defaultRetention   = 30       // days, as in docs/ARCHITECTURE.md
 	maxRetention       = 10 * 365 // days; longer is an archive, which is another product
+	defaultConfirm     = 10       // percent; the first groups of a migration are smaller
 	defaultConnections = 8        // enough to keep a groupware busy, few enough not to flood it
 	maxConnections     = 200      // Exchange's default for all its connectors is 5,000; one route needs no more
 )
@@ -105,7 +108,10 @@ func Parse(name string, text []byte) (*City, error) {
 		return nil, d.mistakes.sorted()
 	}
 	top.format()
-	c := &City{RetentionDays: int(top.number("retention_days", defaultRetention, 1, maxRetention))}
+	c := &City{
+		RetentionDays:  int(top.number("retention_days", defaultRetention, 1, maxRetention)),
+		ConfirmPercent: int(top.number("confirm_percent", defaultConfirm, 0, 100)),
+	}
 	tenants := top.tables("tenant")
 	if len(tenants) == 0 && !slices.ContainsFunc(d.mistakes, func(m Mistake) bool { return m.Field == "tenant" }) {
 		top.missing("tenant", says(wantTenant))
@@ -149,6 +155,7 @@ func parseTenant(s *section, names map[string]int, owners map[string]string) Ten
 	t.Domains = parseDomains(s, t.Name, owners)
 	t.Postmaster = parsePostmaster(s, t.Domains)
 	t.Routes = parseRoutes(s, t)
+	t.People = parsePeople(s, t.Domains)
 	s.done()
 	return t
 }
@@ -222,8 +229,8 @@ func parseRoutes(s *section, t Tenant) []*Route {
 	return defaultFirst(s, tables, routes)
 }
 
-// defaultFirst moves the default route to the front, and refuses routes that nothing
-// would ever use.
+// defaultFirst moves the default route to the front. Another route without domains is for
+// single mailboxes (see Way in package store).
 func defaultFirst(s *section, tables []*section, routes []*Route) []*Route {
 	fallback := 0
 	if s.has("default_route") || len(routes) > 1 {
@@ -239,9 +246,6 @@ func defaultFirst(s *section, tables []*section, routes []*Route) []*Route {
 	for i, r := range routes {
 		if i == fallback && len(r.Domains) > 0 {
 			tables[i].wrong("domains", says("the default route takes every domain that no other route names"), says("leave domains out here"))
-		}
-		if i != fallback && len(r.Domains) == 0 && !tables[i].has("domains") {
-			tables[i].missing("domains", says("name the domains whose mail goes this way, or no mail ever will"))
 		}
 	}
 	first := routes[fallback]

@@ -18,6 +18,8 @@ type Directory struct {
 	domains map[string]*domain
 	keys    map[string]Target // by Address.Key, of addresses and aliases
 	routes  map[doppelboden.MailboxID]*Route
+	also    map[doppelboden.MailboxID][]Second // of those that have any
+	decided *decisions
 	bare    *domain // the domain that "postmaster" without a domain belongs to
 }
 
@@ -32,8 +34,9 @@ type domain struct {
 type Target struct {
 	Tenant   doppelboden.TenantID
 	Mailbox  doppelboden.MailboxID
-	Priority int    // of the mailbox, 0 to 9
-	Route    *Route // of the mailbox; not to be changed
+	Priority int      // of the mailbox, 0 to 9
+	Route    *Route   // of the mailbox; not to be changed
+	Also     []Second // where its mail goes as well; not to be changed
 }
 
 // What Lookup answers when there is no target.
@@ -51,7 +54,7 @@ func NewDirectory(c *City, tenants []doppelboden.Tenant, boxes []doppelboden.Mai
 	for _, b := range boxes {
 		byID[b.ID] = b
 	}
-	return build(c, tenants, byID)
+	return build(c, tenants, byID, decide(Decided{}))
 }
 
 // With returns a directory in which the given mailboxes are added, or replace those of
@@ -61,15 +64,17 @@ func (d *Directory) With(changed []doppelboden.Mailbox) *Directory {
 	for _, b := range changed {
 		boxes[b.ID] = b
 	}
-	return build(d.city, d.tenants, boxes)
+	return build(d.city, d.tenants, boxes, d.decided)
 }
 
-func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxID]doppelboden.Mailbox) *Directory {
+func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxID]doppelboden.Mailbox, decided *decisions) *Directory {
 	d := &Directory{
 		city: c, tenants: tenants, boxes: boxes,
 		domains: map[string]*domain{},
 		keys:    make(map[string]Target, len(boxes)),
 		routes:  make(map[doppelboden.MailboxID]*Route, len(boxes)),
+		also:    map[doppelboden.MailboxID][]Second{},
+		decided: decided,
 	}
 	byID := map[doppelboden.TenantID]*Tenant{}
 	listed := map[doppelboden.TenantID]*bool{}
@@ -93,8 +98,11 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 		if !ok {
 			continue
 		}
-		route := t.Route(box.Address.Domain)
+		route, also := decided.way(t, box)
 		d.routes[id] = route
+		if len(also) > 0 {
+			d.also[id] = also
+		}
 		d.put(box.Address, box, route)
 		for _, alias := range box.Aliases {
 			d.put(alias, box, route)
@@ -111,7 +119,7 @@ func (d *Directory) put(a doppelboden.Address, box doppelboden.Mailbox, route *R
 	}
 	*dom.listed = true
 	if _, taken := d.keys[a.Key()]; !taken {
-		d.keys[a.Key()] = Target{Tenant: box.Tenant, Mailbox: box.ID, Priority: box.Priority, Route: route}
+		d.keys[a.Key()] = Target{Tenant: box.Tenant, Mailbox: box.ID, Priority: box.Priority, Route: route, Also: d.also[box.ID]}
 	}
 }
 

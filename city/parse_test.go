@@ -87,7 +87,7 @@ func TestAGoodCityIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &City{RetentionDays: 45, Tenants: []Tenant{
+	want := &City{RetentionDays: 45, ConfirmPercent: 10, Tenants: []Tenant{
 		{
 			Name: "musterstadt", Domains: []string{"musterstadt.de", "xn--mller-stadt-thb.de"},
 			Postmaster: doppelboden.Address{Local: "it", Domain: "musterstadt.de"},

@@ -149,7 +149,7 @@ func (d *Desk) install(ctx context.Context, next *city.City, text []byte, by str
 		return 0, fmt.Errorf("prepare the tenants: %w", err)
 	}
 	now := d.opts.Clock()
-	version, err := d.opts.Store.PutConfig(ctx, text, by, now)
+	version, err := d.opts.Store.PutConfig(ctx, store.ConfigVersion{Text: text, By: by, At: now})
 	if err != nil {
 		return 0, fmt.Errorf("write the configuration: %w", err)
 	}

@@ -25,8 +25,12 @@ type Store interface {
 	PutTenants(ctx context.Context, names []string) ([]doppelboden.Tenant, error)
 	PutMailboxes(ctx context.Context, boxes []doppelboden.Mailbox) ([]doppelboden.Mailbox, error)
 	Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) error) error
-	PutConfig(ctx context.Context, text []byte, by string, at time.Time) (version int64, err error)
+	PutConfig(ctx context.Context, v store.ConfigVersion) (version int64, err error)
 	Config(ctx context.Context, version int64) (store.ConfigVersion, error)
+	Configs(ctx context.Context, yield func(store.ConfigVersion) error) error
+	PutStanding(ctx context.Context, s store.Standing) error
+	PutWays(ctx context.Context, ways []store.Way) error
+	Decisions
 	Note(ctx context.Context, entries ...doppelboden.Entry) error
 	Links(ctx context.Context, from time.Time, yield func(doppelboden.Link) error) error
 	LastKnot(ctx context.Context) (doppelboden.Knot, error)
@@ -49,6 +53,10 @@ type House interface {
 	// Install makes doors and lanes use d from now on. Connections to routes that are
 	// as before are kept. After an error the old one is still in use.
 	Install(ctx context.Context, d *city.Directory) error
+	// Version returns the version of the configuration that the node runs.
+	Version() int64
+	// Pin notes that the node runs this version, so that it does so after a restart.
+	Pin(ctx context.Context, version int64) error
 	// Listeners returns where the node listens, by the listener's name ("mx",
 	// "metrics"), with the port that the system chose where the configuration says 0.
 	Listeners() map[string]string

@@ -19,6 +19,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/ledger"
 	"doppelboden/queue"
+	"doppelboden/store"
 	"doppelboden/store/sqlite"
 	"doppelboden/tally"
 )
@@ -60,6 +61,7 @@ type town struct {
 	failAt    int // the decision that fails, from 1; 0: none
 	period    [2]time.Time
 	progress  []Progress
+	version   int64    // of the configuration that is pinned
 	rotations []string // "master by NAME", or the tenant
 	ids       doppelboden.IDs
 }
@@ -67,7 +69,7 @@ type town struct {
 func newTown(t *testing.T) *town {
 	t.Helper()
 	now := time.Date(2026, 7, 14, 9, 0, 0, 0, time.UTC)
-	w := &town{t: t, now: now, dir: t.TempDir()}
+	w := &town{t: t, now: now, dir: t.TempDir(), version: 1}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -85,7 +87,7 @@ func newTown(t *testing.T) *town {
 	must(err)
 	tenants, err := w.store.PutTenants(t.Context(), c.Names())
 	must(err)
-	_, err = w.store.PutConfig(t.Context(), []byte(cityText), "init", now)
+	_, err = w.store.PutConfig(t.Context(), store.ConfigVersion{Text: []byte(cityText), By: "init", At: now})
 	must(err)
 	w.directory = city.NewDirectory(c, tenants, nil)
 	desk, err := NewDesk(Options{
@@ -124,6 +126,13 @@ func (w *town) Directory() *city.Directory {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.directory
+}
+
+func (w *town) Version() int64 { return w.version }
+
+func (w *town) Pin(_ context.Context, version int64) error {
+	w.version = version
+	return nil
 }
 
 func (w *town) Prepare(_ context.Context, tenants []doppelboden.Tenant) error {

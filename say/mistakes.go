@@ -55,7 +55,6 @@ var mistakes = map[string]string{
 	"write a [[tenant.route]] with this name":                                                         "eine [[tenant.route]] mit diesem Namen schreiben",
 	"the default route takes every domain that no other route names":                                  "der Weg default_route nimmt jede Domain, die kein anderer nennt",
 	"leave domains out here":                                                                          "domains hier weglassen",
-	"name the domains whose mail goes this way, or no mail ever will":                                 "die Domains nennen, deren Mail diesen Weg geht, sonst geht ihn keine",
 	"not a domain of this tenant":                                                                     "keine Domain dieses Mandanten",
 	"write one of tenant.domains":                                                                     "eine aus tenant.domains schreiben",
 	"another route names it already":                                                                  "ein anderer Weg nennt sie schon",
@@ -132,6 +131,13 @@ var mistakes = map[string]string{
 	"write at most %s":                                         "höchstens %s schreiben",
 	"its domain is not one of the mailbox's tenant":            "seine Domain gehört nicht dem Mandanten des Postfachs",
 	"write an alias in the same city's domains":                "einen Alias in den Domains derselben Stadt schreiben",
+
+	// Lists of addresses.
+	"no mailbox has this address":                   "kein Postfach hat diese Adresse",
+	"add the mailbox first, or leave the line out":  "das Postfach erst anlegen oder die Zeile weglassen",
+	"line %s has the same mailbox":                  "Zeile %s hat dasselbe Postfach",
+	"write every mailbox once":                      "jedes Postfach einmal schreiben",
+	"write the address of one mailbox in each line": "in jede Zeile die Adresse eines Postfachs schreiben",
 
 	// Addresses.
 	"longer than 254 octets":           "länger als 254 Bytes",

@@ -25,11 +25,15 @@ type Store interface {
 	Acceptor
 	Queue
 	City
+	Tenancy
+	Ways
+	Versions
 	Keys
 	Ledger
 	Alarms
 	Retention
 	Nodes
+	Notices
 
 	// Ready returns nil when the store could take a message now; otherwise why not.
 	// It costs no disk access and may be asked for every MAIL.
@@ -116,6 +120,12 @@ type Queue interface {
 	// Bounced or Discarded by a late Delivered (promise 4: a late success ends the
 	// delivery, a late failure is dropped); other settlements for it are ignored, and
 	// so are unknown refs. Settle is durable when it returns.
+	//
+	// Generated and Copies of a settlement are written with it, in the same commit, or
+	// not at all when it is ignored. A message that goes with several settlements is
+	// written once, when at least one of them takes effect. Its deliveries get their Seq
+	// then; where they keep 0 nobody knows here whether it was written by an earlier try.
+	// What holds for Accept's message holds for it.
 	Settle(ctx context.Context, lease Lease, s []doppelboden.Settlement) error
 
 	// Boxes yields every box that has queued deliveries, by its number.
@@ -134,7 +144,7 @@ type Queue interface {
 	Counts(ctx context.Context) ([]Count, error)
 }
 
-// City is the directory of tenants and mailboxes, and the configuration's versions.
+// City is the directory of tenants and mailboxes.
 type City interface {
 	// PutTenants makes the tenants exist (by Name) and returns them with their IDs.
 	PutTenants(ctx context.Context, names []string) ([]doppelboden.Tenant, error)
@@ -149,22 +159,6 @@ type City interface {
 
 	// Mailboxes yields all mailboxes, by ID.
 	Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) error) error
-
-	// PutConfig stores text as the next version of the city's configuration and
-	// returns its number, from 1. The same text as in the newest version makes no new
-	// one.
-	PutConfig(ctx context.Context, text []byte, by string, at time.Time) (version int64, err error)
-
-	// Config returns a version; 0 asks for the newest. NotFound.
-	Config(ctx context.Context, version int64) (ConfigVersion, error)
-}
-
-// A ConfigVersion is one stored text of city.toml.
-type ConfigVersion struct {
-	Version int64
-	Text    []byte
-	By      string // who applied it
-	At      time.Time
 }
 
 // A TenantKey is one version of a tenant's key, wrapped by the master key.

@@ -102,7 +102,7 @@ func useEverything(t *testing.T, s *Store) {
 		_, err = s.PutMailboxes(ctx, []doppelboden.Mailbox{box})
 		must(err)
 	}
-	_, err = s.PutConfig(ctx, []byte("x"), "a", time.Now())
+	_, err = s.PutConfig(ctx, store.ConfigVersion{Text: []byte("x"), By: "a", At: time.Now()})
 	must(err)
 	_, err = s.Config(ctx, 0)
 	must(err)

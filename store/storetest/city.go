@@ -3,10 +3,8 @@ package storetest
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"doppelboden"
-	"doppelboden/store"
 )
 
 func testCity(t *testing.T, open Open) {
@@ -15,7 +13,6 @@ func testCity(t *testing.T, open Open) {
 	t.Run("an address belongs to one mailbox", func(t *testing.T) { takenAddress(t, open) })
 	t.Run("aliases may be exchanged in one commit", func(t *testing.T) { exchangeAliases(t, open) })
 	t.Run("many mailboxes come back by number", func(t *testing.T) { manyMailboxes(t, open) })
-	t.Run("configurations have versions", func(t *testing.T) { configs(t, open) })
 }
 
 func tenants(t *testing.T, open Open) {
@@ -133,40 +130,4 @@ func manyMailboxes(t *testing.T, open Open) {
 	w.must(err)
 	all := gather(t, func(y func(doppelboden.Mailbox) error) error { return w.s.Mailboxes(ctx, y) })
 	same(t, "mailboxes", all[3:], put)
-}
-
-func configs(t *testing.T, open Open) {
-	w := newWorld(t, open)
-	_, err := w.s.Config(ctx, 0)
-	isCode(t, "Config of an empty store", err, doppelboden.NotFound)
-	put := func(text string, want int64) {
-		t.Helper()
-		got, err := w.s.PutConfig(ctx, []byte(text), "anna", day)
-		w.must(err)
-		if got != want {
-			t.Errorf("%q became version %d, wanted %d", text, got, want)
-		}
-	}
-	put("a = 1", 1)
-	put("a = 1", 1)
-	put("A = 1", 2)
-	put("", 3)
-	put("", 3)
-	put("a = 1", 4)
-	for version, text := range map[int64]string{1: "a = 1", 2: "A = 1", 3: "", 4: "a = 1", 0: "a = 1"} {
-		got, err := w.s.Config(ctx, version)
-		w.must(err)
-		want := store.ConfigVersion{Version: version, Text: []byte(text), By: "anna", At: cut(day)}
-		if version == 0 {
-			want.Version = 4
-		}
-		same(t, fmt.Sprintf("version %d", version), got, want)
-	}
-	_, err = w.s.Config(ctx, 5)
-	isCode(t, "Config of version 5", err, doppelboden.NotFound)
-	later, err := w.s.PutConfig(ctx, []byte("b = 2"), "b", time.Time{})
-	w.must(err)
-	if got, err := w.s.Config(ctx, later); err != nil || !got.At.IsZero() {
-		t.Errorf("version %d: %v at %v, wanted the zero time", later, err, got.At)
-	}
 }

@@ -44,6 +44,8 @@ func Run(t *testing.T, open Open) {
 	t.Run("settle", func(t *testing.T) { testSettle(t, open) })
 	t.Run("queue", func(t *testing.T) { testQueue(t, open) })
 	t.Run("city", func(t *testing.T) { testCity(t, open) })
+	t.Run("decided", func(t *testing.T) { testDecided(t, open) })
+	t.Run("versions", func(t *testing.T) { testVersions(t, open) })
 	t.Run("keys", func(t *testing.T) { testKeys(t, open) })
 	t.Run("ledger", func(t *testing.T) { testLedger(t, open) })
 	t.Run("alarms", func(t *testing.T) { testAlarms(t, open) })
