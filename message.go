@@ -22,6 +22,7 @@ type Message struct {
 	Class     string    // which limits apply on the way out: "" for ordinary mail, ClassNotice
 	Confirmed bool      // SPF, DMARC or a log-in confirmed the reverse-path: it may get DSNs
 	Scan      ScanState // what the scanners said
+	Scanned   time.Time // when they said it; zero: when the message was received
 
 	Body   Body   // where the bytes lie
 	Prefix []byte // header lines of ours that go before the body; each ends in CRLF
@@ -35,6 +36,9 @@ type Message struct {
 
 	Deliveries []Delivery
 	Copies     []Copy
+
+	// About names the deliveries that a notice of ours tells of; of other mail, none.
+	About []Ref
 }
 
 // A Body says where the bytes of a message lie and how to read them. It is made by
@@ -65,11 +69,14 @@ const (
 	Spam
 	// Malware: it does harm, and waits in quarantine.
 	Malware
+	// Passed: nobody scanned it, or it is Malware, and a person or the configuration said
+	// that it is handed over all the same.
+	Passed
 )
 
 // String returns the state's name as logs, metrics and commands use it.
 func (s ScanState) String() string {
-	names := [...]string{"not scanned", "unscanned", "clean", "spam", "malware"}
+	names := [...]string{"not scanned", "unscanned", "clean", "spam", "malware", "passed"}
 	if s < 0 || int(s) >= len(names) {
 		return "unknown"
 	}
@@ -204,6 +211,10 @@ type Settlement struct {
 	At      time.Time
 
 	// Generated is a message that comes into being together with the settlement, such
-	// as the DSN of a bounce, and only if the settlement takes effect; nil for none.
+	// as the DSN of a bounce, and only if the settlement takes effect; nil for none. One
+	// message may go with several settlements of a call: then it comes once.
 	Generated *Message
+	// Copies come to lie in mailboxes together with the settlement, likewise: what
+	// nobody can be told of lies with the postmaster.
+	Copies []Copy
 }

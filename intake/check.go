@@ -25,6 +25,7 @@ type Incoming struct {
 	Envelope Envelope
 	Message  *doppelboden.Message // without Prefix
 	Header   []byte               // the header section; of a very long one the first 256 KiB
+	Size     int64                // of the body, in bytes
 	// Open reads the whole body as it came. It may be called more than once and by
 	// several goroutines.
 	Open func() (io.ReadCloser, error)
@@ -45,7 +46,10 @@ func (t *Transaction) check(ctx context.Context, m *doppelboden.Message) error {
 	if len(checks) == 0 {
 		return nil
 	}
-	in := &Incoming{Envelope: t.env, Message: m, Header: t.body.header(), Open: t.open(m)}
+	in := &Incoming{Envelope: t.env, Message: m, Header: t.body.header(), Size: m.Body.Size, Open: t.open(m)}
+	if t.body.buf != nil {
+		in.Size = int64(len(t.body.buf))
+	}
 	found, errs := make([]Finding, len(checks)), make([]error, len(checks))
 	var others sync.WaitGroup
 	for i := range checks[1:] {
@@ -87,6 +91,12 @@ func (t *Transaction) apply(m *doppelboden.Message, found []Finding) {
 		}
 	}
 	m.Prefix = append(prefix, m.Prefix...)
+	for i := range m.Deliveries {
+		// What no scanner has seen is in nobody's mailbox yet.
+		if d := &m.Deliveries[i]; m.Scan == doppelboden.Unscanned && d.State == doppelboden.Delivered {
+			d.State, d.Reply = doppelboden.Queued, ""
+		}
+	}
 }
 
 // worse returns the state that is more of a reason to be careful.

@@ -33,6 +33,7 @@ type Store interface {
 	Alarms
 	Retention
 	Nodes
+	Scans
 	Notices
 
 	// Ready returns nil when the store could take a message now; otherwise why not.
