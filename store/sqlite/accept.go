@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"doppelboden"
 )
@@ -33,11 +32,16 @@ func (s *Store) Accept(ctx context.Context, m *doppelboden.Message) (copies int,
 	if err != nil {
 		return 0, err
 	}
+	placed(m, num)
+	return 1, nil
+}
+
+// placed tells a message that was written where its deliveries stand.
+func placed(m *doppelboden.Message, num int64) {
 	for i := range m.Deliveries {
 		m.Deliveries[i].Seq = num + int64(i)
 		m.Deliveries[i].Box = boxOf(&m.Deliveries[i])
 	}
-	return 1, nil
 }
 
 // acceptable reports what nobody could store or find again.
@@ -101,6 +105,9 @@ func (t *tx) accept(m *doppelboden.Message) (int64, error) {
 	if err := t.addCopies(m, num, rows); err != nil {
 		return 0, err
 	}
+	if err := t.addAbout(m, num); err != nil {
+		return 0, err
+	}
 	t.noteAccepted(m)
 	return num, nil
 }
@@ -124,28 +131,34 @@ func flagsOf(m *doppelboden.Message) (flags int64) {
 // rows are the other copies, at most one for each folder.
 func impliedCopies(m *doppelboden.Message) (inbox []bool, rows []*doppelboden.Copy) {
 	inbox = make([]bool, len(m.Deliveries))
-copies:
+	// A list may have made thousands of them.
+	own := make(map[doppelboden.MailboxID]int, len(m.Deliveries))
+	for i := len(m.Deliveries) - 1; i >= 0; i-- {
+		if d := &m.Deliveries[i]; boxOf(d) == doppelboden.BoxID(d.Mailbox) {
+			own[d.Mailbox] = i
+		}
+	}
+	shown := make(map[place]bool, len(m.Copies))
 	for i := range m.Copies {
 		c := &m.Copies[i]
-		if c.Folder != doppelboden.Inbox || c.UID != 0 || c.Flags != 0 || micros(c.Date) != micros(m.Received) {
+		n, mine := own[c.Mailbox]
+		plain := c.Folder == doppelboden.Inbox && c.UID == 0 && c.Flags == 0 && micros(c.Date) == micros(m.Received)
+		switch p := (place{c.Mailbox, c.Folder}); {
+		case !plain || !mine && !shown[p]:
 			rows = append(rows, c)
-			continue
+			shown[p] = true
+		case !shown[p]:
+			inbox[n] = true
+			shown[p] = true
 		}
-		for _, earlier := range m.Copies[:i] {
-			if earlier.Mailbox == c.Mailbox && earlier.Folder == c.Folder {
-				continue copies
-			}
-		}
-		own := slices.IndexFunc(m.Deliveries, func(d doppelboden.Delivery) bool {
-			return d.Mailbox == c.Mailbox && boxOf(&d) == doppelboden.BoxID(c.Mailbox)
-		})
-		if own < 0 {
-			rows = append(rows, c)
-			continue
-		}
-		inbox[own] = true
 	}
 	return inbox, rows
+}
+
+// A place is a folder of a mailbox.
+type place struct {
+	mailbox doppelboden.MailboxID
+	folder  string
 }
 
 // boxOf returns whose order a delivery waits in.

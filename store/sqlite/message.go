@@ -13,7 +13,8 @@ import (
 
 // messageColumns are what readMessage reads, with m for message and g for segment.
 const messageColumns = `m.id, m.tenant, m.receipt, m.received, m.recipients, m.expanded, m.merged, m.flags, m.scan, m.class,
-	g.name, m.offset, m.size, m.key_version, m.body_key, m.sum, m.door, m.peer, m.helo, m.sender, m.ret, m.envid, m.prefix`
+	g.name, m.offset, m.size, m.key_version, m.body_key, m.sum, m.door, m.peer, m.helo, m.sender, m.ret, m.envid, m.prefix,
+	m.scanned`
 
 // deliveryColumns are what readDelivery reads, with d for delivery and m for message.
 const deliveryColumns = `d.seq, m.id, d.n, d.tenant, d.mailbox, d.state, d.attempts, d.next, d.changed, d.recipient,
@@ -34,6 +35,7 @@ func readMessage(row []driver.Value) *doppelboden.Message {
 			KeyVersion: int(asInt(row[13])), Key: asBlob(row[14]), Sum: asSum(row[15])},
 		Door: asText(row[16]), Peer: asText(row[17]), Helo: asText(row[18]), Sender: asAddress(row[19]),
 		Ret: asText(row[20]), EnvID: asText(row[21]), Prefix: asBlob(row[22]),
+		Scanned: asTime(row[23]),
 	}
 	copy(m.Receipt[:], asBlob(row[2]))
 	return m
@@ -76,10 +78,15 @@ func (s *Store) Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Me
 		if err != nil {
 			return err
 		}
-		return c.query(ctx, func(row []driver.Value) error {
+		err = c.query(ctx, func(row []driver.Value) error {
 			m.Copies = append(m.Copies, readCopy(row))
 			return nil
 		}, copiesOfMessage, num, num+deliveries)
+		if err != nil || m.Class != doppelboden.ClassNotice {
+			return err
+		}
+		m.About, err = about(ctx, c, num)
+		return err
 	})
 	if err != nil {
 		return nil, err

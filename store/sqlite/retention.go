@@ -194,6 +194,9 @@ func (t *tx) remove(num int64, cut time.Time, keep []doppelboden.MailboxID) (boo
 		"(SELECT mailbox, message, folder FROM copy INDEXED BY copy_message WHERE message = ?)", num); err != nil {
 		return false, err
 	}
+	if err := t.forgetNotices(num, end); err != nil {
+		return false, err
+	}
 	if _, err := t.c.exec(background, "DELETE FROM message WHERE num = ?", num); err != nil {
 		return false, err
 	}

@@ -16,19 +16,34 @@ func (s *Store) Settle(ctx context.Context, lease store.Lease, list []doppelbode
 		if st := list[i].State; st < doppelboden.Queued || st > doppelboden.Discarded {
 			return &doppelboden.Error{Code: doppelboden.Invalid, Public: fmt.Sprintf("there is no state %d", st)}
 		}
+		if m := list[i].Generated; m != nil {
+			if err := acceptable(m); err != nil {
+				return &doppelboden.Error{Code: doppelboden.Temporary, Public: publicStorage,
+					Cause: fmt.Errorf("generated message %s: %w", m.ID, err)}
+			}
+		}
 	}
-	return s.write(ctx, func(t *tx) error {
+	var made map[*doppelboden.Message]int64
+	err := s.write(ctx, func(t *tx) error {
+		made = map[*doppelboden.Message]int64{} // anew when the commit is run again
 		if err := t.holds(lease); err != nil {
 			return err
 		}
 		last := lastOf(list)
 		for i := range list {
-			if err := t.settle(&list[i], &list[last[list[i].Ref]]); err != nil {
+			if err := t.settle(&list[i], &list[last[list[i].Ref]], made); err != nil {
 				return fmt.Errorf("settle %s/%d: %w", list[i].Ref.Message, list[i].Ref.N, err)
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for m, num := range made {
+		placed(m, num)
+	}
+	return nil
 }
 
 // lastOf returns for every delivery the place of its last settlement in a list.
@@ -54,7 +69,8 @@ func (t *tx) holds(lease store.Lease) error {
 
 // settle writes one settlement, if it has an effect. last is the last one of its call for
 // this delivery, in most cases itself.
-func (t *tx) settle(s, last *doppelboden.Settlement) error {
+// made collects the messages that came with settlements, and their nums.
+func (t *tx) settle(s, last *doppelboden.Settlement, made map[*doppelboden.Message]int64) error {
 	row, err := t.c.one(background, `SELECT d.seq, d.tenant, d.state, d.next, d.reply, d.changed
 		FROM message m CROSS JOIN delivery d ON d.seq = m.num + ?2
 		WHERE m.id = ?1 AND ?2 >= 0 AND ?2 < m.deliveries`, s.Ref.Message[:], int64(s.Ref.N))
@@ -80,14 +96,33 @@ func (t *tx) settle(s, last *doppelboden.Settlement) error {
 	if err != nil {
 		return err
 	}
-	if s.State == was {
-		return nil
+	if err := t.bring(s, tenant, seq-int64(s.Ref.N), made); err != nil || s.State == was {
+		return err
 	}
 	t.count(tenant, was, -1, seq)
 	t.count(tenant, s.State, 1, seq)
 	t.entries = append(t.entries, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: s.At, Tenant: tenant,
 		Message: s.Ref.Message, N: s.Ref.N, State: s.State, By: s.By})
 	return nil
+}
+
+// bring writes what comes together with a settlement of the message num.
+func (t *tx) bring(s *doppelboden.Settlement, tenant doppelboden.TenantID, num int64, made map[*doppelboden.Message]int64) error {
+	if g := s.Generated; g != nil && made[g] == 0 {
+		n, err := t.accept(g)
+		if err != nil {
+			return err
+		}
+		made[g] = n
+	}
+	if len(s.Copies) == 0 {
+		return nil
+	}
+	rows := make([]*doppelboden.Copy, len(s.Copies))
+	for i := range s.Copies {
+		rows[i] = &s.Copies[i]
+	}
+	return t.addCopies(&doppelboden.Message{ID: s.Ref.Message, Tenant: tenant}, num, rows)
 }
 
 // nextOf is the time before which nothing is to be done; only what is queued has one.
