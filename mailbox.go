@@ -29,7 +29,8 @@ type Destination struct {
 	Domain  string    // of the Internet: in lower case with A-labels
 }
 
-// A Mailbox is an address of the city at which mail can be received.
+// A Mailbox is an address of the city at which mail can be received: a mailbox, or a
+// distribution list, whose mail goes to its members and never to itself.
 type Mailbox struct {
 	ID         MailboxID
 	Tenant     TenantID
@@ -39,12 +40,18 @@ type Mailbox struct {
 	Department string      // may be empty
 	Priority   int         // 0 to 9; 9 is handed over first (crisis team), 5 is the default
 	Aliases    []Address   // other addresses of the same mailbox
+	Members    []Address   // of a List; they may be ours, other lists, or somebody outside
+	Closed     bool        // of a List: it takes no mail from strangers
+	Source     string      // the directory that lists it ("ad"), or "" when people do
+	External   string      // what the source calls it, whatever its address; may be empty
+	Gone       time.Time   // since when nobody lists it any more; zero while somebody does
 }
 
 // DefaultPriority is the priority of a mailbox that nobody has ranked.
 const DefaultPriority = 5
 
-// A MailboxKind tells a person's mailbox from one that several people share.
+// A MailboxKind tells a person's mailbox from one that several people share, and both
+// from a list.
 type MailboxKind string
 
 const (
@@ -52,6 +59,8 @@ const (
 	Person MailboxKind = "person"
 	// Function is a mailbox such as buergerbuero@ that belongs to several people.
 	Function MailboxKind = "function"
+	// List is a distribution list.
+	List MailboxKind = "list"
 )
 
 // Inbox is the name of the folder that every mailbox has: RFC 9051, section 5.1.

@@ -77,15 +77,12 @@ func (h *house) Space() (free, total int64, err error) {
 type snapshot struct{ d *city.Directory }
 
 // Find implements intake.Directory.
-func (s snapshot) Find(a doppelboden.Address) (intake.Target, error) {
-	if err := s.d.Takes(a); err != nil {
-		return intake.Target{}, err
-	}
+func (s snapshot) Find(_ *intake.Envelope, a doppelboden.Address) (intake.Found, error) {
 	t, err := s.d.Lookup(a)
 	if err != nil {
-		return intake.Target{}, err
+		return intake.Found{}, err
 	}
-	return intake.Target{Tenant: t.Tenant, Mailbox: t.Mailbox, Here: t.Route.Here}, nil
+	return intake.Found{Tenant: t.Tenant, Targets: []intake.Target{{Mailbox: t.Mailbox, Here: t.Route.Here}}}, nil
 }
 
 // Place implements queue.Router.

@@ -13,18 +13,36 @@ import (
 )
 
 // A Directory says who a recipient is. It is a snapshot in memory: asking costs about
-// a microsecond, also when the city's own directory is dead.
+// a microsecond, also when the city's own directory is dead. A distribution list costs as
+// much for each of its members.
 type Directory interface {
-	// Find returns where mail for a goes. CodeOf(err) is Policy for a domain that is
-	// not ours, NoSuchMailbox, MailboxListStale, TenantPaused or TenantClosed.
-	Find(a doppelboden.Address) (Target, error)
+	// Find returns where mail for a goes, of which the envelope is known so far.
+	// CodeOf(err) is Policy for what is not taken from this sender or not ours,
+	// NoSuchMailbox, MailboxListStale, TenantPaused, TenantClosed or Temporary.
+	Find(e *Envelope, a doppelboden.Address) (Found, error)
 }
 
-// A Target is the final recipient behind an address.
-type Target struct {
+// Found is what is behind an address: usually one target.
+type Found struct {
 	Tenant  doppelboden.TenantID
-	Mailbox doppelboden.MailboxID
-	Here    bool // the mailbox copy is the delivery (route "here")
+	Targets []Target // at least one, no Box twice
+}
+
+// A Target is one final recipient.
+type Target struct {
+	Mailbox   doppelboden.MailboxID // 0: nobody's of ours
+	Box       doppelboden.BoxID     // whose order it waits in; 0: that of Mailbox
+	Recipient doppelboden.Address   // whom the next server is asked for; null: as RCPT named it
+	Here      bool                  // the mailbox copy is the delivery (route "here")
+	Hold      string                // why the delivery begins held; "" when it doesn't
+}
+
+// boxOf returns whose order a target waits in; 0 for mail that is nobody's.
+func (t *Target) boxOf() doppelboden.BoxID {
+	if t.Box != 0 {
+		return t.Box
+	}
+	return doppelboden.BoxID(t.Mailbox)
 }
 
 // Bodies takes the bytes of messages; see segment.Store.
@@ -84,6 +102,9 @@ type Options struct {
 	// MostRecipients of one message; default 1,000. RFC 5321, section 4.5.3.1.8, asks
 	// for at least 100.
 	MostRecipients int
+	// MostDeliveries of one message, which lists make of its recipients; default 20,000,
+	// which one commit writes in about half a second.
+	MostDeliveries int
 }
 
 func (o *Options) validate() error {
@@ -102,6 +123,9 @@ func (o *Options) validate() error {
 	}
 	if o.MostRecipients <= 0 {
 		o.MostRecipients = 1000
+	}
+	if o.MostDeliveries <= 0 {
+		o.MostDeliveries = 20_000
 	}
 	return nil
 }

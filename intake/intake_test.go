@@ -85,20 +85,30 @@ func (f *fakes) Sent(doppelboden.ID, time.Time)        { f.note("sent") }
 func (f *fakes) Unsent(doppelboden.ID, time.Time)      { f.note("unsent") }
 func (f *fakes) Withdrawn(doppelboden.ID, time.Time)   { f.note("withdrawn") }
 func (f *fakes) notify(m *doppelboden.Message)         { f.notified = append(f.notified, m) }
-func (f *fakes) Find(a doppelboden.Address) (Target, error) {
+func (f *fakes) Find(_ *Envelope, a doppelboden.Address) (Found, error) {
 	switch {
 	case a.Domain == "strange.example":
-		return Target{}, &doppelboden.Error{Code: doppelboden.Policy, Public: "relaying denied"}
+		return Found{}, &doppelboden.Error{Code: doppelboden.Policy, Public: "relaying denied"}
 	case a.Local == "nobody":
-		return Target{}, &doppelboden.Error{Code: doppelboden.NoSuchMailbox, Public: "no such mailbox"}
+		return Found{}, &doppelboden.Error{Code: doppelboden.NoSuchMailbox, Public: "no such mailbox"}
 	case a.Domain == "kreis.example":
-		return Target{Tenant: 2, Mailbox: 20}, nil
+		return Found{Tenant: 2, Targets: []Target{{Mailbox: 20}}}, nil
 	case strings.HasPrefix(a.Local, "anna"):
-		return Target{Tenant: 1, Mailbox: 10}, nil
+		return Found{Tenant: 1, Targets: []Target{{Mailbox: 10}}}, nil
 	case a.Local == "here":
-		return Target{Tenant: 1, Mailbox: 12, Here: true}, nil
+		return Found{Tenant: 1, Targets: []Target{{Mailbox: 12, Here: true}}}, nil
+	case a.Local == "list":
+		return Found{Tenant: 1, Targets: []Target{
+			{Mailbox: 10, Recipient: doppelboden.Address{Local: "anna", Domain: "stadt.example"}},
+			{Mailbox: 12, Recipient: doppelboden.Address{Local: "here", Domain: "stadt.example"}, Here: true},
+			{Box: -3, Recipient: doppelboden.Address{Local: "eva", Domain: "strange.example"}},
+		}}, nil
+	case a.Local == "both":
+		return Found{Tenant: 1, Targets: []Target{{Mailbox: 13}, {Mailbox: 13, Box: -5}}}, nil
+	case a.Local == "whose":
+		return Found{Tenant: 1, Targets: []Target{{Hold: "nobody has this address"}}}, nil
 	}
-	return Target{Tenant: 1, Mailbox: 11}, nil
+	return Found{Tenant: 1, Targets: []Target{{Mailbox: 11}}}, nil
 }
 
 // newIntake returns an intake on fakes.
@@ -303,12 +313,11 @@ func TestAMailThatPassedUsTooOftenIsALoop(t *testing.T) {
 }
 
 func TestTheReceivedLineHoldsNothingThatTheClientCouldForgeALineWith(t *testing.T) {
-	m := &doppelboden.Message{ID: doppelboden.ID{1}, Recipients: 1, Received: time.Unix(0, 0).UTC(),
-		Deliveries: []doppelboden.Delivery{{Recipient: doppelboden.Address{Local: "anna", Domain: "stadt.example"}}}}
+	m := &doppelboden.Message{ID: doppelboden.ID{1}, Recipients: 1, Received: time.Unix(0, 0).UTC()}
 	line := string(received(Envelope{
 		Helo: "evil\r\nX-Injected: 1 (comment) <x>", PeerName: "a\nb", Peer: "2001:db8::1%eth0", Proto: "ESMTPS",
 		TLS: "TLS1.3 TLS_AES_128_GCM_SHA256",
-	}, "mx.stadt.example", m))
+	}, "mx.stadt.example", m, doppelboden.Address{Local: "anna", Domain: "stadt.example"}))
 	want := "Received: from evilX-Injected: 1 comment x (ab [IPv6:2001:db8::1])\r\n" +
 		"\t(using TLS1.3 TLS_AES_128_GCM_SHA256)\r\n" +
 		"\tby mx.stadt.example (Doppelboden) with ESMTPS id 01000000-0000-0000-0000-000000000000\r\n" +

@@ -11,8 +11,8 @@ import (
 
 // received returns our trace line, RFC 5321, section 4.4. Names that the client chose
 // are reduced to harmless characters: they stand in a header that people's programs
-// read.
-func received(e Envelope, hostname string, m *doppelboden.Message) []byte {
+// read. first is the first recipient as RCPT named it.
+func received(e Envelope, hostname string, m *doppelboden.Message, first doppelboden.Address) []byte {
 	b := make([]byte, 0, 384)
 	b = append(b, "Received: from "...)
 	b = append(b, heloWord(e.Helo)...)
@@ -36,9 +36,9 @@ func received(e Envelope, hostname string, m *doppelboden.Message) []byte {
 	b = append(b, m.ID.String()...)
 	// RFC 5321, section 7.6: with several recipients "for" would tell each of the
 	// others, blind copies too. Non-ASCII addresses need a header in UTF-8.
-	if m.Recipients == 1 && (m.SMTPUTF8 || m.Deliveries[0].Recipient.IsASCII()) {
+	if m.Recipients == 1 && (m.SMTPUTF8 || first.IsASCII()) {
 		b = append(b, "\r\n\tfor <"...)
-		b = append(b, m.Deliveries[0].Recipient.String()...)
+		b = append(b, first.String()...)
 		b = append(b, '>')
 	}
 	b = append(b, ";\r\n\t"...)

@@ -15,10 +15,9 @@ type Transaction struct {
 	env Envelope
 
 	tenant     doppelboden.TenantID
-	recipients int // RCPTs that were taken
-	deliveries []doppelboden.Delivery
-	here       []bool // here[i]: the copy of deliveries[i] is the delivery
-	merged     int
+	recipients int                 // RCPTs that were taken
+	first      doppelboden.Address // as the first of them named it
+	envelope   addressees
 
 	body   body
 	failed error // why the body cannot be kept
@@ -32,29 +31,36 @@ func (t *Transaction) Rcpt(r Recipient) error {
 	if t.recipients >= t.in.opts.MostRecipients {
 		return &doppelboden.Error{Code: doppelboden.TooManyRecipients, Public: "too many recipients, please send the rest in another transaction"}
 	}
-	to, err := t.in.opts.Directory().Find(r.Address)
+	found, err := t.lookUp(r)
 	if err != nil {
 		t.in.metrics.recipients.WithLabelValues(doppelboden.CodeOf(err).String()).Inc()
 		return err
 	}
-	if t.recipients > 0 && to.Tenant != t.tenant {
-		return &doppelboden.Error{Code: doppelboden.OtherTenant, Public: "this recipient belongs to another administration, please send to it in another transaction"}
+	if t.recipients == 0 {
+		t.tenant, t.first = found.Tenant, r.Address
 	}
-	t.tenant = to.Tenant
 	t.recipients++
 	t.in.metrics.recipients.WithLabelValues("taken").Inc()
-	for _, d := range t.deliveries {
-		if d.Mailbox == to.Mailbox {
-			t.merged++ // two addresses of one mailbox get one mail
-			return nil
-		}
-	}
-	t.deliveries = append(t.deliveries, doppelboden.Delivery{
-		N: len(t.deliveries), Tenant: to.Tenant, Mailbox: to.Mailbox, Recipient: r.Address,
-		Notify: r.Notify, ORcpt: r.ORcpt,
-	})
-	t.here = append(t.here, to.Here)
+	t.envelope.add(r, found)
 	return nil
+}
+
+// lookUp asks who is behind an address, and refuses what does not go into this message.
+func (t *Transaction) lookUp(r Recipient) (Found, error) {
+	found, err := t.in.opts.Directory().Find(&t.env, r.Address)
+	if err != nil {
+		return Found{}, err
+	}
+	if t.recipients > 0 && found.Tenant != t.tenant {
+		return Found{}, &doppelboden.Error{Code: doppelboden.OtherTenant, Public: "this recipient belongs to another administration, please send to it in another transaction"}
+	}
+	switch most := t.in.opts.MostDeliveries; {
+	case len(found.Targets) > most:
+		return Found{}, &doppelboden.Error{Code: doppelboden.Policy, Public: "this list has too many members"}
+	case len(t.envelope.deliveries)+len(found.Targets) > most:
+		return Found{}, &doppelboden.Error{Code: doppelboden.TooManyRecipients, Public: "too many recipients, please send the rest in another transaction"}
+	}
+	return found, nil
 }
 
 // Write takes the next bytes of the body. After an error the rest may still be written
@@ -165,19 +171,10 @@ func (t *Transaction) message() *doppelboden.Message {
 		ID: t.in.ids.New(now), Tenant: t.tenant, Receipt: doppelboden.NewReceipt(now),
 		Door: t.env.Door, Received: now, Peer: t.env.Peer, Helo: t.env.Helo, Sender: t.env.Sender,
 		SMTPUTF8: t.env.SMTPUTF8, EightBit: t.env.EightBit, Ret: t.env.Ret, EnvID: t.env.EnvID,
-		Recipients: t.recipients, Merged: t.merged,
-		Deliveries: t.deliveries, Copies: make([]doppelboden.Copy, len(t.deliveries)),
+		Recipients: t.recipients,
 	}
-	for i := range m.Deliveries {
-		d := &m.Deliveries[i]
-		d.Message, d.Box, d.Changed = m.ID, doppelboden.BoxID(d.Mailbox), now
-		if t.here[i] {
-			d.State = doppelboden.Delivered
-			d.Reply = "kept in the mailbox here"
-		}
-		m.Copies[i] = doppelboden.Copy{Mailbox: d.Mailbox, Folder: doppelboden.Inbox, Message: m.ID, Date: now}
-	}
-	m.Prefix = received(t.env, t.in.opts.Hostname, m)
+	t.envelope.fill(m)
+	m.Prefix = received(t.env, t.in.opts.Hostname, m, t.first)
 	return m
 }
 

@@ -1,0 +1,104 @@
+package intake
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"doppelboden"
+)
+
+// kept sends a mail to recipients and returns what was kept.
+func kept(t *testing.T, to ...string) *doppelboden.Message {
+	t.Helper()
+	in, f := newIntake(t, 0)
+	tx := begin(t, in, to...)
+	if _, err := tx.Write([]byte("Subject: x\r\n\r\nx\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return f.accepted[0]
+}
+
+func TestDeliveriesAreRecipientsPlusExpandedLessMerged(t *testing.T) {
+	for _, c := range []struct {
+		to         []string
+		deliveries string // "mailbox/box recipient state"
+		copies     int
+		expanded   int
+		merged     int
+	}{
+		{[]string{"anna@stadt.example"}, "10/10 anna@stadt.example queued", 1, 0, 0},
+		{[]string{"anna@stadt.example", "annas@stadt.example"}, "10/10 anna@stadt.example queued", 1, 0, 1},
+		{[]string{"list@stadt.example"}, "10/10 anna@stadt.example queued, 12/12 here@stadt.example delivered, 0/-3 eva@strange.example queued", 2, 2, 0},
+		{[]string{"here@stadt.example", "list@stadt.example"},
+			"12/12 here@stadt.example delivered, 10/10 anna@stadt.example queued, 0/-3 eva@strange.example queued", 2, 2, 1},
+		{[]string{"list@stadt.example", "annas@stadt.example"},
+			"10/10 anna@stadt.example queued, 12/12 here@stadt.example delivered, 0/-3 eva@strange.example queued", 2, 2, 1},
+		{[]string{"both@stadt.example"}, "13/13 both@stadt.example queued, 13/-5 both@stadt.example queued", 1, 1, 0},
+		{[]string{"whose@stadt.example", "whose@stadt.example"}, "0/0 whose@stadt.example held, 0/0 whose@stadt.example held", 0, 0, 0},
+	} {
+		m := kept(t, c.to...)
+		var got []string
+		for _, d := range m.Deliveries {
+			got = append(got, fmt.Sprintf("%d/%d %s %s", d.Mailbox, d.Box, d.Recipient, d.State))
+		}
+		if g := strings.Join(got, ", "); g != c.deliveries {
+			t.Errorf("%v: deliveries %s\nwanted %s", c.to, g, c.deliveries)
+		}
+		if m.Expanded != c.expanded || m.Merged != c.merged || len(m.Copies) != c.copies {
+			t.Errorf("%v: expanded %d, merged %d, copies %d; wanted %d, %d, %d", c.to, m.Expanded, m.Merged, len(m.Copies), c.expanded, c.merged, c.copies)
+		}
+		if len(m.Deliveries) != m.Recipients+m.Expanded-m.Merged {
+			t.Errorf("%v: %d deliveries of %d recipients, expanded %d, merged %d", c.to, len(m.Deliveries), m.Recipients, m.Expanded, m.Merged)
+		}
+		for i, d := range m.Deliveries {
+			if d.N != i {
+				t.Errorf("%v: delivery %d has N %d", c.to, i, d.N)
+			}
+		}
+	}
+}
+
+func TestAMemberOfAListGetsTheListAsTheOriginalRecipient(t *testing.T) {
+	m := kept(t, "list@stadt.example")
+	if got := m.Deliveries[0].ORcpt; got != "rfc822;list@stadt.example" {
+		t.Errorf("ORCPT %q, want the list, so that no stranger learns the member", got)
+	}
+	if line := string(m.Prefix); !strings.Contains(line, "for <list@stadt.example>") {
+		t.Errorf("Received line names not the list:\n%s", line)
+	}
+	for address, want := range map[string]string{
+		`"a b"+c=d@stadt.example`: `rfc822;"a+20b"+2Bc+3Dd@stadt.example`,
+		"jörg@stadt.example":      `utf-8;j\x{F6}rg@stadt.example`,
+	} {
+		a := doppelboden.Address{Local: strings.TrimSuffix(address, "@stadt.example"), Domain: "stadt.example"}
+		if address[0] == '"' {
+			a.Local = "a b+c=d"
+			want = `rfc822;"a+20b+2Bc+3Dd"@stadt.example`
+		}
+		if got := originalRecipient(a); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
+func TestAListWithMoreMembersThanOneMessageMayHaveIsRefused(t *testing.T) {
+	in, _ := newIntake(t, 0)
+	in.opts.MostDeliveries = 2
+	tx, err := in.Begin(Envelope{Door: "mx"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rcpt(Recipient{Address: address(t, "list@stadt.example")}); doppelboden.CodeOf(err) != doppelboden.Policy {
+		t.Errorf("a list of three: %v, want policy, for no other transaction helps", err)
+	}
+	for i, want := range []bool{true, false} {
+		err := tx.Rcpt(Recipient{Address: address(t, "both@stadt.example")})
+		if (err == nil) != want || err != nil && doppelboden.CodeOf(err) != doppelboden.TooManyRecipients {
+			t.Errorf("recipient %d: %v, want taken=%v, else too_many_recipients", i, err, want)
+		}
+	}
+}
