@@ -25,6 +25,7 @@ type Store interface {
 	Acceptor
 	Queue
 	City
+	Lists
 	Tenancy
 	Ways
 	Versions
@@ -35,6 +36,7 @@ type Store interface {
 	Nodes
 	Scans
 	Notices
+	Destinations
 
 	// Ready returns nil when the store could take a message now; otherwise why not.
 	// It costs no disk access and may be asked for every MAIL.
@@ -153,9 +155,10 @@ type City interface {
 	// Tenants returns all tenants, by ID.
 	Tenants(ctx context.Context) ([]doppelboden.Tenant, error)
 
-	// PutMailboxes adds mailboxes, or changes those that exist (by tenant and
-	// Address.Key), in one commit, and gives those without one an ID. The code is
-	// Invalid when an address or alias belongs to another mailbox already.
+	// PutMailboxes adds mailboxes, or changes those that exist (by their ID, else by
+	// tenant and Address.Key), in one commit, and gives those without one an ID. With
+	// an ID the address may be a new one. Gone is ignored: a retired mailbox is back. The
+	// code is Invalid when an address or alias belongs to another mailbox already.
 	PutMailboxes(ctx context.Context, boxes []doppelboden.Mailbox) ([]doppelboden.Mailbox, error)
 
 	// Mailboxes yields all mailboxes, by ID.
