@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"doppelboden"
 )
@@ -69,41 +70,83 @@ func (s *Store) PutMailboxes(ctx context.Context, boxes []doppelboden.Mailbox) (
 	return put, nil
 }
 
-// putMailbox writes a mailbox's row and its own address, and takes its aliases away.
+// putMailbox writes a mailbox's row, its own address and its members, and takes its
+// aliases away.
 func (t *tx) putMailbox(b *doppelboden.Mailbox) error {
 	if b.Tenant <= 0 || b.Address.IsNull() {
 		return &doppelboden.Error{Code: doppelboden.Invalid, Public: "a mailbox needs a tenant and an address"}
 	}
-	row, err := t.c.one(background, "SELECT mailbox, tenant, position FROM address WHERE key = ?", b.Address.Key())
-	switch {
-	case errors.Is(err, errNoRow) && b.ID == 0:
-		return t.addMailbox(b)
-	case errors.Is(err, errNoRow):
-		return &doppelboden.Error{Code: doppelboden.Invalid, Public: fmt.Sprintf(
-			"mailbox %d does not have the address %s", b.ID, strconv.QuoteToASCII(b.Address.String()))}
-	case err != nil:
-		return fmt.Errorf("find mailbox: %w", err)
+	b.Gone = time.Time{}
+	err := t.findMailbox(b)
+	if err == nil && b.ID == 0 {
+		err = t.addMailbox(b)
 	}
-	found := doppelboden.MailboxID(asInt(row[0]))
-	if asInt(row[1]) != int64(b.Tenant) || asInt(row[2]) != 0 || b.ID != 0 && b.ID != found {
-		return taken(b.Address)
+	if err != nil {
+		return err
 	}
-	b.ID = found
-	_, err = t.c.exec(background, "UPDATE mailbox SET name = ?, kind = ?, department = ?, priority = ? WHERE id = ?",
-		b.Name, string(b.Kind), b.Department, int64(b.Priority), int64(b.ID))
-	if err == nil {
-		_, err = t.c.exec(background, "UPDATE address SET address = ? WHERE key = ?", address(b.Address), b.Address.Key())
-	}
+	_, err = t.c.exec(background, `UPDATE mailbox SET name = ?, kind = ?, department = ?, priority = ?, source = ?, external = ?,
+		closed = ?, gone = NULL WHERE id = ?`,
+		b.Name, string(b.Kind), b.Department, int64(b.Priority), b.Source, b.External, b.Closed, int64(b.ID))
 	if err == nil {
 		_, err = t.c.exec(background, "DELETE FROM address WHERE mailbox = ? AND position > 0", int64(b.ID))
+	}
+	if err == nil {
+		_, err = t.c.exec(background, "UPDATE address SET key = ?, address = ? WHERE mailbox = ? AND position = 0",
+			b.Address.Key(), address(b.Address), int64(b.ID))
 	}
 	if err != nil {
 		return fmt.Errorf("change mailbox: %w", err)
 	}
+	return t.putMembers(b)
+}
+
+// findMailbox gives b the number of the mailbox that it is: by its own number, by its
+// address, or by the address that it had before it was retired. 0 says that it is new.
+func (t *tx) findMailbox(b *doppelboden.Mailbox) error {
+	row, err := t.c.one(background, "SELECT mailbox, tenant, position FROM address WHERE key = ?", b.Address.Key())
+	switch {
+	case errors.Is(err, errNoRow) && b.ID != 0:
+		return t.checkNumber(b)
+	case errors.Is(err, errNoRow):
+		return t.findRetired(b)
+	case err != nil:
+		return fmt.Errorf("find mailbox: %w", err)
+	}
+	found := doppelboden.MailboxID(asInt(row[0]))
+	switch own := asInt(row[2]) == 0; {
+	case asInt(row[1]) != int64(b.Tenant), b.ID != 0 && b.ID != found, b.ID == 0 && !own:
+		return taken(b.Address)
+	}
+	b.ID = found
 	return nil
 }
 
-// addMailbox writes a new mailbox with its INBOX.
+// checkNumber refuses the number of a mailbox that there is not in the tenant.
+func (t *tx) checkNumber(b *doppelboden.Mailbox) error {
+	row, err := t.c.one(background, "SELECT tenant FROM mailbox WHERE id = ?", int64(b.ID))
+	switch {
+	case errors.Is(err, errNoRow) || err == nil && asInt(row[0]) != int64(b.Tenant):
+		return &doppelboden.Error{Code: doppelboden.Invalid, Public: fmt.Sprintf("the tenant has no mailbox with the number %d", b.ID)}
+	case err != nil:
+		return fmt.Errorf("find mailbox: %w", err)
+	}
+	return nil
+}
+
+// findRetired gives b the number of the retired mailbox that had its address.
+func (t *tx) findRetired(b *doppelboden.Mailbox) error {
+	row, err := t.c.one(background, "SELECT mailbox FROM address WHERE key = ?", retiredKey(b.Tenant, b.Address.Key()))
+	switch {
+	case errors.Is(err, errNoRow):
+		return nil
+	case err != nil:
+		return fmt.Errorf("find retired mailbox: %w", err)
+	}
+	b.ID = doppelboden.MailboxID(asInt(row[0]))
+	return nil
+}
+
+// addMailbox makes a new mailbox with its INBOX and its own address.
 func (t *tx) addMailbox(b *doppelboden.Mailbox) error {
 	row, err := t.c.one(background, `INSERT INTO mailbox (tenant, name, kind, department, priority) VALUES (?, ?, ?, ?, ?)
 		RETURNING id`, int64(b.Tenant), b.Name, string(b.Kind), b.Department, int64(b.Priority))
@@ -163,10 +206,11 @@ func (s *Store) Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) e
 	last := int64(0)
 	return walk(func() (page []doppelboden.Mailbox, err error) {
 		err = s.snapshot(ctx, func(c *conn) error {
-			return c.query(ctx, func(row []driver.Value) error {
+			err := c.query(ctx, func(row []driver.Value) error {
 				b := doppelboden.Mailbox{ID: doppelboden.MailboxID(asInt(row[0])), Tenant: doppelboden.TenantID(asInt(row[1])),
 					Name: asText(row[2]), Kind: doppelboden.MailboxKind(asText(row[3])), Department: asText(row[4]),
-					Priority: int(asInt(row[5]))}
+					Priority: int(asInt(row[5])), Source: asText(row[7]), External: asText(row[8]), Closed: asInt(row[9]) != 0,
+					Gone: asTime(row[10])}
 				if n := len(page); n > 0 && page[n-1].ID == b.ID {
 					page[n-1].Aliases = append(page[n-1].Aliases, asAddress(row[6]))
 					return nil
@@ -174,9 +218,13 @@ func (s *Store) Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) e
 				b.Address = asAddress(row[6]) // position 0 comes first
 				page, last = append(page, b), int64(b.ID)
 				return nil
-			}, `SELECT b.id, b.tenant, b.name, b.kind, b.department, b.priority, a.address
+			}, `SELECT b.id, b.tenant, b.name, b.kind, b.department, b.priority, a.address, b.source, b.external, b.closed, b.gone
 				FROM (SELECT * FROM mailbox WHERE id > ? ORDER BY id LIMIT ?) b
 				CROSS JOIN address a ON a.mailbox = b.id ORDER BY b.id, a.position`, last, int64(pageRows))
+			if err != nil {
+				return err
+			}
+			return readMembers(ctx, c, page)
 		})
 		return page, err
 	}, yield)
