@@ -1,0 +1,55 @@
+package directory
+
+import "doppelboden/city"
+
+// A preset is what a kind of directory calls things.
+type preset struct {
+	filter      string   // everybody at whom mail can arrive
+	id          string   // the attribute that stays when everything else changes
+	attributes  []string // to ask for, besides that with the aliases
+	department  []string // attributes with the department, the first that has a value
+	membersBy   []string // attributes with names of members
+	addressesBy []string // attributes with addresses of members
+	domainScope bool     // whether the server knows the control
+}
+
+// presets are the kinds of directories that we know.
+var presets = map[city.Preset]preset{
+	// RFC 2798 for people, RFC 4519 for groups; nisMailAlias comes with OpenLDAP.
+	city.OpenLDAP: {
+		filter: "(mail=*)",
+		id:     "entryUUID", // RFC 4530
+		attributes: []string{"objectClass", "entryUUID", "mail", "cn", "displayName", "ou", "departmentNumber", "employeeType",
+			"member", "uniqueMember", "rfc822MailMember"},
+		department:  []string{"ou", "departmentNumber"},
+		membersBy:   []string{"member", "uniqueMember"},
+		addressesBy: []string{"rfc822MailMember"},
+	},
+	city.ActiveDirectory: {
+		filter: "(&(|(mail=*)(proxyAddresses=*))(|(&(objectClass=user)(!(objectClass=computer)))(objectClass=group)(objectClass=contact)))",
+		id:     "objectGUID",
+		attributes: []string{"objectClass", "objectGUID", "mail", "cn", "displayName", "department", "proxyAddresses", "targetAddress",
+			"userAccountControl", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo", "member"},
+		department:  []string{"department"},
+		membersBy:   []string{"member"},
+		domainScope: true,
+	},
+}
+
+// filterFor returns the filter of a source: that of the preset, narrowed by that of the
+// configuration, which was found to be one whole filter when it was read, so that it
+// cannot reach beyond its brackets.
+func (p preset) filterFor(l *city.LDAP) string {
+	if l.Filter == "" {
+		return p.filter
+	}
+	return "(&" + p.filter + l.Filter + ")"
+}
+
+// attributesFor returns what to ask for.
+func (p preset) attributesFor(l *city.LDAP) []string {
+	if l.Aliases == "" {
+		return p.attributes
+	}
+	return append(p.attributes[:len(p.attributes):len(p.attributes)], l.Aliases)
+}
