@@ -26,8 +26,10 @@ type Tenant struct {
 	Name       string              // lower-case letters, digits and hyphens
 	Domains    []string            // in lower case with A-labels; at least one
 	Postmaster doppelboden.Address // whose mailbox takes what is sent to postmaster@ and abuse@
+	Scan       Scan                // how mail is scanned
 	Routes     []*Route            // the first is the default: it takes what no other route's Domains name
 	People                         // who exists, besides the mailboxes in the store
+	Internet   *Internet           // how its mail leaves for the world; nil: it does not
 }
 
 // A Route is where mail goes when it has been accepted.
@@ -155,7 +157,9 @@ func parseTenant(s *section, names map[string]int, owners map[string]string) Ten
 	t.Domains = parseDomains(s, t.Name, owners)
 	t.Postmaster = parsePostmaster(s, t.Domains)
 	t.Routes = parseRoutes(s, t)
+	t.Scan = parseScan(s)
 	t.People = parsePeople(s, t.Domains)
+	t.Internet = parseInternet(s)
 	s.done()
 	return t
 }
