@@ -36,6 +36,20 @@ var mistakes = map[string]string{
 	"written twice":                            "steht doppelt da",
 	"write another name":                       "einen anderen Namen schreiben",
 
+	// Scanners.
+	"not the address of a scanner":                                                "nicht die Adresse eines Scanners",
+	`write rspamd = ["http://127.0.0.1:11333"]`:                                   `rspamd = ["http://127.0.0.1:11333"] schreiben`,
+	`write clamav = ["unix:///run/clamav/clamd.ctl"] or ["tcp://127.0.0.1:3310"]`: `clamav = ["unix:///run/clamav/clamd.ctl"] oder ["tcp://127.0.0.1:3310"] schreiben`,
+	"name scanners with rspamd or clamav, or leave out [tenant.scan]":             "Scanner mit rspamd oder clamav nennen, oder [tenant.scan] weglassen",
+	`write "refuse" or "quarantine"`:                                              `"refuse" (ablehnen) oder "quarantine" (festhalten) schreiben`,
+	`write "deliver" or "wait"`:                                                   `"deliver" (übergeben) oder "wait" (warten) schreiben`,
+	"only ClamAV finds malware":                                                   "nur ClamAV findet Schadsoftware",
+	"only rspamd gives scores":                                                    "nur rspamd gibt Punkte",
+	"none of the words that are known here":                                       "keines der Wörter, die hier bekannt sind",
+	"not a score":                                                                 "keine Punktzahl",
+	"write a number above 0, such as reject_score = 15":                           "eine Zahl über 0 schreiben, etwa reject_score = 15",
+	`contradicts unscanned = "wait": then mail waits for as long as it takes`:     `widerspricht unscanned = "wait": dann wartet Mail so lange, wie es dauert`,
+
 	// Tenants and routes.
 	"write [[tenant]] with name, domains and a [[tenant.route]]":                                      "[[tenant]] schreiben mit name, domains und einer [[tenant.route]]",
 	`write lower-case letters, digits and hyphens, such as "musterstadt"`:                             `Kleinbuchstaben, Ziffern und Bindestriche schreiben, etwa "musterstadt"`,

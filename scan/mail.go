@@ -1,0 +1,88 @@
+package scan
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"doppelboden"
+)
+
+// A Mail is what scanners are shown. All of its texts may be hostile.
+type Mail struct {
+	ID         string   // our id, which scanners log
+	Peer       string   // the client's IP address, or empty
+	PeerName   string   // its name in the DNS, or empty
+	Helo       string   // what it calls itself, or empty
+	User       string   // who logged in, or empty
+	Sender     string   // reverse-path without brackets; empty when it is null
+	Recipients []string // as RCPT named them
+
+	Size int64 // of the body, in bytes
+	// Open reads the body as it came. It is called by several goroutines.
+	Open func() (io.ReadCloser, error)
+}
+
+// mailOf describes a message that is kept.
+func mailOf(m *doppelboden.Message, open func() (io.ReadCloser, error)) *Mail {
+	mail := &Mail{ID: m.ID.String(), Peer: m.Peer, Helo: m.Helo, Sender: m.Sender.String(), Size: m.Body.Size, Open: open}
+	for i := range m.Deliveries {
+		mail.Recipients = append(mail.Recipients, m.Deliveries[i].Recipient.String())
+	}
+	return mail
+}
+
+// A mailError says that the mail could not be read, which is no scanner's fault.
+type mailError struct{ err error }
+
+func (e *mailError) Error() string { return e.err.Error() }
+func (e *mailError) Unwrap() error { return e.err }
+
+// What a scanner that works may say instead of a verdict.
+var (
+	errTooLarge = errors.New("the mail is too large for the scanner")
+	errLater    = errors.New("the scanner asks to try again later")
+)
+
+// chunks holds buffers for a head and a piece of a mail.
+var chunks = sync.Pool{New: func() any {
+	b := make([]byte, chunkSize+64)
+	return &b
+}}
+
+// mostSaid bounds what we repeat of a scanner's words, in bytes.
+const mostSaid = 120
+
+// brief returns the beginning of what a scanner said, in one line without control
+// characters, for logs and for the reason of a quarantine.
+func brief(said []byte) string {
+	s := string(said[:min(len(said), mostSaid)])
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(said) > mostSaid {
+		s += "…"
+	}
+	return s
+}
+
+// line returns s without the characters that would end a header field of HTTP, and not
+// longer than any name or address is.
+func line(s string) string {
+	s = s[:min(len(s), 1000)]
+	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
+}
