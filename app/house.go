@@ -35,18 +35,23 @@ func (h *house) Prepare(ctx context.Context, tenants []doppelboden.Tenant) error
 	return h.node.ring.Ensure(ctx, idsOf(tenants))
 }
 
-// Install implements control.House. New mailboxes alone leave the lanes as they are; a
-// new configuration has them built anew.
+// Install implements control.House. Lanes and boxes that are as before go on meanwhile.
 func (h *house) Install(_ context.Context, d *city.Directory) error {
-	old := h.directory.Swap(d)
-	if old.City() == d.City() {
-		return nil
-	}
-	if err := h.queue.Reload(); err != nil {
-		h.directory.Store(old)
-		return fmt.Errorf("build the lanes anew: %w", err)
-	}
+	crossed := boxesOf(d.Crossed(h.directory.Load()))
+	h.queue.Reload(func() []doppelboden.BoxID {
+		h.directory.Store(d)
+		return crossed
+	})
 	return nil
+}
+
+// boxesOf returns the boxes in which mail of mailboxes waits for their own routes.
+func boxesOf(mailboxes []doppelboden.MailboxID) []doppelboden.BoxID {
+	boxes := make([]doppelboden.BoxID, len(mailboxes))
+	for i, m := range mailboxes {
+		boxes[i] = doppelboden.BoxID(m)
+	}
+	return boxes
 }
 
 // Version implements control.House.
@@ -78,22 +83,29 @@ type snapshot struct{ d *city.Directory }
 
 // Find implements intake.Directory.
 func (s snapshot) Find(_ *intake.Envelope, a doppelboden.Address) (intake.Found, error) {
+	if err := s.d.Takes(a); err != nil {
+		return intake.Found{}, err
+	}
 	t, err := s.d.Lookup(a)
 	if err != nil {
 		return intake.Found{}, err
 	}
-	return intake.Found{Tenant: t.Tenant, Targets: []intake.Target{{Mailbox: t.Mailbox, Here: t.Route.Here}}}, nil
+	targets := []intake.Target{{Mailbox: t.Mailbox, Here: t.Route.Here}}
+	for _, also := range t.Also {
+		targets = append(targets, intake.Target{Mailbox: t.Mailbox, Box: also.Box})
+	}
+	return intake.Found{Tenant: t.Tenant, Targets: targets}, nil
 }
 
 // Place implements queue.Router.
 func (h *house) Place(b doppelboden.BoxID) (lane string, priority int, ok bool) {
 	d := h.directory.Load()
-	r, ok := d.RouteOf(doppelboden.MailboxID(b))
+	r, m, ok := d.RouteOfBox(b)
 	if !ok || r.Here {
 		return "", 0, false
 	}
-	box, _ := d.Mailbox(doppelboden.MailboxID(b))
-	return r.Key(), box.Priority, true
+	box, _ := d.Mailbox(m)
+	return r.Key(), box.Priority, !d.Stopped(box.Tenant)
 }
 
 // Here implements queue.Router.
@@ -101,6 +113,25 @@ func (h *house) Here(b doppelboden.BoxID) bool {
 	r, ok := h.directory.Load().RouteOf(doppelboden.MailboxID(b))
 	return ok && r.Here
 }
+
+// Twins implements queue.Router.
+func (h *house) Twins(b doppelboden.BoxID) []queue.Twin {
+	d := h.directory.Load()
+	m := doppelboden.MailboxID(b)
+	var twins []queue.Twin
+	for _, id := range d.Seconds(m) {
+		r, _, ok := d.RouteOfBox(id)
+		if !ok {
+			continue
+		}
+		wanted := slices.ContainsFunc(d.Also(m), func(s city.Second) bool { return s.Box == id })
+		twins = append(twins, queue.Twin{Box: id, Lane: r.Key(), Wanted: wanted})
+	}
+	return twins
+}
+
+// Crossed implements queue.Router.
+func (h *house) Crossed() []doppelboden.BoxID { return boxesOf(h.directory.Load().Crossed(nil)) }
 
 // Lanes implements queue.Router.
 func (h *house) Lanes() []queue.LaneConfig {

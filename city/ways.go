@@ -28,6 +28,7 @@ type decisions struct {
 	ways         map[doppelboden.MailboxID]store.Way
 	destinations map[doppelboden.BoxID]doppelboden.Destination
 	boxes        map[second]doppelboden.BoxID
+	seconds      map[doppelboden.MailboxID][]doppelboden.BoxID // of those that have any
 }
 
 // A second names a Destination by its content.
@@ -43,6 +44,7 @@ func decide(list Decided) *decisions {
 		ways:         make(map[doppelboden.MailboxID]store.Way, len(list.Ways)),
 		destinations: make(map[doppelboden.BoxID]doppelboden.Destination, len(list.Destinations)),
 		boxes:        make(map[second]doppelboden.BoxID, len(list.Destinations)),
+		seconds:      map[doppelboden.MailboxID][]doppelboden.BoxID{},
 	}
 	for _, s := range list.Standings {
 		d.standings[s.Tenant] = s
@@ -54,6 +56,7 @@ func decide(list Decided) *decisions {
 		if to.Mailbox != 0 {
 			d.destinations[to.ID] = to
 			d.boxes[second{to.Mailbox, to.Route}] = to.ID
+			d.seconds[to.Mailbox] = append(d.seconds[to.Mailbox], to.ID)
 		}
 	}
 	return d
@@ -109,17 +112,25 @@ func (d *Directory) WayOf(m doppelboden.MailboxID) (w store.Way, ok bool) {
 // Also returns the routes that the mail of a mailbox goes to as well; not to be changed.
 func (d *Directory) Also(m doppelboden.MailboxID) []Second { return d.also[m] }
 
-// Destination returns the destination of a mailbox's mail with a number.
-func (d *Directory) Destination(b doppelboden.BoxID) (doppelboden.Destination, bool) {
-	to, ok := d.decided.destinations[b]
-	return to, ok
-}
+// Seconds returns the boxes in which second deliveries of a mailbox's mail wait, also those
+// of routes by which it no longer goes; not to be changed.
+func (d *Directory) Seconds(m doppelboden.MailboxID) []doppelboden.BoxID { return d.decided.seconds[m] }
 
-// SecondTo returns the box in which mail of a mailbox waits that goes to the named route
-// as well, or ever went; ok is false when there is none.
-func (d *Directory) SecondTo(m doppelboden.MailboxID, route string) (b doppelboden.BoxID, ok bool) {
-	b, ok = d.decided.boxes[second{m, route}]
-	return b, ok
+// Crossed returns the mailboxes that go by a route by which second deliveries of theirs
+// may go too, because it once was a second route of theirs. since, if it is not nil, is an
+// older directory; then only those that went by another route there.
+func (d *Directory) Crossed(since *Directory) []doppelboden.MailboxID {
+	var crossed []doppelboden.MailboxID
+	for m, boxes := range d.decided.seconds {
+		route, ok := d.routes[m]
+		if !ok || since != nil && since.routes[m] != nil && since.routes[m].Key() == route.Key() {
+			continue
+		}
+		if slices.ContainsFunc(boxes, func(b doppelboden.BoxID) bool { return d.decided.destinations[b].Route == route.Name }) {
+			crossed = append(crossed, m)
+		}
+	}
+	return crossed
 }
 
 // RouteOfBox returns the route that mail in a box goes by, and the mailbox whose mail it

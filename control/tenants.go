@@ -164,7 +164,7 @@ func (d *Desk) redecide(ctx context.Context) error {
 type Decisions interface {
 	Standings(ctx context.Context) ([]store.Standing, error)
 	Ways(ctx context.Context, yield func(store.Way) error) error
-	Seconds(ctx context.Context, yield func(doppelboden.Destination) error) error
+	Destinations(ctx context.Context, yield func(doppelboden.Destination) error) error
 }
 
 // ReadDecided reads what people have decided about tenants and mailboxes.
@@ -181,8 +181,10 @@ func ReadDecided(ctx context.Context, s Decisions) (city.Decided, error) {
 	if err != nil {
 		return got, fmt.Errorf("read the ways of mailboxes: %w", err)
 	}
-	err = s.Seconds(ctx, func(to doppelboden.Destination) error {
-		got.Destinations = append(got.Destinations, to)
+	err = s.Destinations(ctx, func(to doppelboden.Destination) error {
+		if to.Mailbox != 0 {
+			got.Destinations = append(got.Destinations, to)
+		}
 		return nil
 	})
 	if err != nil {

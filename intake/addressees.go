@@ -53,6 +53,11 @@ func delivery(r Recipient, found Found, to *Target, n int) doppelboden.Delivery 
 		// of those behind it.
 		d.ORcpt = cmp.Or(r.ORcpt, originalRecipient(r.Address))
 	}
+	if to.Mailbox != 0 && d.Box < 0 {
+		// What becomes of a second way says nothing about the mail: the sender hears of
+		// the first alone (RFC 3461, section 4.1).
+		d.Notify = "NEVER"
+	}
 	if to.Hold != "" {
 		d.State, d.Reply = doppelboden.Held, to.Hold
 	}

@@ -23,6 +23,12 @@ type box struct {
 	id       doppelboden.BoxID
 	priority int // 0 to 9, 9 goes first
 
+	// queued is how many deliveries wait, in memory or in the store, as far as the lane
+	// was told.
+	queued int64
+	// leaving says that the box goes to another lane when it is no longer busy.
+	leaving bool
+
 	// items is the front of the mailbox's queue, the first to go first.
 	items []store.Item
 	// more says that the store holds queued deliveries that are not in items.
@@ -38,6 +44,7 @@ type box struct {
 
 	flying   doppelboden.Ref // while busy and not loading: what is in flight
 	wait     time.Time       // not before this; zero for at once
+	gated    bool            // it is the gate that it waits for
 	attempts int             // in a row that failed for this mailbox
 	oldest   int64           // Seq of the first delivery, for the order between boxes
 	since    time.Time       // when its message was received

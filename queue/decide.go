@@ -83,11 +83,9 @@ func (q *Queue) carryOut(ctx context.Context, batch []doppelboden.Settlement, to
 // recount asks the store how much waits in each lane, after decisions that did not go
 // through the lanes.
 func (q *Queue) recount(ctx context.Context) error {
-	waiting := map[string]int64{}
+	waiting := map[doppelboden.BoxID]int64{}
 	err := q.opts.Store.Boxes(ctx, func(b store.Box) error {
-		if name, _, ok := q.opts.Router.Place(b.Box); ok {
-			waiting[name] += b.Queued
-		}
+		waiting[b.Box] = b.Queued
 		return nil
 	})
 	if err != nil {
@@ -95,9 +93,13 @@ func (q *Queue) recount(ctx context.Context) error {
 	}
 	q.mu.RLock()
 	defer q.mu.RUnlock()
-	for name, l := range q.lanes {
+	for _, l := range q.lanes {
 		l.mu.Lock()
-		l.queued = waiting[name]
+		l.queued = 0
+		for id, b := range l.boxes {
+			b.queued = waiting[id]
+			l.queued += b.queued
+		}
 		l.mu.Unlock()
 	}
 	return nil
@@ -116,7 +118,7 @@ func (d *Decision) plan() (store.Filter, doppelboden.State, error) {
 		to, from = doppelboden.Queued, []doppelboden.State{doppelboden.Queued, doppelboden.Held}
 	case Release:
 		to, from = doppelboden.Queued, []doppelboden.State{doppelboden.Held}
-	case Hold:
+	case Hold, Quarantine:
 		to, from = doppelboden.Held, []doppelboden.State{doppelboden.Queued}
 	case Discard:
 		to, from = doppelboden.Discarded, []doppelboden.State{doppelboden.Queued, doppelboden.Held}
@@ -152,7 +154,7 @@ func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppe
 	err := q.opts.Store.Deliveries(ctx, f, func(it store.Item) error {
 		last = it.Delivery.Seq
 		ref := refOf(it)
-		if !d.Ref.Message.IsZero() && d.Ref != ref {
+		if !d.Ref.Message.IsZero() && d.Ref != ref || withheld(&d, it.Message.Scan) {
 			return nil
 		}
 		batch = append(batch, doppelboden.Settlement{
@@ -204,7 +206,11 @@ func (q *Queue) eachLane(batch []doppelboden.Settlement, do func(l *lane, s dopp
 	defer q.mu.RUnlock()
 	for _, s := range batch {
 		name, priority, ok := q.opts.Router.Place(s.Box)
-		if l := q.lanes[name]; ok && l != nil {
+		l := q.lanes[name]
+		if p := q.between[s.Box]; p != nil {
+			l, ok = p.lane, true // it is still busy there, or nowhere
+		}
+		if ok && l != nil {
 			do(l, s, priority)
 		}
 	}

@@ -127,6 +127,17 @@ func (s *fakeStore) Deliveries(_ context.Context, f store.Filter, yield func(sto
 	return nil
 }
 
+func (s *fakeStore) Rebox(_ context.Context, _ store.Lease, refs []doppelboden.Ref, box doppelboden.BoxID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.items {
+		if d := &s.items[i].Delivery; slices.Contains(refs, refOf(s.items[i])) && !d.State.Ended() {
+			d.Box = box
+		}
+	}
+	return nil
+}
+
 // states returns how many deliveries are in each state.
 func (s *fakeStore) states() map[doppelboden.State]int {
 	s.mu.Lock()
@@ -198,7 +209,9 @@ type oneLane struct{ connections int }
 func (r oneLane) Place(m doppelboden.BoxID) (string, int, bool) {
 	return "groupware", int(m % 10), m != 0
 }
-func (r oneLane) Here(doppelboden.BoxID) bool { return false }
+func (r oneLane) Here(doppelboden.BoxID) bool         { return false }
+func (r oneLane) Twins(doppelboden.BoxID) []Twin      { return nil }
+func (r oneLane) Crossed() (none []doppelboden.BoxID) { return nil }
 func (r oneLane) Lanes() []LaneConfig {
 	return []LaneConfig{{Route: courier.Route{Name: "groupware"}, Connections: r.connections}}
 }

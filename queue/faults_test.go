@@ -51,23 +51,6 @@ func newHooked(t *testing.T, connections int) (*Queue, *hooked, *groupware) {
 	return q, h, g
 }
 
-func TestAReloadThatCannotReadWhatWaitsDoesNotEndTheHandOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, s, _ := newHooked(t, 2)
-		start(t, q)
-		s.boxesErr.Store(1)
-		first := q.Reload()
-		q.Notify(s.accept(time.Now(), 1))
-		time.Sleep(time.Minute)
-		second := q.Reload()
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if got := s.states()[doppelboden.Delivered]; got != 1 {
-			t.Errorf("one read failed in a Reload (%v), the next Reload said %v: %d of 1 delivered", first, second, got)
-		}
-	})
-}
-
 func TestADecisionThatCannotBeWrittenForgetsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, s, g := newHooked(t, 1)
@@ -123,74 +106,6 @@ func TestADecisionThatCannotBeWrittenForgetsNothingInFlight(t *testing.T) {
 		synctest.Wait()
 		if got := s.states(); got[doppelboden.Delivered] != 1 {
 			t.Errorf("a day after a discard that failed: %v, want 1 delivered", got)
-		}
-	})
-}
-
-func TestWhatIsReleasedDuringAReloadIsNotForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, s, _ := newHooked(t, 1)
-		s.accept(time.Now(), 1)
-		s.items[0].Delivery.State = doppelboden.Held
-		start(t, q)
-		s.afterBox = func() {
-			if n, err := q.Decide(t.Context(), Decision{Verb: Release, By: "anna"}); n != 1 || err != nil {
-				t.Errorf("release: %d, %v", n, err)
-			}
-		}
-		if err := q.Reload(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(24 * time.Hour)
-		synctest.Wait()
-		if got := s.states(); got[doppelboden.Delivered] != 1 {
-			t.Errorf("a day after the release: %v, want 1 delivered", got)
-		}
-	})
-}
-
-func TestAReloadDoesNotHandOverAgainWhatIsTakenButNotYetWritten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, s, g := newHooked(t, 1)
-		start(t, q)
-		broken := time.Now().Add(30 * time.Second)
-		s.beforeSet = func([]doppelboden.Settlement) error {
-			if time.Now().Before(broken) {
-				return errors.New("the disk is full")
-			}
-			return nil
-		}
-		q.Notify(s.accept(time.Now(), 1))
-		time.Sleep(time.Second)
-		if err := q.Reload(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if len(g.taken) != 1 {
-			t.Errorf("the groupware took the mail %d times, want once", len(g.taken))
-		}
-	})
-}
-
-func TestAReloadLetsTransactionsInFlightEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, s, g := newHooked(t, 1)
-		g.takes = 8 * time.Second // a groupware that scans for viruses
-		start(t, q)
-		q.Notify(s.accept(time.Now(), 1))
-		time.Sleep(time.Second)
-		if err := q.Reload(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.tried != 1 || len(g.taken) != 1 {
-			t.Errorf("after a Reload in the middle of a transaction: %d tries, %d taken, want 1 and 1", g.tried, len(g.taken))
 		}
 	})
 }

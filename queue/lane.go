@@ -21,8 +21,10 @@ type lane struct {
 
 	metrics laneMetrics
 
-	life context.Context // of the queue: after its end settlements have 10 s more
-	hand context.Context // of transactions; they may outlive run
+	life context.Context    // of the queue: after its end settlements have 10 s more
+	hand context.Context    // of transactions
+	cut  context.CancelFunc // gives up transactions in flight
+	end  context.CancelFunc // no more transactions begin
 
 	mu       sync.Mutex
 	boxes    map[doppelboden.BoxID]*box
@@ -81,7 +83,7 @@ func newLane(q *Queue, c LaneConfig) *lane {
 func (l *lane) restore(s store.Box, priority int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := &box{id: s.Box, priority: priority, more: true, oldest: s.Oldest, since: s.Since, wait: s.Next}
+	b := &box{id: s.Box, priority: priority, queued: s.Queued, more: true, oldest: s.Oldest, since: s.Since, wait: s.Next}
 	l.boxes[s.Box] = b
 	l.queued += s.Queued
 	l.arrange(b)
@@ -117,6 +119,7 @@ func (l *lane) addOne(it store.Item, priority int) {
 	b.priority = priority
 	if d.Seq != 0 {
 		l.queued++ // what is in doubt is not counted
+		b.queued++
 	}
 	if d.Seq == 0 || b.more || b.loading || d.Seq <= l.loaded || l.buffered >= l.q.opts.Window {
 		b.more = true
@@ -146,9 +149,14 @@ func (l *lane) arrange(b *box) {
 	if b.place == busy {
 		return
 	}
+	if b.leaving {
+		l.remove(b)
+		l.q.moved.Go(func() { l.q.rehome(b) })
+		return
+	}
 	l.lift(b)
 	if b.empty() {
-		delete(l.boxes, b.id)
+		l.remove(b)
 		return
 	}
 	if len(b.items) > 0 {
@@ -231,10 +239,14 @@ func (l *lane) wake() {
 	}
 }
 
-// start runs the lane until run ends, and its transactions until hand does; wait returns
-// when nothing of it is left. What came of them is written while life lasts.
-func (l *lane) start(life, hand, run context.Context) {
-	l.life, l.hand = life, hand
+// start runs the lane until end is called, and its transactions until hand ends or cut is
+// called; wait returns when nothing of it is left. What came of them is written while life
+// lasts.
+func (l *lane) start(life, hand context.Context) {
+	l.life = life
+	l.hand, l.cut = context.WithCancel(hand)
+	var run context.Context
+	run, l.end = context.WithCancel(l.hand)
 	l.work.Go(func() { l.run(run) })
 }
 

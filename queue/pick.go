@@ -82,7 +82,7 @@ func (l *lane) jobOf(b *box) *job {
 		other.place = busy
 	}
 	for i, box := range j.boxes {
-		box.flying = refOf(j.items[i])
+		box.flying, box.gated = refOf(j.items[i]), false
 	}
 	l.inFlight++
 	l.metrics.inFlight.Set(float64(l.inFlight))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type Store interface {
 	Boxes(ctx context.Context, yield func(store.Box) error) error
 	Heads(ctx context.Context, boxes []doppelboden.BoxID, after []int64, limit int) ([]store.Item, error)
 	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
+	Rebox(ctx context.Context, lease store.Lease, refs []doppelboden.Ref, box doppelboden.BoxID) error
 }
 
 // A Router says where each box's mail goes. What it says may change between calls;
@@ -34,6 +36,11 @@ type Router interface {
 	Here(b doppelboden.BoxID) bool
 	// Lanes returns every lane there is.
 	Lanes() []LaneConfig
+	// Twins returns the boxes in which second deliveries of the mailbox b may wait; none
+	// for most.
+	Twins(b doppelboden.BoxID) []Twin
+	// Crossed returns the mailboxes one of whose twins goes by their own lane.
+	Crossed() []doppelboden.BoxID
 }
 
 // A LaneConfig describes one lane.
@@ -64,6 +71,8 @@ type Options struct {
 	Window int
 	// Pace holds the retry times; default DefaultPace.
 	Pace Pace
+	// Gate is asked before a message is handed over; nil lets everything through.
+	Gate Gate
 	// Fenced is called once when another node has taken over; may be nil.
 	Fenced func()
 }
@@ -89,21 +98,26 @@ type Queue struct {
 	opts    Options
 	metrics *metrics
 
-	mu     sync.RWMutex
-	lanes  map[string]*lane
-	ctx    context.Context    // of Start; nil before
-	cancel context.CancelFunc // no more transactions begin
-	cut    context.CancelFunc // those in flight are given up, too
-	lost   bool               // another node has taken over
-	// missed holds what Notify was told and what people put back into the queue while the
-	// lanes were being built anew; nil at other times. Doors must not wait for a Reload.
+	mu    sync.RWMutex
+	lanes map[string]*lane
+	ctx   context.Context    // of Start; nil before
+	hand  context.Context    // of all transactions
+	cut   context.CancelFunc // gives up all transactions in flight
+	lost  bool               // another node has taken over
+	// between holds the boxes that belong to no lane at this moment. What is queued for
+	// them meanwhile is read from the store at the end of their passage.
+	between map[doppelboden.BoxID]*passage
+	// missed holds what Notify was told and what people put back into the queue while Start
+	// reads what waits; nil at other times.
 	missed map[doppelboden.BoxID]*doppelboden.Message
 
 	// deciding is held while a decision is written, and shared while lanes settle, so that
 	// a failure that is already being written never undoes a decision.
 	deciding sync.RWMutex
 
-	moved sync.WaitGroup // goroutines that settle what arrived for mailboxes that moved here
+	homeless homelessSet
+
+	moved sync.WaitGroup // goroutines that end what a Reload began
 }
 
 // New returns a queue that does nothing until Start.
@@ -111,7 +125,7 @@ func New(o Options) (*Queue, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Queue{opts: o, metrics: newMetrics(o.Registry), lanes: map[string]*lane{}}, nil
+	return &Queue{opts: o, metrics: newMetrics(o.Registry), lanes: map[string]*lane{}, between: map[doppelboden.BoxID]*passage{}}, nil
 }
 
 // Start reads from the store which mailboxes have mail waiting and starts the lanes.
@@ -125,6 +139,11 @@ func (q *Queue) Start(ctx context.Context) error {
 
 // start builds the lanes and starts them. Notify collects in q.missed meanwhile.
 func (q *Queue) start(ctx context.Context) error {
+	for _, id := range q.opts.Router.Crossed() { // a crash may have come before a Reload's end
+		if err := q.uncross(ctx, id); err != nil {
+			return fmt.Errorf("tell second deliveries from the first: %w", err)
+		}
+	}
 	lanes := map[string]*lane{}
 	for _, c := range q.opts.Router.Lanes() {
 		lanes[c.Route.Name] = newLane(q, c)
@@ -141,6 +160,7 @@ func (q *Queue) start(ctx context.Context) error {
 			here = append(here, b.Box)
 		default:
 			unplaced++
+			q.homeless.put(b.Box)
 		}
 		return nil
 	})
@@ -154,10 +174,9 @@ func (q *Queue) start(ctx context.Context) error {
 		q.opts.Log.Warn("mailboxes without a route have mail waiting", "mailboxes", unplaced)
 	}
 	hand, cut := context.WithCancel(ctx)
-	run, cancel := context.WithCancel(hand)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ctx, q.cancel, q.cut, q.lanes = ctx, cancel, cut, lanes
+	q.ctx, q.hand, q.cut, q.lanes = ctx, hand, cut, lanes
 	if q.lost {
 		cut()
 	}
@@ -168,8 +187,9 @@ func (q *Queue) start(ctx context.Context) error {
 		q.add(m, doppelboden.Delivery{Message: m.ID, Box: box})
 	}
 	for _, l := range lanes {
-		l.start(ctx, hand, run)
+		l.start(ctx, hand)
 	}
+	q.follow(nil) // a Reload may have come while what waits was read
 	return nil
 }
 
@@ -177,7 +197,7 @@ func (q *Queue) start(ctx context.Context) error {
 // been there since the mail was accepted.
 func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.BoxID) error {
 	for _, box := range boxes {
-		d := Decision{Verb: "here", By: "route here", Filter: store.Filter{
+		d := Decision{Verb: here, By: "route here", Filter: store.Filter{
 			Box: box, States: []doppelboden.State{doppelboden.Queued}, Limit: decideBatch,
 		}}
 		for {
@@ -208,45 +228,6 @@ func (q *Queue) Wait() {
 	q.moved.Wait()
 }
 
-// reloadPatience is how long a Reload lets transactions in flight go on: what is cut off
-// while the next server thinks about the final dot arrives twice, but nothing is handed
-// over meanwhile.
-const reloadPatience = 30 * time.Second
-
-// Reload asks the router again for everything that waits: all lanes are built anew, and
-// mail whose mailbox moved goes by its new lane. Transactions in flight end first, or are
-// cut off after reloadPatience; what came of them is written in any case. When what
-// waits cannot be read, it is tried again until that works or the node stops, for without
-// lanes nothing is handed over. Reloads must not overlap.
-func (q *Queue) Reload() error {
-	q.mu.Lock()
-	if q.ctx == nil || q.ctx.Err() != nil || q.missed != nil || q.lost {
-		q.mu.Unlock()
-		return nil
-	}
-	q.missed = map[doppelboden.BoxID]*doppelboden.Message{}
-	q.cancel()
-	lanes, ctx, cut := q.lanes, q.ctx, q.cut
-	q.mu.Unlock()
-	patience := time.AfterFunc(reloadPatience, cut)
-	for _, l := range lanes {
-		l.wait()
-	}
-	patience.Stop()
-	cut()
-	for attempt := 1; ; attempt++ {
-		err := q.start(ctx)
-		if err == nil || ctx.Err() != nil || doppelboden.CodeOf(err) == doppelboden.Fenced {
-			return err
-		}
-		q.opts.Log.Error("the lanes cannot be built anew, trying again", "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff(100*time.Millisecond, 5*time.Second, attempt)):
-		}
-	}
-}
-
 // Notify tells that m was kept. Deliveries whose Seq is 0 are in doubt (the outcome of
 // their commit is unknown): their mailboxes are looked into. It never waits for disk
 // or network.
@@ -262,7 +243,7 @@ func (q *Queue) Notify(m *doppelboden.Message) {
 	}
 }
 
-// miss notes the mailboxes of m for the lanes that are being built.
+// miss notes the boxes of m for the lanes that are being built.
 func (q *Queue) miss(m *doppelboden.Message) {
 	q.mu.Lock()
 	again := q.missed == nil // the lanes stand by now
@@ -280,39 +261,48 @@ func (q *Queue) miss(m *doppelboden.Message) {
 // add gives deliveries of m to their lanes; the caller holds q.mu.
 func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) {
 	byLane := make(map[*lane][]placed, 1)
-	var here []doppelboden.BoxID
+	var here, crossed []doppelboden.BoxID
 	for _, d := range deliveries {
+		if d.State != doppelboden.Queued || q.between[d.Box] != nil {
+			continue
+		}
 		name, priority, ok := q.opts.Router.Place(d.Box)
-		l := q.lanes[name]
-		if !ok && d.State == doppelboden.Queued && q.opts.Router.Here(d.Box) {
-			here = append(here, d.Box) // it moved between RCPT and now
+		switch l := q.lanes[name]; {
+		case ok && l != nil && q.doubled(d, name, deliveries):
+			crossed = append(crossed, d.Box) // it moved between RCPT and now
+		case ok && l != nil:
+			byLane[l] = append(byLane[l], placed{store.Item{Delivery: d, Message: m}, priority})
+		case q.opts.Router.Here(d.Box):
+			here = append(here, d.Box) // so did this
+		case q.ctx != nil:
+			q.homeless.put(d.Box) // it waits in the store until a Reload finds it a lane
 		}
-		if !ok || l == nil || d.State != doppelboden.Queued {
-			continue // without a lane it waits in the store until a Reload finds it one
-		}
-		byLane[l] = append(byLane[l], placed{store.Item{Delivery: d, Message: m}, priority})
 	}
 	for l, all := range byLane {
 		l.add(all)
 	}
-	if ctx := q.ctx; len(here) > 0 && ctx != nil && ctx.Err() == nil {
-		q.moved.Go(func() { q.arrive(ctx, here) })
+	if ctx := q.ctx; len(here)+len(crossed) > 0 && ctx != nil && ctx.Err() == nil {
+		q.moved.Go(func() {
+			q.Reload(func() []doppelboden.BoxID { return crossed })
+			q.arrive(ctx, here)
+		})
 	}
+}
+
+// doubled reports whether a second delivery of the same mail goes by the same lane as d.
+func (q *Queue) doubled(d doppelboden.Delivery, lane string, all []doppelboden.Delivery) bool {
+	return d.Box > 0 && slices.ContainsFunc(all, func(other doppelboden.Delivery) bool {
+		if other.Box >= 0 || other.Mailbox != d.Mailbox {
+			return false
+		}
+		name, _, ok := q.opts.Router.Place(other.Box)
+		return ok && name == lane
+	})
 }
 
 // arrive is arrived, again and again until it is written or ctx ends.
 func (q *Queue) arrive(ctx context.Context, boxes []doppelboden.BoxID) {
-	for attempt := 1; ctx.Err() == nil; attempt++ {
-		err := q.arrived(ctx, boxes)
-		if err == nil || doppelboden.CodeOf(err) == doppelboden.Fenced {
-			return
-		}
-		q.opts.Log.Error("mail of a mailbox that moved here cannot be settled", "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff(100*time.Millisecond, 5*time.Second, attempt)):
-		}
-	}
+	q.persist(ctx, "mail of a mailbox that moved here cannot be settled", func() error { return q.arrived(ctx, boxes) })
 }
 
 // Refresh has everything that waits in memory read again before it is handed over. It is

@@ -267,32 +267,6 @@ func TestAHeldMailIsNotHandedOverAndAFailureInFlightDoesNotUndoTheDecision(t *te
 	})
 }
 
-func TestAReloadMovesWhatWaitsAndLosesNothingThatArrivesMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, s, g := newQueue(t, 5)
-		g.takes = 10 * time.Millisecond
-		start(t, q)
-		go func() {
-			for i := range 2000 {
-				q.Notify(s.accept(time.Now(), doppelboden.BoxID(i%7+1)))
-				time.Sleep(time.Millisecond)
-			}
-		}()
-		for range 20 {
-			time.Sleep(50 * time.Millisecond)
-			if err := q.Reload(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(5 * time.Minute)
-		synctest.Wait()
-		if got := s.states()[doppelboden.Delivered]; got != 2000 {
-			t.Errorf("%d of 2000 delivered", got)
-		}
-		g.check(t)
-	})
-}
-
 // TestWhateverHappensNothingIsForgotten plays random histories and then lets
 // everything be well: all mail arrives, once, in order. It was shown to find its fault
 // by dropping "b.more = true" in lane.addOne (one mail is forgotten).

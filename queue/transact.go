@@ -14,6 +14,10 @@ import (
 // there is none.
 func (l *lane) transact(ctx context.Context, j *job, a Agent) {
 	for j != nil {
+		if !l.admit(j) {
+			j = l.pick(ctx)
+			continue
+		}
 		began := l.q.opts.Clock()
 		outcomes := a.Hand(l.hand, j.courierJob())
 		l.metrics.handSecs.Observe(l.q.opts.Clock().Sub(began).Seconds())
@@ -116,6 +120,11 @@ func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 	if len(settlements) > 0 && !l.write(settlements) {
 		return // the node is ending; what is not written is tried again
 	}
+	l.letGo(j)
+}
+
+// letGo lets the boxes of a job go on, after what came of it is written.
+func (l *lane) letGo(j *job) {
 	l.mu.Lock()
 	l.settling--
 	for _, b := range j.boxes {
@@ -193,6 +202,7 @@ func (l *lane) postpone(b *box, it store.Item, s doppelboden.Settlement, o doppe
 func (l *lane) done(b *box, ref doppelboden.Ref) {
 	l.forget(b, ref)
 	l.queued = max(0, l.queued-1)
+	b.queued = max(0, b.queued-1)
 }
 
 // forget takes a delivery out of memory.
@@ -203,7 +213,7 @@ func (l *lane) forget(b *box, ref doppelboden.Ref) {
 }
 
 // write settles, again and again until it is durable, and returns false when the queue
-// ends or was replaced before that. A Reload waits for it.
+// ends or was replaced before that. A box that leaves the lane waits for it.
 func (l *lane) write(s []doppelboden.Settlement) bool {
 	// What the next server took should be written also while the node is stopping.
 	settle, cancel := context.WithCancel(context.WithoutCancel(l.life))

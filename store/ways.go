@@ -28,10 +28,6 @@ type Ways interface {
 	// Ways yields all ways, by mailbox.
 	Ways(ctx context.Context, yield func(Way) error) error
 
-	// Seconds yields the destinations of mailboxes, in no order: those of every Also that
-	// ever was, for mail may still wait in them.
-	Seconds(ctx context.Context, yield func(doppelboden.Destination) error) error
-
 	// Rebox lets deliveries that have not ended wait in the order of another box. Unknown
 	// refs and deliveries that have ended are passed over; what the mailbox shows stays as
 	// it is. lease is as in Queue.Settle.

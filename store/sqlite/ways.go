@@ -60,22 +60,6 @@ func (s *Store) Ways(ctx context.Context, yield func(store.Way) error) error {
 	}, yield)
 }
 
-// Seconds yields the destinations of mailboxes.
-func (s *Store) Seconds(ctx context.Context, yield func(doppelboden.Destination) error) error {
-	last := int64(0)
-	return walk(func() (page []doppelboden.Destination, err error) {
-		err = s.read(ctx, func(c *conn) error {
-			return c.query(ctx, func(row []driver.Value) error {
-				page = append(page, doppelboden.Destination{ID: doppelboden.BoxID(asInt(row[0])), Tenant: doppelboden.TenantID(asInt(row[1])),
-					Mailbox: doppelboden.MailboxID(asInt(row[2])), Route: asText(row[3])})
-				last = asInt(row[0])
-				return nil
-			}, "SELECT id, tenant, mailbox, route FROM destination WHERE mailbox > 0 AND id < ? ORDER BY id DESC LIMIT ?", last, int64(pageRows))
-		})
-		return page, err
-	}, yield)
-}
-
 // Rebox lets deliveries that have not ended wait in another box.
 func (s *Store) Rebox(ctx context.Context, lease store.Lease, refs []doppelboden.Ref, box doppelboden.BoxID) error {
 	return s.write(ctx, func(t *tx) error {

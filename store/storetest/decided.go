@@ -46,7 +46,7 @@ func ways(t *testing.T, open Open) {
 		return gather(t, func(y func(store.Way) error) error { return w.s.Ways(ctx, y) })
 	}
 	seconds := func() []doppelboden.Destination {
-		all := gather(t, func(y func(doppelboden.Destination) error) error { return w.s.Seconds(ctx, y) })
+		all := gather(t, func(y func(doppelboden.Destination) error) error { return w.s.Destinations(ctx, y) })
 		slices.SortFunc(all, func(a, b doppelboden.Destination) int { return cmp.Compare(b.ID, a.ID) })
 		return all
 	}
@@ -75,7 +75,7 @@ func ways(t *testing.T, open Open) {
 func reboxed(t *testing.T, open Open) {
 	w := newWorld(t, open)
 	w.must(w.s.PutWays(ctx, []store.Way{{Tenant: w.boxes[0].Tenant, Mailbox: w.boxes[0].ID, Also: []string{"alt"}}}))
-	to := gather(t, func(y func(doppelboden.Destination) error) error { return w.s.Seconds(ctx, y) })[0].ID
+	to := gather(t, func(y func(doppelboden.Destination) error) error { return w.s.Destinations(ctx, y) })[0].ID
 	var refs []doppelboden.Ref
 	for _, st := range []doppelboden.State{doppelboden.Queued, doppelboden.Held, doppelboden.Delivered, doppelboden.Queued} {
 		m := w.message(w.boxes[0], w.boxes[1])
@@ -110,7 +110,7 @@ func reboxed(t *testing.T, open Open) {
 func reboxedCopies(t *testing.T, open Open) {
 	w := newWorld(t, open)
 	w.must(w.s.PutWays(ctx, []store.Way{{Tenant: w.boxes[0].Tenant, Mailbox: w.boxes[0].ID, Also: []string{"alt"}}}))
-	to := gather(t, func(y func(doppelboden.Destination) error) error { return w.s.Seconds(ctx, y) })[0].ID
+	to := gather(t, func(y func(doppelboden.Destination) error) error { return w.s.Destinations(ctx, y) })[0].ID
 	m := w.message(w.boxes[0])
 	_, err := w.s.Accept(ctx, m)
 	w.must(err)
