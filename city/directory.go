@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"doppelboden"
 )
@@ -16,7 +17,10 @@ type Directory struct {
 	tenants []doppelboden.Tenant
 	boxes   map[doppelboden.MailboxID]doppelboden.Mailbox
 	domains map[string]*domain
-	keys    map[string]Target // by Address.Key, of addresses and aliases
+	keys    map[string]Target             // by Address.Key, of addresses and aliases
+	left    map[string]time.Time          // by Address.Key: when a directory stopped to list it
+	ranks   map[doppelboden.MailboxID]int // the priorities that come from a department
+	living  int                           // mailboxes that are no lists and not gone
 	routes  map[doppelboden.MailboxID]*Route
 	also    map[doppelboden.MailboxID][]Second // of those that have any
 	decided *decisions
@@ -26,14 +30,17 @@ type Directory struct {
 // A domain is what a Directory knows of one.
 type domain struct {
 	tenant     doppelboden.TenantID
-	listed     *bool  // shared by the tenant's domains: whether the tenant has any mailbox
-	postmaster string // Key of the address that stands in for postmaster@ and abuse@
+	listed     *bool    // shared by the tenant's domains: whether the tenant has any mailbox
+	postmaster string   // Key of the address that stands in for postmaster@ and abuse@
+	unknown    *Unknown // what becomes of mail for nobody; nil: it is refused
 }
 
-// A Target is where the mail for an address goes.
+// A Target is where the mail for an address goes. The mail of a list goes to none itself:
+// see Resolve.
 type Target struct {
 	Tenant   doppelboden.TenantID
 	Mailbox  doppelboden.MailboxID
+	List     bool     // it is a distribution list
 	Priority int      // of the mailbox, 0 to 9
 	Route    *Route   // of the mailbox; not to be changed
 	Also     []Second // where its mail goes as well; not to be changed
@@ -72,6 +79,8 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 		city: c, tenants: tenants, boxes: boxes,
 		domains: map[string]*domain{},
 		keys:    make(map[string]Target, len(boxes)),
+		left:    map[string]time.Time{},
+		ranks:   map[doppelboden.MailboxID]int{},
 		routes:  make(map[doppelboden.MailboxID]*Route, len(boxes)),
 		also:    map[doppelboden.MailboxID][]Second{},
 		decided: decided,
@@ -86,7 +95,7 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 		}
 		byID[id], listed[id] = t, new(bool)
 		for _, name := range t.Domains {
-			d.domains[name] = &domain{tenant: id, listed: listed[id], postmaster: t.Postmaster.Key()}
+			d.domains[name] = &domain{tenant: id, listed: listed[id], postmaster: t.Postmaster.Key(), unknown: t.unknownIn(name)}
 		}
 		if d.bare == nil {
 			d.bare = d.domains[t.Domains[0]]
@@ -102,6 +111,18 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 		d.routes[id] = route
 		if len(also) > 0 {
 			d.also[id] = also
+		}
+		if rank := t.priority(box); rank != box.Priority {
+			d.ranks[id] = rank
+		}
+		if !box.Gone.IsZero() {
+			if box.Source != "" {
+				d.left[box.Address.Key()] = box.Gone
+			}
+			continue
+		}
+		if box.Kind != doppelboden.List {
+			d.living++
 		}
 		d.put(box.Address, box, route)
 		for _, alias := range box.Aliases {
@@ -119,7 +140,7 @@ func (d *Directory) put(a doppelboden.Address, box doppelboden.Mailbox, route *R
 	}
 	*dom.listed = true
 	if _, taken := d.keys[a.Key()]; !taken {
-		d.keys[a.Key()] = Target{Tenant: box.Tenant, Mailbox: box.ID, Priority: box.Priority, Route: route, Also: d.also[box.ID]}
+		d.keys[a.Key()] = Target{Tenant: box.Tenant, Mailbox: box.ID, List: box.Kind == doppelboden.List, Priority: d.PriorityOf(box.ID), Route: route, Also: d.also[box.ID]}
 	}
 }
 
@@ -196,16 +217,24 @@ func (d *Directory) Missing() []doppelboden.Address {
 // City returns the configuration behind the directory; it is not to be changed.
 func (d *Directory) City() *City { return d.city }
 
-// All yields all mailboxes, in no order.
+// All yields all mailboxes, lists and those that are gone among them, in no order.
 func (d *Directory) All() iter.Seq[doppelboden.Mailbox] { return maps.Values(d.boxes) }
 
-// Len returns the number of mailboxes.
-func (d *Directory) Len() int { return len(d.boxes) }
+// Len returns the number of mailboxes that take mail.
+func (d *Directory) Len() int { return d.living }
 
 // Mailbox returns a mailbox by its ID.
 func (d *Directory) Mailbox(id doppelboden.MailboxID) (doppelboden.Mailbox, bool) {
 	b, ok := d.boxes[id]
 	return b, ok
+}
+
+// PriorityOf returns the priority of a mailbox: its own, or that of its department.
+func (d *Directory) PriorityOf(id doppelboden.MailboxID) int {
+	if rank, ok := d.ranks[id]; ok {
+		return rank
+	}
+	return d.boxes[id].Priority
 }
 
 // RouteOf returns the route of a mailbox, also when its address is no longer in a

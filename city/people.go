@@ -131,3 +131,13 @@ func (p *People) priority(box doppelboden.Mailbox) int {
 	}
 	return box.Priority
 }
+
+// unknownIn returns what becomes of mail for nobody in a domain; nil: it is refused.
+func (p *People) unknownIn(domain string) *Unknown {
+	for i := range p.Unknown {
+		if slices.Contains(p.Unknown[i].Domains, domain) {
+			return &p.Unknown[i]
+		}
+	}
+	return nil
+}

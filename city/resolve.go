@@ -1,0 +1,191 @@
+package city
+
+import (
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// goneGrace is how long an address that a directory stopped to list gets 450 instead of
+// 550. Senders try for days; an entry that was lost by mistake and is back the next
+// morning costs nobody a mail.
+const goneGrace = 24 * time.Hour
+
+// A Resolution is what becomes of mail for an address: it goes to Targets and Outside, or,
+// with Keep, it is held until somebody says whose it is.
+type Resolution struct {
+	Tenant  doppelboden.TenantID
+	Targets []Found
+	Outside []doppelboden.Address // members of a list who are not in our domains
+	Nobody  []doppelboden.Address // members of a list whom nobody knows
+	List    bool                  // the address is that of a distribution list
+	Closed  bool                  // the list takes no mail from strangers
+	Keep    bool                  // nobody has the address
+}
+
+// Found is one mailbox that mail goes to.
+type Found struct {
+	Target
+	// Address is whom the next server is to be asked for, where that is not the address
+	// as it was written; else null.
+	Address doppelboden.Address
+}
+
+// errEmpty is the answer for a list that nobody is a member of.
+var errEmpty = &doppelboden.Error{Code: doppelboden.NoSuchMailbox, Public: "this list has no members"}
+
+// Resolve returns what becomes of mail for a. Lists are resolved down to their mailboxes,
+// each of which stands there once, however often and in however many circles the lists
+// name it. Where nobody has the address, it is as the tenant wants: a catch-all, kept, or
+// refused. Codes: those of Lookup; MailboxListStale also while f says that the list of
+// mailboxes is too old to tell, and for an address that was listed until yesterday.
+func (d *Directory) Resolve(a doppelboden.Address, f *Freshness, now time.Time) (Resolution, error) {
+	t, err := d.Lookup(a)
+	if err == nil {
+		return d.resolution(t, doppelboden.Address{})
+	}
+	dom := d.domains[a.Domain]
+	if dom == nil {
+		return Resolution{}, err
+	}
+	if u := dom.unknown; u != nil {
+		if u.Keep {
+			return Resolution{Tenant: dom.tenant, Keep: true}, nil
+		}
+		if t, err := d.Lookup(u.CatchAll); err == nil {
+			box := d.boxes[t.Mailbox]
+			return d.resolution(t, box.Address)
+		}
+		return Resolution{}, errNoList // 550 would be wrong: somebody wanted all mail
+	}
+	gone, left := d.left[a.Key()]
+	if f.Stale(dom.tenant, now) || left && now.Sub(gone) < goneGrace {
+		return Resolution{}, errNoList
+	}
+	return Resolution{}, err
+}
+
+// resolution returns where the mail for a target goes.
+func (d *Directory) resolution(t Target, address doppelboden.Address) (Resolution, error) {
+	r := Resolution{Tenant: t.Tenant}
+	if !t.List {
+		r.Targets = []Found{{Target: t, Address: address}}
+		return r, nil
+	}
+	r.List, r.Closed = true, d.boxes[t.Mailbox].Closed
+	w := walk{d: d, to: &r, seen: map[doppelboden.MailboxID]bool{}, outside: map[string]bool{}}
+	w.list(t.Mailbox)
+	if len(r.Targets)+len(r.Outside) > 0 {
+		return r, nil
+	}
+	if len(r.Nobody) > 0 {
+		return r, errNoList // they may be there again tomorrow
+	}
+	return r, errEmpty
+}
+
+// A walk goes through a list and those within it.
+type walk struct {
+	d       *Directory
+	to      *Resolution
+	seen    map[doppelboden.MailboxID]bool // mailboxes and lists
+	outside map[string]bool
+}
+
+// list adds the members of a list that was not seen yet.
+func (w *walk) list(id doppelboden.MailboxID) {
+	w.seen[id] = true
+	for _, m := range w.d.boxes[id].Members {
+		t, err := w.d.Lookup(m)
+		switch {
+		case err == nil && t.Tenant == w.to.Tenant:
+			w.member(t)
+		case w.outside[m.Key()]:
+		case err == nil || doppelboden.CodeOf(err) == doppelboden.Policy:
+			// Another tenant's address is as far away as any.
+			w.outside[m.Key()] = true
+			w.to.Outside = append(w.to.Outside, m)
+		default:
+			w.outside[m.Key()] = true
+			w.to.Nobody = append(w.to.Nobody, m)
+		}
+	}
+}
+
+// member adds a member, once.
+func (w *walk) member(t Target) {
+	switch {
+	case w.seen[t.Mailbox]:
+	case t.List:
+		w.list(t.Mailbox)
+	default:
+		w.seen[t.Mailbox] = true
+		w.to.Targets = append(w.to.Targets, Found{Target: t, Address: w.d.boxes[t.Mailbox].Address})
+	}
+}
+
+// Lists yields every distribution list that takes mail, and what becomes of its mail.
+func (d *Directory) Lists(yield func(list doppelboden.Mailbox, r Resolution) bool) {
+	for _, box := range d.boxes {
+		if box.Kind != doppelboden.List || !box.Gone.IsZero() {
+			continue
+		}
+		t, err := d.Lookup(box.Address)
+		if err != nil || t.Mailbox != box.ID {
+			continue
+		}
+		r, _ := d.resolution(t, doppelboden.Address{}) // an empty one is shown too
+		if !yield(box, r) {
+			return
+		}
+	}
+}
+
+// A Freshness says until when each tenant's list of mailboxes proves that somebody does
+// not exist. It never changes.
+type Freshness struct {
+	until map[doppelboden.TenantID]time.Time // of tenants whose list can become too old
+}
+
+// NewFreshness returns the freshness of the tenants' lists.
+func NewFreshness(c *City, tenants []doppelboden.Tenant, listings []store.Listing) *Freshness {
+	f := &Freshness{until: map[doppelboden.TenantID]time.Time{}}
+	known := map[doppelboden.TenantID]map[string]store.Listing{}
+	for _, l := range listings {
+		if known[l.Tenant] == nil {
+			known[l.Tenant] = map[string]store.Listing{}
+		}
+		known[l.Tenant][l.Source] = l
+		if l.Writing {
+			f.until[l.Tenant] = time.Time{} // what is there may be a part
+		}
+	}
+	for i := range c.Tenants {
+		t := &c.Tenants[i]
+		id, ok := idOf(tenants, t.Name)
+		if !ok {
+			continue
+		}
+		for _, l := range t.Directories {
+			until := time.Time{} // never read: nobody knows who exists
+			if read := known[id][l.Name].Read; !read.IsZero() {
+				until = read.Add(l.MaxAge)
+			}
+			if first, ok := f.until[id]; !ok || until.Before(first) {
+				f.until[id] = until
+			}
+		}
+	}
+	return f
+}
+
+// Stale reports whether a tenant's list is too old to tell that somebody does not exist.
+// A nil Freshness says that no list is.
+func (f *Freshness) Stale(t doppelboden.TenantID, now time.Time) bool {
+	if f == nil {
+		return false
+	}
+	until, ages := f.until[t]
+	return ages && now.After(until)
+}
