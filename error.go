@@ -69,6 +69,32 @@ type Error struct {
 	Code   Code   // the class
 	Public string // one line of plain US-ASCII that a stranger may read
 	Cause  error  // nil, or what went wrong in here
+	// Passed is what a next server said, to be given through to the client as it is;
+	// zero for none.
+	Passed Reply
+}
+
+// RefusalOf returns the error that gives a next server's reply through: permanent for a 5xx,
+// temporary for all else.
+func RefusalOf(r Reply) error {
+	code := Temporary
+	switch {
+	case r.Code/100 == 5 && r.Enhanced == "5.1.1":
+		code = NoSuchMailbox
+	case r.Code/100 == 5:
+		code = Policy
+	}
+	return &Error{Code: code, Public: "the next server refuses it", Passed: r}
+}
+
+// PassedOf returns the reply of a next server in err's tree that is to be given through,
+// or the zero Reply.
+func PassedOf(err error) Reply {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Passed
+	}
+	return Reply{}
 }
 
 // Error returns the public text and the cause; it is for logs, never for a peer.

@@ -1,6 +1,9 @@
 package doppelboden
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // A Message is what one SMTP transaction gave us: one body, one envelope, and a
 // delivery for each final recipient. Only intake makes messages.
@@ -69,14 +72,14 @@ const (
 	Spam
 	// Malware: it does harm, and waits in quarantine.
 	Malware
-	// Passed: nobody scanned it, or it is Malware, and a person or the configuration said
+	// Waived: nobody scanned it, or it is Malware, and a person or the configuration said
 	// that it is handed over all the same.
-	Passed
+	Waived
 )
 
 // String returns the state's name as logs, metrics and commands use it.
 func (s ScanState) String() string {
-	names := [...]string{"not scanned", "unscanned", "clean", "spam", "malware", "passed"}
+	names := [...]string{"not scanned", "unscanned", "clean", "spam", "malware", "waived"}
 	if s < 0 || int(s) >= len(names) {
 		return "unknown"
 	}
@@ -196,6 +199,18 @@ type Outcome struct {
 	Server  string    // host:port that was asked, or empty
 	InDoubt bool      // the final dot was sent and no answer came
 	At      time.Time // when the answer came
+}
+
+// Line returns phase, server, code and text in one line, as it is stored with a delivery.
+func (o Outcome) Line() string {
+	line := o.Phase
+	if o.Server != "" {
+		line += " " + o.Server + ":"
+	}
+	if o.Reply.Code != 0 {
+		line += " " + strconv.Itoa(o.Reply.Code)
+	}
+	return line + " " + o.Reply.Text
 }
 
 // A Settlement writes one delivery's new state. Queue makes them from outcomes, and

@@ -42,8 +42,8 @@ func cipher(s *tls.ConnectionState) string {
 type transaction struct{ *intake.Transaction }
 
 // Rcpt implements smtpd.Transaction.
-func (t transaction) Rcpt(_ context.Context, r smtpd.Recipient) error {
-	return t.Transaction.Rcpt(intake.Recipient{Address: r.Address, Notify: r.Notify, ORcpt: r.ORcpt})
+func (t transaction) Rcpt(ctx context.Context, r smtpd.Recipient) error {
+	return t.Transaction.Rcpt(ctx, intake.Recipient{Address: r.Address, Notify: r.Notify, ORcpt: r.ORcpt})
 }
 
 // Commit implements smtpd.Transaction.

@@ -92,11 +92,11 @@ func TestAListWithMoreMembersThanOneMessageMayHaveIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tx.Rcpt(Recipient{Address: address(t, "list@stadt.example")}); doppelboden.CodeOf(err) != doppelboden.Policy {
+	if err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "list@stadt.example")}); doppelboden.CodeOf(err) != doppelboden.Policy {
 		t.Errorf("a list of three: %v, want policy, for no other transaction helps", err)
 	}
 	for i, want := range []bool{true, false} {
-		err := tx.Rcpt(Recipient{Address: address(t, "both@stadt.example")})
+		err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "both@stadt.example")})
 		if (err == nil) != want || err != nil && doppelboden.CodeOf(err) != doppelboden.TooManyRecipients {
 			t.Errorf("recipient %d: %v, want taken=%v, else too_many_recipients", i, err, want)
 		}

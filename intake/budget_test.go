@@ -15,7 +15,7 @@ func TestTheHeadersOfBigBodiesCountInTheBudget(t *testing.T) {
 		if err != nil {
 			break // as it should be when nothing more fits
 		}
-		if err := tx.Rcpt(Recipient{Address: address(t, "bert@stadt.example")}); err != nil {
+		if err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "bert@stadt.example")}); err != nil {
 			t.Fatal(err)
 		}
 		for range 9 { // 288 KB of header and no end of it

@@ -35,6 +35,9 @@ type Target struct {
 	Recipient doppelboden.Address   // whom the next server is asked for; null: as RCPT named it
 	Here      bool                  // the mailbox copy is the delivery (route "here")
 	Hold      string                // why the delivery begins held; "" when it doesn't
+	// Through names the route when its next server's answers are given through to the
+	// sender; else it is empty.
+	Through string
 }
 
 // boxOf returns whose order a target waits in; 0 for mail that is nobody's.
@@ -85,6 +88,12 @@ type Options struct {
 	Notify    func(*doppelboden.Message) // tells the queue of a kept message
 	Log       *slog.Logger
 	Registry  prometheus.Registerer
+
+	// Internet returns the box in which a tenant's mail for a domain of the Internet
+	// waits; nil: own senders can send to the city alone.
+	Internet func(ctx context.Context, t doppelboden.TenantID, domain string) (doppelboden.BoxID, error)
+	// NextHop knows the next servers whose answers are given through; nil: there are none.
+	NextHop NextHop
 
 	// Checks look at every mail, side by side, after its last byte and before it is
 	// kept; none by default.
@@ -150,7 +159,7 @@ func New(o Options) (*Intake, error) {
 
 // An Envelope is what a door knows when a mail transaction begins.
 type Envelope struct {
-	Door     string // "mx"
+	Door     string // "mx" or "submission"
 	Peer     string // the client's IP address
 	PeerName string // its name in the DNS, or empty
 	Helo     string // what it calls itself
@@ -162,6 +171,13 @@ type Envelope struct {
 	Ret      string // RFC 3461, section 4.3
 	EnvID    string // RFC 3461, section 4.4
 	Size     int64  // RFC 1870, section 6: what the client announced, or 0
+
+	Own *Own // the city's own sender who sends it; nil for strangers
+	Hop *Hop // the trusted hop that brings it; nil for none
+	// Trusted are the Authentication-Results of the trusted hop, without the name of the
+	// field: "authserv-id; spf=pass …". Checks see them; no door sets them. With a Hop,
+	// Peer is empty for Checks when nobody knows the client.
+	Trusted []string
 }
 
 // A Recipient is one RCPT command.
@@ -186,6 +202,11 @@ func (in *Intake) Begin(e Envelope) (*Transaction, error) {
 	if in.budget.full() {
 		in.metrics.refused.WithLabelValues("budget").Inc()
 		return nil, errBusy()
+	}
+	if e.Own != nil {
+		if err := e.Own.mayBegin(e.Sender); err != nil {
+			return nil, err
+		}
 	}
 	return &Transaction{in: in, env: e}, nil
 }

@@ -142,7 +142,7 @@ func begin(t *testing.T, in *Intake, to ...string) *Transaction {
 		t.Fatal(err)
 	}
 	for _, r := range to {
-		if err := tx.Rcpt(Recipient{Address: address(t, r)}); err != nil {
+		if err := tx.Rcpt(t.Context(), Recipient{Address: address(t, r)}); err != nil {
 			t.Fatalf("RCPT %s: %v", r, err)
 		}
 	}
@@ -186,7 +186,7 @@ func TestAMailIsKeptWithADeliveryAndACopyForEachMailbox(t *testing.T) {
 func TestARecipientOfAnotherTenantIsToBeSentToSeparately(t *testing.T) {
 	in, _ := newIntake(t, 0)
 	tx := begin(t, in, "anna@stadt.example")
-	err := tx.Rcpt(Recipient{Address: address(t, "carl@kreis.example")})
+	err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "carl@kreis.example")})
 	if got := doppelboden.CodeOf(err); got != doppelboden.OtherTenant {
 		t.Errorf("second tenant: %v, want other_tenant", got)
 	}

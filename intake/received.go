@@ -30,7 +30,11 @@ func received(e Envelope, hostname string, m *doppelboden.Message, first doppelb
 	}
 	b = append(b, "\tby "...)
 	b = append(b, hostname...)
-	b = append(b, " (Doppelboden) with "...)
+	if e.Own != nil {
+		b = append(b, " (Doppelboden submission) with "...)
+	} else {
+		b = append(b, " (Doppelboden) with "...)
+	}
 	b = append(b, e.Proto...)
 	b = append(b, " id "...)
 	b = append(b, m.ID.String()...)
@@ -81,25 +85,33 @@ const (
 	// mostHops is the greatest number of Received lines: RFC 5321, section 6.3, asks
 	// for at least 100.
 	mostHops = 100
-	// mostOwnHops is how often a mail may have passed us. Groupware that sends internal
-	// mail to us and gets it back passes us twice; a forward adds one more.
-	mostOwnHops = 4
+	// mostVisits is how often a mail may have come to us from strangers: once, and again
+	// for each forward that led it out of the city and back.
+	mostVisits = 4
+	// mostHairpins is how often the city's own senders may have given us a mail.
+	// Groupware that sends internal mail to us and gets it back does so once, and again
+	// for each forward from one colleague to the next.
+	mostHairpins = 10
 )
 
 // checkLoop counts the Received lines of a header section. The code is Loop.
 func checkLoop(header []byte, hostname string) error {
-	hops, own := 0, 0
-	by := []byte(" by " + strings.ToLower(hostname) + " (doppelboden) ")
+	hops, visits, hairpins := 0, 0, 0
+	host := strings.ToLower(hostname)
+	visit, hairpin := []byte(" by "+host+" (doppelboden) "), []byte(" by "+host+" (doppelboden submission) ")
 	eachField(header, func(field []byte) {
 		if len(field) < 9 || !bytes.EqualFold(field[:9], []byte("received:")) {
 			return
 		}
 		hops++
-		if bytes.Contains(bytes.ToLower(unfold(field)), by) {
-			own++
+		switch line := bytes.ToLower(unfold(field)); {
+		case bytes.Contains(line, visit):
+			visits++
+		case bytes.Contains(line, hairpin):
+			hairpins++
 		}
 	})
-	if hops > mostHops || own > mostOwnHops {
+	if hops > mostHops || visits > mostVisits || hairpins > mostHairpins {
 		return &doppelboden.Error{Code: doppelboden.Loop, Public: "this message is going round in circles"}
 	}
 	return nil

@@ -19,6 +19,8 @@ type Transaction struct {
 	first      doppelboden.Address // as the first of them named it
 	envelope   addressees
 
+	through through // what a next server says meanwhile
+
 	body   body
 	failed error // why the body cannot be kept
 	kept   Kept  // after Commit
@@ -27,13 +29,17 @@ type Transaction struct {
 
 // Rcpt adds a recipient, or returns why not. Codes: see Directory.Find, OtherTenant and
 // TooManyRecipients.
-func (t *Transaction) Rcpt(r Recipient) error {
+func (t *Transaction) Rcpt(ctx context.Context, r Recipient) error {
 	if t.recipients >= t.in.opts.MostRecipients {
 		return &doppelboden.Error{Code: doppelboden.TooManyRecipients, Public: "too many recipients, please send the rest in another transaction"}
 	}
-	found, err := t.lookUp(r)
+	found, err := t.lookUp(ctx, r)
 	if err != nil {
 		t.in.metrics.recipients.WithLabelValues(doppelboden.CodeOf(err).String()).Inc()
+		return err
+	}
+	if err := t.askNext(ctx, r, found); err != nil {
+		t.in.metrics.recipients.WithLabelValues("next_server").Inc()
 		return err
 	}
 	if t.recipients == 0 {
@@ -46,8 +52,8 @@ func (t *Transaction) Rcpt(r Recipient) error {
 }
 
 // lookUp asks who is behind an address, and refuses what does not go into this message.
-func (t *Transaction) lookUp(r Recipient) (Found, error) {
-	found, err := t.in.opts.Directory().Find(&t.env, r.Address)
+func (t *Transaction) lookUp(ctx context.Context, r Recipient) (Found, error) {
+	found, err := t.find(ctx, r.Address)
 	if err != nil {
 		return Found{}, err
 	}
@@ -84,6 +90,7 @@ func (t *Transaction) Commit(ctx context.Context) (Kept, error) {
 	}
 	t.over = true
 	defer t.body.release(t.in)
+	defer t.through.close()
 	if t.failed != nil {
 		return Kept{}, t.failed
 	}
@@ -93,14 +100,20 @@ func (t *Transaction) Commit(ctx context.Context) (Kept, error) {
 	if err := checkLoop(t.body.header(), t.in.opts.Hostname); err != nil {
 		return Kept{}, err
 	}
-	m := t.message()
 	began := t.in.opts.Clock()
-	if err := t.settleBody(ctx, m); err != nil {
+	m, err := t.message()
+	if err == nil {
+		err = t.settleBody(ctx, m)
+	}
+	if err != nil {
 		t.refused(m, err)
 		return Kept{}, err
 	}
 	t.in.opts.Tally.Intent(m.ID, m.Recipients, m.Received)
-	if err := t.keep(ctx, m); err != nil {
+	if err = t.handThrough(ctx, m); err == nil {
+		err = t.keep(ctx, m)
+	}
+	if err != nil {
 		t.in.opts.Tally.Withdrawn(m.ID, t.in.opts.Clock())
 		t.refused(m, err)
 		return Kept{}, err
@@ -160,13 +173,15 @@ func (t *Transaction) Acked(written bool) {
 func (t *Transaction) Abort() {
 	if !t.over {
 		t.over = true
+		t.through.close()
 		t.body.release(t.in)
 	}
 }
 
 // message makes the message, without its body.
-func (t *Transaction) message() *doppelboden.Message {
-	now := t.in.opts.Clock()
+func (t *Transaction) message() (*doppelboden.Message, error) {
+	now, header, line := t.in.opts.Clock(), t.body.header(), t.env
+	t.env = believe(t.env, header)
 	m := &doppelboden.Message{
 		ID: t.in.ids.New(now), Tenant: t.tenant, Receipt: doppelboden.NewReceipt(now),
 		Door: t.env.Door, Received: now, Peer: t.env.Peer, Helo: t.env.Helo, Sender: t.env.Sender,
@@ -174,8 +189,21 @@ func (t *Transaction) message() *doppelboden.Message {
 		Recipients: t.recipients,
 	}
 	t.envelope.fill(m)
-	m.Prefix = received(t.env, t.in.opts.Hostname, m, t.first)
-	return m
+	m.Prefix = received(line, t.in.opts.Hostname, m, t.first)
+	if own := t.env.Own; own != nil {
+		return m, t.takeOwn(m, own, header)
+	}
+	return m, nil
+}
+
+// takeOwn completes the message of an own sender.
+func (t *Transaction) takeOwn(m *doppelboden.Message, own *Own, header []byte) error {
+	if err := own.mayWrite(header); err != nil {
+		return err
+	}
+	lacking, err := repair(header, m, t.in.opts.Hostname)
+	m.Class, m.Confirmed, m.Prefix = own.Class, true, append(m.Prefix, lacking...)
+	return err
 }
 
 // keep commits the message, again and again while the outcome is

@@ -1,6 +1,8 @@
 package smtpd
 
 import (
+	"strconv"
+
 	"doppelboden"
 )
 
@@ -145,6 +147,12 @@ func status(c doppelboden.Code, at where) string {
 // errorReply returns the reply for an error of the Intake. Nothing of err is in it but
 // its class and the text that was made for strangers.
 func errorReply(err error, at where) reply {
+	if r := doppelboden.PassedOf(err); r.Code >= 400 && r.Code < 600 {
+		return reply(strconv.Itoa(r.Code) + " " + plain(r.Text) + "\r\n") // the enhanced code is part of its text
+	}
+	if r := doppelboden.PassedOf(err); r.Code >= 400 && r.Code < 600 {
+		return reply(strconv.Itoa(r.Code) + " " + plain(r.Text) + "\r\n") // the enhanced code is part of its text
+	}
 	return reply(status(doppelboden.CodeOf(err), at) + plain(doppelboden.PublicOf(err)) + "\r\n")
 }
 

@@ -1,0 +1,87 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"net/mail"
+	"strings"
+
+	"doppelboden"
+)
+
+// An Own is one of the city's own senders: the groupware, an application, a device. The
+// door has made sure that it is who it says.
+type Own struct {
+	Tenant doppelboden.TenantID
+	Name   string // within the tenant
+	Class  string // see doppelboden.Message.Class
+	// MaySend reports whether the sender may write in the name of an address; nil: of
+	// any, as groupware that forwards mail must.
+	MaySend func(doppelboden.Address) bool
+}
+
+// mayBegin reports whether own may send with this reverse-path. The null reverse-path is
+// everybody's: DSNs and vacation replies have no other.
+func (o *Own) mayBegin(sender doppelboden.Address) error {
+	if sender.IsNull() || o.MaySend == nil || o.MaySend(sender) {
+		return nil
+	}
+	return &doppelboden.Error{Code: doppelboden.Policy, Public: "you may not send in the name of this address"}
+}
+
+// mayWrite reports whether own may send a mail with this From: RFC 6409, section 6.1. A
+// mail without From gets one (see repair).
+func (o *Own) mayWrite(header []byte) error {
+	if o.MaySend == nil {
+		return nil
+	}
+	var bad error
+	eachField(header, func(field []byte) {
+		value, is := cutField(field, "from")
+		if !is || bad != nil {
+			return
+		}
+		bad = o.mayWriteFrom(string(unfold(value)))
+	})
+	return bad
+}
+
+func (o *Own) mayWriteFrom(value string) error {
+	list, err := mail.ParseAddressList(value)
+	if err != nil {
+		return &doppelboden.Error{Code: doppelboden.BadMessage, Public: "the From field cannot be read (RFC 5322, section 3.6.2)", Cause: err}
+	}
+	for _, one := range list {
+		a, err := doppelboden.ParseAddress(one.Address)
+		if err != nil || !o.MaySend(a) {
+			return &doppelboden.Error{Code: doppelboden.Policy, Public: "you may not write in the name of the address in From"}
+		}
+	}
+	return nil
+}
+
+// cutField returns the value of a header field when it has this name.
+func cutField(field []byte, name string) (value []byte, is bool) {
+	got, value, ok := bytes.Cut(field, []byte(":"))
+	return value, ok && strings.EqualFold(string(bytes.TrimRight(got, " \t")), name)
+}
+
+// find returns who is behind an address: the city's own, or, for own senders alone,
+// somebody on the Internet.
+func (t *Transaction) find(ctx context.Context, a doppelboden.Address) (Found, error) {
+	found, err := t.in.opts.Directory().Find(&t.env, a)
+	own := t.env.Own
+	if err == nil || own == nil || doppelboden.CodeOf(err) != doppelboden.Policy || t.in.opts.Internet == nil {
+		return found, err
+	}
+	// Names without a dot and addresses in brackets are nobody's on the Internet: who
+	// writes to them means a machine of the house, and nobody may reach those through us.
+	if !strings.Contains(a.Domain, ".") || strings.HasPrefix(a.Domain, "[") {
+		return Found{}, &doppelboden.Error{Code: doppelboden.Policy, Public: "we send to domains of the Internet only"}
+	}
+	box, err := t.in.opts.Internet(ctx, own.Tenant, a.Domain)
+	if err != nil {
+		return Found{}, err
+	}
+	return Found{Tenant: own.Tenant, Targets: []Target{{Box: box}}}, nil
+}
