@@ -9,6 +9,7 @@ package setup
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
@@ -53,6 +54,8 @@ const (
 	CityFile   = "city.toml"
 	MasterFile = "master.key" // within Node.Keys
 	LedgerFile = "ledger.key" // within Node.Keys
+	// LedgerPublicFile is for whoever verifies an export of the ledger elsewhere.
+	LedgerPublicFile = "ledger.pub" // within Node.Keys
 )
 
 //go:embed node.toml.tmpl
@@ -194,7 +197,12 @@ func fill(dir string, v values, now time.Time) error {
 	if err := keyring.NewMaster(filepath.Join(keys, MasterFile)); err != nil {
 		return fmt.Errorf("make the master key: %w", err)
 	}
-	if _, err := ledger.NewKey(filepath.Join(keys, LedgerFile)); err != nil {
+	signer, err := ledger.NewKey(filepath.Join(keys, LedgerFile))
+	if err != nil {
+		return err
+	}
+	public, err := ledger.MarshalPublicKey(signer.Public().(ed25519.PublicKey))
+	if err != nil {
 		return err
 	}
 	cert, key, err := selfSigned(v.Hostname, now)
@@ -206,7 +214,8 @@ func fill(dir string, v values, now time.Time) error {
 		text []byte
 		mode os.FileMode
 	}{
-		{"keys/cert.pem", cert, 0o644}, {"keys/key.pem", key, 0o600}, {CityFile, town, 0o644}, {NodeFile, node, 0o644},
+		{"keys/" + LedgerPublicFile, public, 0o644}, {"keys/cert.pem", cert, 0o644},
+		{"keys/key.pem", key, 0o600}, {CityFile, town, 0o644}, {NodeFile, node, 0o644},
 	} {
 		if err := write(filepath.Join(dir, f.name), f.text, f.mode); err != nil {
 			return err

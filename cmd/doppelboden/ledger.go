@@ -18,13 +18,10 @@ func (p *program) ledgerCommand() *cobra.Command {
 }
 
 func (p *program) ledgerVerify() *cobra.Command {
-	return p.command("verify", p.say.T("compute all chains and knots again; exit code 1 if anything was changed"), p.exactly(0),
+	var export, key string
+	c := p.command("verify [--export FILE --key FILE]", p.say.T("compute all chains and knots again; exit code 1 if anything was changed"), p.exactly(0),
 		func(ctx context.Context, _ []string) error {
-			client, err := p.client()
-			if err != nil {
-				return err
-			}
-			r, err := client.VerifyLedger(ctx)
+			r, err := p.verify(ctx, export, key)
 			if err != nil {
 				return err
 			}
@@ -38,6 +35,33 @@ func (p *program) ledgerVerify() *cobra.Command {
 			}
 			return err
 		})
+	c.Flags().StringVar(&export, "export", "", p.say.T("a `file` of ledger export, which is verified here, without a node"))
+	c.Flags().StringVar(&key, "key", "", p.say.T("the `file` keys/ledger.pub of the node that wrote the export"))
+	return c
+}
+
+// verify has the node verify its ledger, or verifies an export here.
+func (p *program) verify(ctx context.Context, export, key string) (ledger.Report, error) {
+	switch {
+	case export == "" && key == "":
+		client, err := p.client()
+		if err != nil {
+			return ledger.Report{}, err
+		}
+		return client.VerifyLedger(ctx)
+	case export == "" || key == "":
+		return ledger.Report{}, usage(p.say.T("write: %s", "doppelboden ledger verify --export FILE --key FILE"))
+	}
+	public, err := ledger.LoadPublicKey(key)
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	f, err := os.Open(export)
+	if err != nil {
+		return ledger.Report{}, fmt.Errorf("read the export: %w", err)
+	}
+	defer f.Close()
+	return ledger.VerifyExport(f, public)
 }
 
 // verified says what a verification saw.
