@@ -27,6 +27,7 @@ type Tenant struct {
 	Domains    []string            // in lower case with A-labels; at least one
 	Postmaster doppelboden.Address // whose mailbox takes what is sent to postmaster@ and abuse@
 	Scan       Scan                // how mail is scanned
+	DMARC      DMARC               // what becomes of mail whose sender is not proved
 	Routes     []*Route            // the first is the default: it takes what no other route's Domains name
 	People                         // who exists, besides the mailboxes in the store
 	Internet   *Internet           // how its mail leaves for the world; nil: it does not
@@ -158,6 +159,7 @@ func parseTenant(s *section, names map[string]int, owners map[string]string) Ten
 	t.Postmaster = parsePostmaster(s, t.Domains)
 	t.Routes = parseRoutes(s, t)
 	t.Scan = parseScan(s)
+	t.DMARC = parseDMARC(s)
 	t.People = parsePeople(s, t.Domains)
 	t.Internet = parseInternet(s)
 	s.done()

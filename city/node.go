@@ -26,6 +26,7 @@ type Node struct {
 	Certificate string // PEM file for STARTTLS, with its chain
 	Key         string // PEM file of its private key
 
+	DNS    DNS
 	Limits Limits
 }
 
@@ -96,6 +97,7 @@ func ParseNode(name string, text []byte) (*Node, error) {
 	n.Hostname = parseHostname(top, n.Hostname)
 	n.listeners(top.table("listen"))
 	n.certificate(top.table("tls"), dir)
+	n.DNS = parseDNS(top.table("dns"))
 	n.Limits = parseLimits(top.table("limits"))
 	top.done()
 	if err := d.mistakes.sorted(); err != nil {
