@@ -99,7 +99,11 @@ func read(q question, m *dns.Msg) *result {
 		ttl = min(ttl, seconds(h.Ttl))
 	}
 	if count == 0 || m.Rcode == dns.RcodeNameError {
-		return &result{spoken: true, err: notFound("no such name or record in the DNS"), ttl: negativeTTL(m.Ns)}
+		err := notFound("no such record in the DNS", nil)
+		if m.Rcode == dns.RcodeNameError {
+			err = notFound("no such name in the DNS", ErrNoName)
+		}
+		return &result{spoken: true, err: err, ttl: negativeTTL(m.Ns)}
 	}
 	r.ttl = min(max(ttl, shortest), longest)
 	return r

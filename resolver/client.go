@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"sync"
@@ -98,9 +99,13 @@ func New(o Options) (*Client, error) {
 // Wait returns when no question is on its way any more; nobody may ask meanwhile.
 func (c *Client) Wait() { c.work.Wait() }
 
-// SystemServers returns the name servers of a resolv.conf(5).
+// SystemServers returns the name servers of a resolv.conf(5). Where it is missing or
+// names none, it is the one on this machine.
 func SystemServers(path string) ([]string, error) {
 	conf, err := dns.ClientConfigFromFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		conf, err = &dns.ClientConfig{Port: "53"}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the name servers: %w", err)
 	}
@@ -113,7 +118,6 @@ func SystemServers(path string) ([]string, error) {
 		servers = append(servers, net.JoinHostPort(a.String(), conf.Port))
 	}
 	if len(servers) == 0 {
-		// resolv.conf(5): without a nameserver line, the one on this machine.
 		servers = []string{"127.0.0.1:53"}
 	}
 	return servers, nil
@@ -130,7 +134,7 @@ func (c *Client) ask(ctx context.Context, name string, kind uint16) (*result, er
 func (c *Client) begin(name string, kind uint16) (*flight, *result) {
 	q, ok := newQuestion(name, kind)
 	if !ok {
-		return nil, &result{err: notFound("no such name: it cannot stand in the DNS")}
+		return nil, &result{err: notFound("no such name: it cannot stand in the DNS", ErrNoName)}
 	}
 	if r := c.cache.get(q, c.opts.Clock()); r != nil {
 		c.metrics.hits.Inc()
@@ -221,8 +225,8 @@ func (c *Client) attempt() time.Duration {
 	return max(c.opts.Patience/time.Duration(rounds*len(c.servers)), min(c.opts.Patience, 1500*time.Millisecond))
 }
 
-func notFound(public string) error {
-	return &doppelboden.Error{Code: doppelboden.NotFound, Public: public}
+func notFound(public string, cause error) error {
+	return &doppelboden.Error{Code: doppelboden.NotFound, Public: public, Cause: cause}
 }
 
 func temporary(public string, cause error) error {

@@ -74,7 +74,7 @@ func (c *Client) Addrs(ctx context.Context, name string) ([]netip.Addr, error) {
 func (c *Client) PTR(ctx context.Context, addr netip.Addr) ([]string, error) {
 	name, err := dns.ReverseAddr(addr.Unmap().WithZone("").String())
 	if err != nil {
-		return nil, notFound("not an address")
+		return nil, notFound("not an address", ErrNoName)
 	}
 	r, err := c.ask(ctx, name, dns.TypePTR)
 	if err != nil {

@@ -355,7 +355,9 @@ func TestTheSystemsNameServersAreRead(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("servers %v, %v; want %v", got, err, want)
 	}
-	if got, err := resolver.SystemServers("testdata/empty.conf"); err != nil || !slices.Equal(got, []string{"127.0.0.1:53"}) {
-		t.Errorf("without a line: %v, %v; want this machine", got, err)
+	for _, file := range []string{"testdata/empty.conf", "testdata/nowhere.conf"} {
+		if got, err := resolver.SystemServers(file); err != nil || !slices.Equal(got, []string{"127.0.0.1:53"}) {
+			t.Errorf("%s: %v, %v; want this machine", file, got, err)
+		}
 	}
 }
