@@ -1,6 +1,8 @@
 package intake
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -99,6 +101,42 @@ func TestAListWithMoreMembersThanOneMessageMayHaveIsRefused(t *testing.T) {
 		err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "both@stadt.example")})
 		if (err == nil) != want || err != nil && doppelboden.CodeOf(err) != doppelboden.TooManyRecipients {
 			t.Errorf("recipient %d: %v, want taken=%v, else too_many_recipients", i, err, want)
+		}
+	}
+}
+
+func TestMembersOutsideAreReachedWhereTheTenantSendsToTheInternet(t *testing.T) {
+	outside := func(i func(context.Context, doppelboden.TenantID, string) (doppelboden.BoxID, error)) ([]doppelboden.Delivery, error) {
+		in, _ := newIntake(t, 0)
+		in.opts.Internet = i
+		tx, err := in.Begin(Envelope{Door: "mx"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = tx.Rcpt(t.Context(), Recipient{Address: address(t, "abroad@stadt.example")})
+		return tx.envelope.deliveries, err
+	}
+	internet := func(_ context.Context, _ doppelboden.TenantID, domain string) (doppelboden.BoxID, error) {
+		switch domain {
+		case "later.example":
+			return 0, errors.New("database busy")
+		case "closed.example":
+			return 0, &doppelboden.Error{Code: doppelboden.Policy, Public: "not from here"}
+		}
+		return -7, nil
+	}
+	if d, err := outside(internet); err != nil || len(d) != 2 || d[0].Box != -7 || d[0].Recipient.String() != "eva@strange.example" || d[1].Box != -7 {
+		t.Errorf("two members of one domain: %+v, %v; want two deliveries to box -7", d, err)
+	}
+	if _, err := outside(nil); doppelboden.CodeOf(err) != doppelboden.Policy {
+		t.Errorf("without a way to the Internet: %v, want policy, for nobody would get it", err)
+	}
+	for domain, want := range map[string]doppelboden.Code{"later.example": doppelboden.Temporary, "closed.example": doppelboden.Policy} {
+		_, err := outside(func(ctx context.Context, id doppelboden.TenantID, _ string) (doppelboden.BoxID, error) {
+			return internet(ctx, id, domain)
+		})
+		if err == nil || doppelboden.CodeOf(err) != want {
+			t.Errorf("%s: %v, want %v", domain, err, want)
 		}
 	}
 }

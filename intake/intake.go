@@ -25,7 +25,10 @@ type Directory interface {
 // Found is what is behind an address: usually one target.
 type Found struct {
 	Tenant  doppelboden.TenantID
-	Targets []Target // at least one, no Box twice
+	Targets []Target // at least one besides Outside, none of a mailbox twice
+	// Outside are members of a list who are not in our domains. They get mail where the
+	// tenant has a way to the Internet.
+	Outside []doppelboden.Address
 }
 
 // A Target is one final recipient.

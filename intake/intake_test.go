@@ -103,6 +103,8 @@ func (f *fakes) Find(_ *Envelope, a doppelboden.Address) (Found, error) {
 			{Mailbox: 12, Recipient: doppelboden.Address{Local: "here", Domain: "stadt.example"}, Here: true},
 			{Box: -3, Recipient: doppelboden.Address{Local: "eva", Domain: "strange.example"}},
 		}}, nil
+	case a.Local == "abroad":
+		return Found{Tenant: 1, Outside: []doppelboden.Address{{Local: "eva", Domain: "strange.example"}, {Local: "ada", Domain: "strange.example"}}}, nil
 	case a.Local == "both":
 		return Found{Tenant: 1, Targets: []Target{{Mailbox: 13}, {Mailbox: 13, Box: -5}}}, nil
 	case a.Local == "whose":

@@ -70,6 +70,9 @@ func cutField(field []byte, name string) (value []byte, is bool) {
 // somebody on the Internet.
 func (t *Transaction) find(ctx context.Context, a doppelboden.Address) (Found, error) {
 	found, err := t.in.opts.Directory().Find(&t.env, a)
+	if err == nil && len(found.Outside) > 0 {
+		return t.in.reach(ctx, found)
+	}
 	own := t.env.Own
 	if err == nil || own == nil || doppelboden.CodeOf(err) != doppelboden.Policy || t.in.opts.Internet == nil {
 		return found, err

@@ -62,12 +62,15 @@ func (t *Transaction) lookUp(ctx context.Context, r Recipient) (Found, error) {
 	}
 	switch most := t.in.opts.MostDeliveries; {
 	case len(found.Targets) > most:
-		return Found{}, &doppelboden.Error{Code: doppelboden.Policy, Public: "this list has too many members"}
+		return Found{}, errLarge
 	case len(t.envelope.deliveries)+len(found.Targets) > most:
 		return Found{}, &doppelboden.Error{Code: doppelboden.TooManyRecipients, Public: "too many recipients, please send the rest in another transaction"}
 	}
 	return found, nil
 }
+
+// errLarge is the answer for a list that no message can go to.
+var errLarge = &doppelboden.Error{Code: doppelboden.Policy, Public: "this list has too many members"}
 
 // Write takes the next bytes of the body. After an error the rest may still be written
 // and is thrown away; Commit returns the first error. Codes: Busy, StorageFull, Temporary.
