@@ -74,6 +74,9 @@ func (a *Agent) Hand(ctx context.Context, j Job) []doppelboden.Outcome {
 	defer release()
 	for {
 		kept, fault := a.connect(ctx)
+		if fault == nil {
+			fault = a.present(ctx, kept, j.Message)
+		}
 		if fault != nil {
 			t.server = fault.server
 			t.rest(fault.verdict)

@@ -19,10 +19,11 @@ type conn struct {
 	w     []byte // commands that wait to be written
 	text  []byte // the text of the last reply
 
-	caps  capabilities
-	tls   bool
-	dirty bool      // a transaction of which the server may still hold something: RSET first
-	idle  time.Time // since when nothing happens, by the injected clock
+	caps      capabilities
+	presented string // the client that XCLIENT named; "" for us
+	tls       bool
+	dirty     bool      // a transaction of which the server may still hold something: RSET first
+	idle      time.Time // since when nothing happens, by the injected clock
 }
 
 // capabilities are what the answer to EHLO or LHLO offers.
@@ -33,6 +34,8 @@ type capabilities struct {
 	smtpUTF8   bool // RFC 6531
 	dsn        bool // RFC 3461
 	startTLS   bool // RFC 3207
+
+	xclient string // the attributes that XCLIENT takes, in words; "" when it is not offered
 }
 
 // parseCapabilities reads the lines after the first of the answer to EHLO: RFC 5321,
@@ -41,7 +44,7 @@ func parseCapabilities(text []byte) capabilities {
 	var c capabilities
 	_, lines, _ := strings.Cut(string(text), "\n")
 	for line := range strings.SplitSeq(lines, "\n") {
-		keyword, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		keyword, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch strings.ToUpper(keyword) {
 		case "PIPELINING":
 			c.pipelining = true
@@ -55,6 +58,8 @@ func parseCapabilities(text []byte) capabilities {
 			c.dsn = true
 		case "STARTTLS":
 			c.startTLS = true
+		case "XCLIENT":
+			c.xclient = rest
 		}
 	}
 	return c

@@ -77,6 +77,10 @@ type Route struct {
 	TLS      RouteTLS // about STARTTLS
 	Login    *Login   // who we are to the hosts; nil: they know us by our address
 
+	// XClient has the next server told who our client was, where it offers that: it is a
+	// gateway that judges senders by their address.
+	XClient bool
+
 	// Internet says that strangers are behind the route, also behind a smart host: what
 	// they say about our address or domain is not about the mail; see aboutUs.
 	Internet bool
@@ -135,6 +139,9 @@ type Options struct {
 	// AuthservID is our name in Authentication-Results (RFC 8601, section 2.5). Header
 	// fields of the stored body that claim it are left out. Empty: none are.
 	AuthservID string
+	// Marks reports whether a line begins a header field in which we say what scanners
+	// found. Fields that came with a mail that we scanned are left out; nil: none are.
+	Marks func(line []byte) bool
 
 	// MayDot is asked right before each final dot. False cuts the connection instead:
 	// a node whose lease is short must not hand over. nil: always true.

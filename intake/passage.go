@@ -132,7 +132,7 @@ func (t *Transaction) handThrough(ctx context.Context, m *doppelboden.Message) e
 	open := false // somebody took it, or nobody knows
 	for i, o := range p.passage.Hand(ctx, m, list) {
 		d := &m.Deliveries[p.asked[i]]
-		d.Attempts, d.Reply = 1, o.Line()
+		d.Attempts, d.Reply, d.Changed = 1, o.Line(), o.At
 		switch {
 		case o.Verdict == doppelboden.Took:
 			d.State, open = doppelboden.Delivered, true

@@ -377,6 +377,9 @@ func (d *counted) reply(r *tally.ReplyRecord) {
 			d.doubt++
 		}
 		d.flags |= isOpen
+		if r.Passing {
+			d.flags |= isPassing
+		}
 		return
 	}
 	d.flags &^= isOpen

@@ -45,6 +45,7 @@ const (
 	isOpen                // the last attempt has no answer yet
 	isTried               // the replies know it
 	rowDiffers
+	isPassing // the replies know an attempt from before the message was kept
 )
 
 // A counted delivery is what the sources say about one delivery.

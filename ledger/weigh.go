@@ -45,10 +45,16 @@ func (p *pass) weighUnknown(id doppelboden.ID, m *tallied) {
 	s := &p.sheet
 	n := int64(m.used)
 	var rows, settled, tried bool
+	passing := 0
 	for _, d := range p.deliveries(m) {
 		rows = rows || d.row != 0
 		settled = settled || d.is(isSettled)
-		tried = tried || d.is(isTried)
+		switch {
+		case d.is(isPassing) && m.intent >= 0:
+			passing++
+		case d.is(isTried):
+			tried = true
+		}
 	}
 	var what []string
 	if m.is(isLost) {
@@ -69,7 +75,11 @@ func (p *pass) weighUnknown(id doppelboden.ID, m *tallied) {
 	add(m.is(isBad) && len(what) == 0, "a log names a number out of range")
 	if len(what) > 0 {
 		s.differ(id, -1, n, what...)
+		return
 	}
+	// The next server has it, and before we had a crash came: the sender, who was told
+	// nothing, sends it again.
+	s.InDoubt += int64(passing)
 }
 
 // weighAccepted judges a message that the ledger has.

@@ -67,8 +67,9 @@ type Acceptor interface {
 	//
 	// m.Body is a reference to bytes that segment has already taken; Accept has them
 	// synced before it commits (Options.Sync of the engine). Deliveries get their Seq.
-	// Deliveries that already are Delivered (route "here") are recorded as such. A
-	// delivery without a Box gets that of its Mailbox.
+	// Deliveries that already are Delivered (route "here") are recorded as such; those
+	// with an attempt were taken by a next server while the message came in. A delivery
+	// without a Box gets that of its Mailbox.
 	//
 	// Accept is idempotent by m.ID: after any error, and above all after one whose
 	// outcome is unknown, the caller runs it again with the same m until it is clean

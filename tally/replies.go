@@ -12,7 +12,7 @@ import (
 // replies is the format of what couriers log:
 //
 //	all      0 kind, 1      4 time, 8       12 message, 16    124 CRC32C, 4
-//	attempt  1 count, 1     2 length of the route, 1
+//	attempt  1 count, 1     2 length of the route, 1   3 passing, 1
 //	         28 positions, 16 times 4       92 route, 32
 //	answer   1 verdict, 1   2 scope, 1      3 phase, 1
 //	         28 position, 4 32 code, 2      34 in doubt, 1    35 length of the queue id, 1
@@ -57,6 +57,9 @@ type ReplyRecord struct {
 	At   time.Time // microseconds are kept
 
 	Route string // for Attempt: at most 32 bytes
+	// Passing says of an Attempt that it was made before the message was kept: within the
+	// transaction of who sent it.
+	Passing bool
 
 	// For Answer, as in doppelboden.Outcome.
 	Verdict  doppelboden.Verdict
@@ -89,6 +92,16 @@ func openReplies(fsys disk.FS, dir string, clock func() time.Time) (*Replies, er
 
 // Attempt logs that the final dot will now be sent for refs.
 func (r *Replies) Attempt(refs []doppelboden.Ref, route string, at time.Time) {
+	r.attempt(refs, route, at, 0)
+}
+
+// Passing logs that refs were handed over within the transaction of who sent them, and
+// are about to be kept. The answers follow.
+func (r *Replies) Passing(refs []doppelboden.Ref, route string, at time.Time) {
+	r.attempt(refs, route, at, 1)
+}
+
+func (r *Replies) attempt(refs []doppelboden.Ref, route string, at time.Time, passing byte) {
 	route = route[:min(len(route), maxRoute)]
 	for len(refs) > 0 {
 		// One record takes deliveries of one message.
@@ -99,7 +112,7 @@ func (r *Replies) Attempt(refs []doppelboden.Ref, route string, at time.Time) {
 		some := refs[:min(n, perAttempt)]
 		refs = refs[len(some):]
 		r.log.add(at, func(rec []byte) {
-			rec[0], rec[1], rec[2] = byte(Attempt), byte(len(some)), byte(len(route))
+			rec[0], rec[1], rec[2], rec[3] = byte(Attempt), byte(len(some)), byte(len(route)), passing
 			putTime(rec, at)
 			copy(rec[12:28], some[0].Message[:])
 			for i, ref := range some {
@@ -160,6 +173,7 @@ func readReplies(fsys disk.FS, dir string, from, to time.Time, yield func(ReplyR
 			readAnswer(rec, &r)
 			return yield(r)
 		}
+		r.Passing = rec[3] == 1
 		r.Route = string(rec[92 : 92+min(int(rec[2]), maxRoute)])
 		for i := range min(int(rec[1]), perAttempt) {
 			r.Ref.N = int(binary.BigEndian.Uint32(rec[28+4*i:]))

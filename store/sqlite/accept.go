@@ -233,15 +233,18 @@ func (t *tx) noteAccepted(m *doppelboden.Message) {
 	e := doppelboden.Entry{Kind: doppelboden.EntryAccepted, At: m.Received, Tenant: m.Tenant, Message: m.ID,
 		Recipients: m.Recipients, Deliveries: len(m.Deliveries), Expanded: m.Expanded, Merged: m.Merged,
 		Generated: m.Door == "generated", Sum: m.Body.Sum}
-	var held []doppelboden.Entry
+	var settled []doppelboden.Entry
 	for i := range m.Deliveries {
-		switch m.Deliveries[i].State {
-		case doppelboden.Delivered:
+		switch d := &m.Deliveries[i]; {
+		case d.State == doppelboden.Delivered && d.Attempts > 0: // a next server took it meanwhile
+			settled = append(settled, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: d.Changed, Tenant: m.Tenant,
+				Message: m.ID, N: i, State: doppelboden.Delivered, By: "courier"})
+		case d.State == doppelboden.Delivered:
 			e.Here = append(e.Here, i)
-		case doppelboden.Held:
-			held = append(held, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: m.Received, Tenant: m.Tenant,
+		case d.State == doppelboden.Held:
+			settled = append(settled, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: m.Received, Tenant: m.Tenant,
 				Message: m.ID, N: i, State: doppelboden.Held, By: "intake"})
 		}
 	}
-	t.entries = append(append(t.entries, e), held...)
+	t.entries = append(append(t.entries, e), settled...)
 }
