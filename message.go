@@ -199,6 +199,10 @@ type Outcome struct {
 	Server  string    // host:port that was asked, or empty
 	InDoubt bool      // the final dot was sent and no answer came
 	At      time.Time // when the answer came
+
+	// Unnotified says that the server took the mail and has no DSN extension: RFC 3461,
+	// section 5.2.2, has us tell senders who want to hear of that.
+	Unnotified bool
 }
 
 // Line returns phase, server, code and text in one line, as it is stored with a delivery.

@@ -9,7 +9,8 @@ import (
 )
 
 // headerLine takes the next line of the body's header section, and leaves out the
-// Authentication-Results fields that claim our authserv-id: RFC 8601, section 5.
+// Authentication-Results fields that claim our authserv-id (RFC 8601, section 5) and, of
+// a mail that we scanned, the fields in which we say what came of it.
 func (c *content) headerLine() error {
 	line, err := c.src.ReadSlice('\n')
 	partial := errors.Is(err, bufio.ErrBufferFull)
@@ -32,7 +33,11 @@ func (c *content) headerLine() error {
 	if err := c.endField(); err != nil {
 		return err
 	}
-	if !isAuthRes(line) {
+	if c.forged != nil && c.forged(line) {
+		c.field = drop
+		return nil
+	}
+	if c.ourID == "" || !isAuthRes(line) {
 		return c.put(line)
 	}
 	c.field = undecided

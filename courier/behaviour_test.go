@@ -82,6 +82,9 @@ func TestWhatArrivesIsThePrefixAndTheBody(t *testing.T) {
 		if out[0].Ref != (doppelboden.Ref{Message: j.Message.ID}) || out[0].Server != s.Addr() || out[0].At.IsZero() {
 			t.Errorf("outcome %+v names another delivery, server or no time", out[0])
 		}
+		if out[0].Unnotified {
+			t.Errorf("the server offers DSN, and the outcome says that the sender is not told")
+		}
 		m := s.Messages()[0]
 		if got, want := string(m.Data), string(j.Message.Prefix)+text+"\r\n"; got != want {
 			t.Errorf("data: got %q, want %q", got, want)
@@ -106,7 +109,9 @@ func TestNothingIsSaidThatTheServerDoesNotOffer(t *testing.T) {
 	j := store.message("m", "Subject: x\r\n\r\n\xff 8-bit goes as it is\r\n", "clerk@city.example")
 	j.Message.EightBit, j.Message.Ret, j.Message.EnvID = true, "FULL", "x"
 	j.Deliveries[0].Notify, j.Deliveries[0].ORcpt = "NEVER", "rfc822;x"
-	hand(t, a, j, tookSMTP)
+	if out := hand(t, a, j, tookSMTP); !out[0].Unnotified {
+		t.Errorf("the server has no DSN extension, and nobody learns that: %+v", out[0])
+	}
 	if m := s.Messages()[0]; m.Parameters+m.Recipients[0].Parameters != "" || !strings.Contains(string(m.Data), "\xff 8-bit goes") {
 		t.Errorf("got %q, %q and %q", m.Parameters, m.Recipients[0].Parameters, m.Data)
 	}

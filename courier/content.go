@@ -46,6 +46,8 @@ type content struct {
 	field   fate   // of the header field that the last line belongs to
 	held    []byte // of an undecided field, all that came
 	ourID   string // see Options.AuthservID
+
+	forged func(line []byte) bool // see Options.Marks; nil for a mail that was not scanned
 }
 
 // A fate says what becomes of a header field.
@@ -73,7 +75,7 @@ func (c *content) open(m *doppelboden.Message, bodies Bodies, ourID string) erro
 	c.src.Reset(body)
 	*c = content{
 		out: c.out[:0], src: c.src, held: c.held[:0],
-		body: body, left: m.Body.Size, bol: true, header: ourID != "", ourID: ourID,
+		body: body, left: m.Body.Size, bol: true, header: ourID != "" || c.forged != nil, ourID: ourID, forged: c.forged,
 	}
 	if err := c.put(m.Prefix); err != nil {
 		return err

@@ -56,6 +56,7 @@ func (t *transaction) decide(i int, v verdict) {
 		Ref:     doppelboden.Ref{Message: d.Message, N: d.N},
 		Verdict: v.verdict, Scope: v.scope, Phase: v.phase, Reply: v.reply,
 		Server: t.server, InDoubt: v.inDoubt, At: t.agent.opts.Clock(),
+		Unnotified: v.verdict == doppelboden.Took && !t.conn.caps.dsn,
 	}
 }
 
@@ -100,6 +101,10 @@ func (t *transaction) run(c *conn, kept bool) (stale bool) {
 // prepare reads the beginning of the mail, often all of it, before anything is said to
 // the server.
 func (t *transaction) prepare() bool {
+	if t.content.forged = t.agent.opts.Marks; t.job.Message.Scan == doppelboden.NotScanned {
+		// What stands there may be the word of a filter before us.
+		t.content.forged = nil
+	}
 	if err := t.content.open(t.job.Message, t.agent.opts.Bodies, t.agent.opts.AuthservID); err != nil {
 		t.rest(bodyVerdict(err))
 		return false
