@@ -74,7 +74,7 @@ func (c *clamd) scan(ctx context.Context, m *Mail) (report, error) {
 	}
 	reply, err := readReply(conn)
 	if err != nil {
-		return report{}, errors.Join(sending, err)
+		return report{}, brokeOff(m, sending, err)
 	}
 	r, err := parseClam(reply)
 	if sending != nil && err == nil && r.state != malware {

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -46,6 +47,21 @@ var (
 	errTooLarge = errors.New("the mail is too large for the scanner")
 	errLater    = errors.New("the scanner asks to try again later")
 )
+
+// largeMail is the size above which a mail may be too large for a scanner, in bytes. No
+// scanner in use takes less.
+const largeMail = 1 << 20
+
+// brokeOff joins the errors of sending a mail and of reading the answer. A scanner that
+// ends the connection in the middle of a large mail does not want so much: rspamd says
+// it in no other way. It must not count as dead, or a few large mails would stop the
+// scanning of all others.
+func brokeOff(m *Mail, sending, reading error) error {
+	if sending != nil && m.Size > largeMail && !timedOut(sending) && !timedOut(reading) {
+		return fmt.Errorf("%w: it ended the connection in the middle of it", errTooLarge)
+	}
+	return errors.Join(sending, reading)
+}
 
 // chunks holds buffers for a head and a piece of a mail.
 var chunks = sync.Pool{New: func() any {

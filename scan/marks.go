@@ -60,7 +60,7 @@ func token(s string) string {
 // remark replaces our marks in a message's prefix.
 func remark(prefix, marks []byte) []byte {
 	out := bytes.Clone(marks)
-	keep := true
+	keep := false
 	for len(prefix) > 0 {
 		end := bytes.IndexByte(prefix, '\n') + 1
 		if end == 0 {

@@ -147,7 +147,7 @@ func (c *rspamd) once(ctx context.Context, conn *rspamdConn, m *Mail, body io.Re
 		if old && !timedOut(err) {
 			return 0, nil, errors.Join(errStale, sending, err)
 		}
-		return 0, nil, errors.Join(sending, fmt.Errorf("read the answer: %w", noEOF(err)))
+		return 0, nil, brokeOff(m, sending, fmt.Errorf("read the answer: %w", noEOF(err)))
 	}
 	status, answer, keep, err = conn.answer()
 	if sending != nil && err == nil && status == http.StatusOK {

@@ -58,6 +58,8 @@ const (
 	SourceProgram  = "/usr/sbin/smtp-source"
 	SinkProgram    = "/usr/sbin/smtp-sink"
 	SwaksProgram   = "/usr/bin/swaks"
+	RspamdProgram  = "/usr/bin/rspamd"
+	ClamdProgram   = "/usr/sbin/clamd"
 )
 
 // Need skips the test, loudly, when a program is missing or the test is not run by
