@@ -9,7 +9,7 @@ import (
 
 // A Message is one mail that was taken.
 type Message struct {
-	Number     int64       `json:"number"` // from 1; the 250 says it
+	Number     int64       `json:"number"` // from 1, or behind the last in Options.Dir; the 250 says it
 	At         time.Time   `json:"at"`     // when its last octet had come
 	Helo       string      `json:"helo"`
 	LMTP       bool        `json:"lmtp"`

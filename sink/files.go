@@ -5,8 +5,26 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
+
+// lastIn returns the greatest number among the mails in a folder, or 0, so that a sink
+// that is started again goes on behind it.
+func lastIn(dir string) (last int64, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("look into the folder for mails: %w", err)
+	}
+	for _, e := range entries {
+		name, mail := strings.CutSuffix(e.Name(), ".eml")
+		if n, err := strconv.ParseInt(name, 10, 64); mail && err == nil {
+			last = max(last, n)
+		}
+	}
+	return last, nil
+}
 
 // save writes a mail that was taken into the folder. data is used when m has none.
 func (s *Sink) save(m Message, data []byte) {

@@ -35,7 +35,8 @@ type Options struct {
 	// MaxSize is how large a mail may be, in octets; default 100 MB.
 	MaxSize int64
 
-	// Dir, if not empty, gets each mail as taken: NUMBER.eml and NUMBER.json.
+	// Dir, if not empty, gets each mail as taken: NUMBER.eml and NUMBER.json. Numbers go
+	// on behind those that are there.
 	Dir string
 	// StatsFile, if not empty, holds Stats as JSON, at most a second old, and at last
 	// what Close left.
@@ -79,9 +80,14 @@ func Start(o Options) (*Sink, error) {
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:0"
 	}
+	last := int64(0)
 	if o.Dir != "" {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make folder for mails: %w", err)
+		}
+		var err error
+		if last, err = lastIn(o.Dir); err != nil {
+			return nil, err
 		}
 	}
 	l, err := net.Listen("tcp", o.Listen)
@@ -89,6 +95,7 @@ func Start(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := New(o)
+	s.numbers.Store(last)
 	s.listener = l
 	s.running.Go(s.accept)
 	if o.StatsFile != "" {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -365,6 +366,23 @@ func TestAFolderOrAPortThatCannotBeUsedIsAnError(t *testing.T) {
 		if s, err := sink.Start(o); err == nil {
 			s.Close()
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestASinkThatIsStartedAgainKeepsTheMailsOfItsFolder(t *testing.T) {
+	dir := t.TempDir()
+	for run := 1; run <= 3; run++ {
+		s := start(t, sink.Options{Dir: dir}, "")
+		talk(t, s, hello+envelope+"DATA\r\nSubject: "+strconv.Itoa(run)+"\r\n\r\nx\r\n.\r\nQUIT\r\n")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for run := 1; run <= 3; run++ {
+		text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%08d.eml", run)))
+		if want := "Subject: " + strconv.Itoa(run); err != nil || !strings.HasPrefix(string(text), want) {
+			t.Errorf("mail %d: %q, %v; want it to begin with %q", run, text, err, want)
 		}
 	}
 }
