@@ -19,6 +19,7 @@ type City struct {
 	RetentionDays  int      // how long mail is kept after all its deliveries have ended
 	ConfirmPercent int      // a change that concerns a greater share of a tenant's mailboxes must be confirmed
 	Tenants        []Tenant // in the order of the file; at least one
+	Hops           []*Hop   // trusted hops, for all tenants
 }
 
 // A Tenant is one administration, with its domains and where their mail goes.
@@ -31,6 +32,7 @@ type Tenant struct {
 	Routes     []*Route            // the first is the default: it takes what no other route's Domains name
 	People                         // who exists, besides the mailboxes in the store
 	Internet   *Internet           // how its mail leaves for the world; nil: it does not
+	Senders    []*Sender           // who sends through us
 }
 
 // A Route is where mail goes when it has been accepted.
@@ -42,6 +44,9 @@ type Route struct {
 	Hosts       []Host   // the next servers in the order of preference; none when Here
 	Connections int      // how many connections at most are open to the route at once; 0 when Here
 	TLS         TLSMode  // how connections are encrypted; "" when Here
+	// PassThrough gives the next server's answers through to the sender, as long as it
+	// answers: it is a gateway, which knows better than we what it takes.
+	PassThrough bool
 }
 
 // Key names the route within the installation: tenant/name.
@@ -57,7 +62,11 @@ func (r *Route) String() string {
 	for i, h := range r.Hosts {
 		hosts[i] = h.String()
 	}
-	return fmt.Sprintf("%s, %d connections, TLS %s", strings.Join(hosts, " "), r.Connections, r.TLS)
+	line := fmt.Sprintf("%s, %d connections, TLS %s", strings.Join(hosts, " "), r.Connections, r.TLS)
+	if r.PassThrough {
+		line += ", pass-through"
+	}
+	return line
 }
 
 // A Host is one next server.
@@ -119,10 +128,11 @@ func Parse(name string, text []byte) (*City, error) {
 	if len(tenants) == 0 && !slices.ContainsFunc(d.mistakes, func(m Mistake) bool { return m.Field == "tenant" }) {
 		top.missing("tenant", says(wantTenant))
 	}
-	names, owners := map[string]int{}, map[string]string{}
+	names, owners, own := map[string]int{}, map[string]string{}, newSenders()
 	for _, s := range tenants {
-		c.Tenants = append(c.Tenants, parseTenant(s, names, owners))
+		c.Tenants = append(c.Tenants, parseTenant(s, names, owners, own))
 	}
+	c.Hops = parseHops(top)
 	top.done()
 	if err := d.mistakes.sorted(); err != nil {
 		return nil, err
@@ -143,8 +153,8 @@ func (s *section) format() {
 }
 
 // parseTenant reads one [[tenant]]. names holds the lines of all tenants so far, owners
-// the tenant of every domain.
-func parseTenant(s *section, names map[string]int, owners map[string]string) Tenant {
+// the tenant of every domain, own what senders have.
+func parseTenant(s *section, names map[string]int, owners map[string]string, own *senders) Tenant {
 	t := Tenant{Name: s.must("name", says(wantName))}
 	if t.Name != "" {
 		if !isName(t.Name) {
@@ -162,6 +172,7 @@ func parseTenant(s *section, names map[string]int, owners map[string]string) Ten
 	t.DMARC = parseDMARC(s)
 	t.People = parsePeople(s, t.Domains)
 	t.Internet = parseInternet(s)
+	t.Senders = own.parse(s, &t)
 	s.done()
 	return t
 }
@@ -279,7 +290,7 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 	}
 	r.Here = s.flag("here")
 	if r.Here {
-		for _, key := range []string{"hosts", "connections", "tls"} {
+		for _, key := range []string{"hosts", "connections", "tls", "pass_through"} {
 			if s.has(key) {
 				s.wrong(key, says("contradicts here = true: mail that stays here is not handed over"), says("leave out one of the two"))
 			}
@@ -290,6 +301,7 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 	r.Hosts = parseHosts(s)
 	r.Connections = int(s.number("connections", defaultConnections, 1, maxConnections))
 	r.TLS = parseTLS(s)
+	r.PassThrough = s.flag("pass_through")
 	s.done()
 	return r
 }

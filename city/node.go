@@ -23,6 +23,11 @@ type Node struct {
 	MX      string // host:port where mail comes in; empty without RoleMX
 	Metrics string // host:port of Prometheus metrics, or empty
 
+	// Ports of the role "mx" that a node may have besides; empty: it does not.
+	Submission    string // host:port for the city's own senders (RFC 6409)
+	SubmissionTLS string // the same with TLS from the start (RFC 8314)
+	Proxied       string // host:port for load balancers that speak the PROXY protocol
+
 	Certificate string // PEM file for STARTTLS, with its chain
 	Key         string // PEM file of its private key
 
@@ -97,6 +102,9 @@ func ParseNode(name string, text []byte) (*Node, error) {
 	n.Hostname = parseHostname(top, n.Hostname)
 	n.listeners(top.table("listen"))
 	n.certificate(top.table("tls"), dir)
+	if n.SubmissionTLS != "" && n.Certificate == "" {
+		top.missing("tls", says("write [tls] with certificate and key: submission_tls is of no use without"))
+	}
 	n.DNS = parseDNS(top.table("dns"))
 	n.Limits = parseLimits(top.table("limits"))
 	top.done()
@@ -150,14 +158,24 @@ func parseRoles(s *section) []Role {
 // listeners reads [listen].
 func (n *Node) listeners(s *section) {
 	n.MX, n.Metrics = parseListen(s, "mx"), parseListen(s, "metrics")
+	n.Submission, n.SubmissionTLS, n.Proxied = parseListen(s, "submission"), parseListen(s, "submission_tls"), parseListen(s, "proxied")
 	switch {
 	case n.Has(RoleMX) && !s.has("mx"):
 		s.missing("mx", says(`write mx = "127.0.0.1:2525", or leave "mx" out of roles`))
 	case len(n.Roles) > 0 && !n.Has(RoleMX) && s.has("mx"):
 		s.wrong("mx", says(`the node does not have the role "mx"`), says(`add "mx" to roles, or leave this out`))
 	}
-	if n.MX != "" && n.MX == n.Metrics && !strings.HasSuffix(n.MX, ":0") {
-		s.wrong("metrics", says("the same address and port as mx"), says("write another port"))
+	taken := map[string]string{n.MX: "mx"}
+	for _, l := range []struct{ key, at string }{
+		{"metrics", n.Metrics}, {"submission", n.Submission}, {"submission_tls", n.SubmissionTLS}, {"proxied", n.Proxied},
+	} {
+		if other := taken[l.at]; other != "" && l.at != "" && !strings.HasSuffix(l.at, ":0") {
+			s.wrong(l.key, says("the same address and port as %s", other), says("write another port"))
+		}
+		taken[l.at] = l.key
+		if l.key != "metrics" && l.at != "" && len(n.Roles) > 0 && !n.Has(RoleMX) {
+			s.wrong(l.key, says(`the node does not have the role "mx"`), says(`add "mx" to roles, or leave this out`))
+		}
 	}
 	s.done()
 }
