@@ -11,6 +11,8 @@ import (
 
 	"doppelboden/city"
 	"doppelboden/control"
+	"doppelboden/courier"
+	"doppelboden/resolver"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -37,7 +39,12 @@ type Node struct {
 
 	*cellar
 	house     *house
+	dns       *resolver.Client // nil on a node without DNS
+	scanning  *scanning        // from Start on
 	vault     *vault
+	own       *owns             // from Start on, with the role "mx"
+	passages  *passages         // the same
+	agents    courier.Options   // what couriers have in common
 	listeners map[string]string // by name: host:port
 	failed    chan error        // what ends the node before it is told to stop
 	work      sync.WaitGroup    // goroutines that end with their context
@@ -66,8 +73,10 @@ func New(ctx context.Context, o Options) (*Node, error) {
 	if err := os.MkdirAll(o.Node.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	if err := n.openCellar(ctx); err != nil {
-		return nil, errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
+	for _, open := range []func(context.Context) error{n.openDNS, n.openCellar} {
+		if err := open(ctx); err != nil {
+			return nil, errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
+		}
 	}
 	return n, nil
 }
@@ -96,15 +105,24 @@ func (n *Node) background(ctx context.Context, name string, do func(context.Cont
 func (n *Node) Start(ctx context.Context) error {
 	n.started = n.clock()
 	n.background(ctx, "knots", n.tieKnots)
+	if err := n.openScanning(); err != nil {
+		return fmt.Errorf("prepare the scanners: %w", err)
+	}
 	if err := n.startQueue(ctx); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
+	if err := n.startPeople(ctx); err != nil {
+		return fmt.Errorf("start the lists of mailboxes: %w", err)
+	}
+	n.startScanning(ctx)
 	n.background(ctx, "retention", n.retention().Run)
 	n.background(ctx, "the keys", n.vault.run)
 	if err := n.startMetrics(ctx); err != nil {
 		return fmt.Errorf("start the metrics: %w", err)
 	}
 	if n.opts.Node.Has(city.RoleMX) {
+		n.startOwns(ctx)
+		n.startPassages(ctx)
 		if err := n.startMX(ctx); err != nil {
 			return fmt.Errorf("start the MX: %w", err)
 		}
@@ -132,7 +150,7 @@ func (n *Node) tieKnots(ctx context.Context) {
 func (n *Node) startControl() error {
 	desk, err := control.NewDesk(control.Options{
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
-		Store: n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault,
+		Store: n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Directories: n.house.people.refresher,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

@@ -15,12 +15,27 @@ import (
 // A door gives intake what smtpd took.
 type door struct {
 	in   *intake.Intake
-	name string // "mx"
+	name string // "mx" or "submission"
+	n    *Node
 }
+
+// What a door is called in messages, metrics and Received lines.
+const (
+	doorMX         = "mx"
+	doorSubmission = "submission"
+)
 
 // Begin implements smtpd.Intake.
 func (d door) Begin(_ context.Context, e smtpd.Envelope) (smtpd.Transaction, error) {
+	var who *intake.Own
+	if d.name == doorSubmission {
+		var err error
+		if who, err = d.n.own.asOwn(e.Login); err != nil {
+			return nil, err
+		}
+	}
 	t, err := d.in.Begin(intake.Envelope{
+		Own: who, Hop: d.n.house.hop(e.Hop, e.Told),
 		Door: d.name, Peer: e.Peer.String(), PeerName: e.PeerName, Helo: e.Helo, Proto: e.Proto, TLS: cipher(e.TLS),
 		Sender: e.Sender, SMTPUTF8: e.SMTPUTF8, EightBit: e.EightBit, Ret: e.Ret, EnvID: e.EnvID, Size: e.Size,
 	})
@@ -64,15 +79,20 @@ func (s segments) Create(t doppelboden.TenantID) (intake.BodyWriter, error) {
 	return w, nil
 }
 
-// startMX opens the door for strangers.
+// startMX opens the doors: that for strangers, and that for the city's own senders.
 func (n *Node) startMX(ctx context.Context) error {
 	node := n.opts.Node
+	checks, err := n.senders()
+	if err != nil {
+		return err
+	}
 	in, err := intake.New(intake.Options{
 		Hostname:  node.Hostname,
-		Directory: func() intake.Directory { return snapshot{n.house.Directory()} },
+		Directory: n.house.snapshot,
 		Bodies:    segments{n.bodies}, Store: n.store, Tally: n.doors, Notify: n.house.queue.Notify,
 		Log: n.log, Registry: n.registry, Clock: n.clock,
 		Budget: node.Limits.MemoryMB << 20, MostRecipients: node.Limits.Recipients,
+		NextHop: n.passages, Checks: append(checks, scanCheck{n.scanning.station}),
 	})
 	if err != nil {
 		return err
@@ -81,27 +101,20 @@ func (n *Node) startMX(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := smtpd.NewServer(smtpd.Options{
-		Intake: door{in: in, name: "mx"}, Hostname: node.Hostname, TLS: config, Log: n.log, Registry: n.registry,
-		Resolver: net.DefaultResolver, MaxConnections: node.Limits.Connections,
-		MaxPerAddress: node.Limits.ConnectionsPerAddress, MaxSize: node.Limits.MessageMB << 20,
-		MaxRecipients: node.Limits.Recipients,
-	})
+	server, err := smtpd.NewServer(n.smtpOptions(in, doorMX, config))
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", node.MX)
-	if err != nil {
-		return fmt.Errorf("listen for mail: %w", err)
-	}
-	n.listeners["mx"] = ln.Addr().String()
-	n.onStop("the MX", server.Shutdown)
-	n.work.Go(func() {
-		if err := server.Serve(context.WithoutCancel(ctx), ln); err != nil {
-			n.failed <- fmt.Errorf("serve the MX: %w", err)
-		}
+	n.onStop("the MX", func(ctx context.Context) error {
+		n.passages.cut() // or a next server that is slow would keep us
+		return server.Shutdown(ctx)
 	})
-	return nil
+	for _, l := range []listener{{"mx", node.MX, server.Serve}, {"proxied", node.Proxied, server.ServeProxied}} {
+		if err := n.open(ctx, l); err != nil {
+			return err
+		}
+	}
+	return n.startSubmission(ctx, in, config)
 }
 
 // certificate loads the certificate for STARTTLS; nil when none is configured.

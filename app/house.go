@@ -14,6 +14,7 @@ import (
 	"doppelboden/courier"
 	"doppelboden/intake"
 	"doppelboden/queue"
+	"doppelboden/scan"
 	"doppelboden/tally"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ type house struct {
 	node      *Node
 	directory atomic.Pointer[city.Directory]
 	queue     *queue.Queue
+	people    people
 }
 
 // Directory implements control.House.
@@ -37,6 +39,14 @@ func (h *house) Prepare(ctx context.Context, tenants []doppelboden.Tenant) error
 
 // Install implements control.House. Lanes and boxes that are as before go on meanwhile.
 func (h *house) Install(_ context.Context, d *city.Directory) error {
+	if err := h.node.scanning.follow(d); err != nil {
+		return err
+	}
+	if own := h.node.own; own != nil {
+		if err := own.follow(d); err != nil {
+			return err
+		}
+	}
 	crossed := boxesOf(d.Crossed(h.directory.Load()))
 	h.queue.Reload(func() []doppelboden.BoxID {
 		h.directory.Store(d)
@@ -79,22 +89,33 @@ func (h *house) Space() (free, total int64, err error) {
 }
 
 // A snapshot is a directory as intake asks it.
-type snapshot struct{ d *city.Directory }
+type snapshot struct {
+	h *house
+	d *city.Directory
+}
+
+// snapshot returns the directory to ask now.
+func (h *house) snapshot() intake.Directory { return snapshot{h, h.Directory()} }
 
 // Find implements intake.Directory.
-func (s snapshot) Find(_ *intake.Envelope, a doppelboden.Address) (intake.Found, error) {
+func (s snapshot) Find(e *intake.Envelope, a doppelboden.Address) (intake.Found, error) {
 	if err := s.d.Takes(a); err != nil {
 		return intake.Found{}, err
 	}
-	t, err := s.d.Lookup(a)
+	r, err := s.d.Resolve(a, s.h.freshnessOf(s.d), s.h.node.clock())
 	if err != nil {
 		return intake.Found{}, err
 	}
-	targets := []intake.Target{{Mailbox: t.Mailbox, Here: t.Route.Here}}
-	for _, also := range t.Also {
-		targets = append(targets, intake.Target{Mailbox: t.Mailbox, Box: also.Box})
+	return s.h.found(e, r)
+}
+
+// target is a mailbox's own way as intake makes a delivery of it.
+func (h *house) target(t *city.Found) intake.Target {
+	target := intake.Target{Mailbox: t.Mailbox, Recipient: t.Address, Here: t.Route.Here}
+	if t.Route.PassThrough {
+		target.Through = t.Route.Key()
 	}
-	return intake.Found{Tenant: t.Tenant, Targets: targets}, nil
+	return target
 }
 
 // Place implements queue.Router.
@@ -105,7 +126,7 @@ func (h *house) Place(b doppelboden.BoxID) (lane string, priority int, ok bool) 
 		return "", 0, false
 	}
 	box, _ := d.Mailbox(m)
-	return r.Key(), box.Priority, !d.Stopped(box.Tenant)
+	return r.Key(), d.PriorityOf(box.ID), !d.Stopped(box.Tenant)
 }
 
 // Here implements queue.Router.
@@ -148,7 +169,7 @@ func (h *house) Lanes() []queue.LaneConfig {
 
 // route is a route of the configuration as the courier knows it.
 func (h *house) route(r *city.Route) courier.Route {
-	c := courier.Route{Name: r.Key(), HeloName: h.node.opts.Node.Hostname}
+	c := courier.Route{Name: r.Key(), HeloName: h.node.opts.Node.Hostname, XClient: r.PassThrough}
 	for i, host := range r.Hosts {
 		c.Hosts = append(c.Hosts, courier.Host{LMTP: host.LMTP, Addr: host.Addr, Preference: i})
 	}
@@ -197,11 +218,14 @@ func (n *Node) startQueue(ctx context.Context) error {
 	agents := courier.Options{
 		Bodies: n.bodies, Tally: attempts{n.replies, n.log}, Clock: n.clock, Log: n.log,
 		AuthservID: n.opts.Node.Hostname, MayDot: keeper.MayDot,
+		Marks: scan.IsMark,
 	}
+	n.agents = agents
 	var err error
 	n.house.queue, err = queue.New(queue.Options{
 		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Log: n.log, Registry: n.registry,
 		NewAgent: func(r courier.Route) queue.Agent { return courier.NewAgent(agents, r) },
+		Gate:     gate{n.scanning.again},
 		Fenced:   func() { n.failed <- errFenced },
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/city"
 	"doppelboden/ledger"
 )
 
@@ -59,6 +60,9 @@ type watcher struct {
 
 	jumped   time.Time // of the last jump of the clock, by the clock after it
 	jumpText string
+
+	listsOf    *city.Directory     // for which listsWrong holds
+	listsWrong map[alarmKey]string // lists whose members do not all get its mail
 }
 
 // watch looks until ctx ends.
@@ -97,7 +101,7 @@ func (w *watcher) restore(ctx context.Context) error {
 
 // look compares what is wrong now with the stored alarms.
 func (w *watcher) look(ctx context.Context) {
-	wrong := w.findings()
+	wrong := w.findings(ctx)
 	for key, text := range wrong {
 		if w.open[key] == text {
 			continue
@@ -124,12 +128,14 @@ func (w *watcher) look(ctx context.Context) {
 }
 
 // findings says what is wrong now.
-func (w *watcher) findings() map[alarmKey]string {
+func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	wrong := map[alarmKey]string{}
 	w.disk(wrong)
 	w.clock(wrong)
 	w.keys(wrong)
 	w.routes(wrong)
+	w.lists(wrong)
+	w.scanners(ctx, wrong)
 	if err := w.n.cellar.ledger.get(); err != nil {
 		wrong[alarmKey{"ledger", ""}] = "The ledger cannot be tied: " + err.Error() + ". Mail is taken and handed over all the same. Run \"doppelboden ledger verify\"."
 	}

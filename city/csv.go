@@ -26,13 +26,14 @@ type Import struct {
 }
 
 // Columns of the list. Their order in the file is free.
-var csvColumns = [...]string{"address", "name", "kind", "department", "priority", "aliases"}
+var csvColumns = [...]string{"address", "name", "kind", "department", "priority", "aliases", "members"}
 
 // Bounds of a list, so that a wrong file ends soon and says why.
 const (
 	maxCSV      = 256 << 20 // bytes; a million mailboxes take half of it
 	maxName     = 200       // characters of a name or department
 	maxAliases  = 500       // of one mailbox
+	maxMembers  = 100_000   // of one list
 	maxMistakes = 100       // told of one list
 )
 
@@ -257,6 +258,7 @@ func (l *list) record(record []string) {
 	l.kind(record, &box)
 	l.priority(record, &box)
 	l.aliases(record, &box)
+	l.members(record, &box)
 	l.boxes = append(l.boxes, box)
 }
 
@@ -300,10 +302,10 @@ func (l *list) kind(record []string, box *doppelboden.Mailbox) {
 	value, place := l.field(record, "kind")
 	switch kind := doppelboden.MailboxKind(strings.ToLower(value)); kind {
 	case "":
-	case doppelboden.Person, doppelboden.Function:
+	case doppelboden.Person, doppelboden.Function, doppelboden.List:
 		box.Kind = kind
 	default:
-		l.wrong(place, "kind", value, says("not a kind"), says("write person or function"))
+		l.wrong(place, "kind", value, says("not a kind"), says("write person, function or list"))
 	}
 }
 
@@ -325,7 +327,7 @@ func (l *list) aliases(record []string, box *doppelboden.Mailbox) {
 	if value == "" {
 		return
 	}
-	written := strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;|", r) })
+	written := addressesIn(value)
 	if len(written) > maxAliases {
 		l.wrong(place, "aliases", value, says("too many"), says("write at most %s", maxAliases))
 		return
@@ -340,5 +342,40 @@ func (l *list) aliases(record []string, box *doppelboden.Mailbox) {
 			continue
 		}
 		box.Aliases = append(box.Aliases, a)
+	}
+}
+
+// addressesIn returns the addresses that stand in one field.
+func addressesIn(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;|", r) })
+}
+
+// members reads who is in a list. They may be in any domain, and be in many lists.
+func (l *list) members(record []string, box *doppelboden.Mailbox) {
+	value, place := l.field(record, "members")
+	written := addressesIn(value)
+	switch {
+	case box.Kind != doppelboden.List && len(written) > 0:
+		l.wrong(place, "members", value, says("only a list has members"), says("write list as the kind, or leave members out"))
+		return
+	case box.Kind == doppelboden.List && len(written) == 0:
+		line, _ := l.reader.FieldPos(0)
+		l.add(line, 0, "members", "", says("is missing"), says("write the addresses of the list's members"))
+		return
+	case len(written) > maxMembers:
+		l.wrong(place, "members", value, says("too many"), says("write at most %s", maxMembers))
+		return
+	}
+	seen := map[string]bool{}
+	for _, one := range written {
+		a, err := doppelboden.ParseAddress(one)
+		if err != nil {
+			l.wrong(place, "members", one, notAddress(err), says("write local@domain"))
+			continue
+		}
+		if !seen[a.Key()] {
+			seen[a.Key()] = true
+			box.Members = append(box.Members, a)
+		}
 	}
 }

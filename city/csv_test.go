@@ -71,7 +71,7 @@ func TestColumnsStandInAnyOrderAndOnlyAddressIsNeeded(t *testing.T) {
 func TestAListWithMistakesIsRefusedAsAWholeAndAllAreNamed(t *testing.T) {
 	const good = "ok@musterstadt.de"
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":          {"", "l:1: the file is empty; write a first line with address,name,kind,department,priority,aliases"},
+		"empty":          {"", "l:1: the file is empty; write a first line with address,name,kind,department,priority,aliases,members"},
 		"no mailbox":     {"address\n\n", "l:1: the list has no mailbox; write one line for each mailbox below the header"},
 		"no address":     {"name\nAnna\n", "l:1: address: is missing; write a column with the name address"},
 		"unknown column": {"address,nam\n", `l:1: column 9: column = "nam": unknown column; did you mean name?`},
@@ -82,13 +82,16 @@ func TestAListWithMistakesIsRefusedAsAWholeAndAllAreNamed(t *testing.T) {
 		"alias taken":    {"name,address,aliases\n,a@musterstadt.de,b@musterstadt.de\n,b@musterstadt.de,\n", `l:3: column 2: address = "b@musterstadt.de": line 2 has the same address; write every address and alias once`},
 		"alias of another tenant": {"address,aliases\n" + good + ",x@kreis.example\n",
 			`l:2: column 19: aliases = "x@kreis.example": its domain is not one of the mailbox's tenant; write an alias in the same city's domains`},
-		"kind":     {"address,kind\n" + good + ",robot\n", `l:2: column 19: kind = "robot": not a kind; write person or function`},
+		"kind":     {"address,kind\n" + good + ",robot\n", `l:2: column 19: kind = "robot": not a kind; write person, function or list`},
 		"priority": {"address,priority\n" + good + ",10\n", `l:2: column 19: priority = "10": not a priority; write 0 to 9; 9 is handed over first`},
 		"name":     {"address,name\n" + good + ",\"a\x1b[31m\"\n", `l:2: column 19: name = "a\x1b[31m": holds control characters; write one line of text`},
 		"fields":   {"address,name\n" + good + "\n", `l:2: 1 fields, but the header has 2; quote fields that hold the separator`},
 		"quote":    {"address,name\n" + good + ",a\"b\n", `l:2: column 20: bare " in non-quoted-field; write a quote within quotes twice: "say ""hello"""`},
 		"two charsets": {"address,name\na@musterstadt.de,Müller\nb@musterstadt.de,M\xfcller\n",
 			`l:3: column 19: the byte 0xfc is no UTF-8, and the file as a whole is no Windows-1252 either; save the list as CSV UTF-8`},
+		"members of a person":    {"address,kind,members\n" + good + ",person,a@x.example\n", `l:2: column 26: members = "a@x.example": only a list has members; write list as the kind, or leave members out`},
+		"a list without members": {"address,kind\n" + good + ",list\n", `l:2: members: is missing; write the addresses of the list's members`},
+		"a member that is none":  {"address,kind,members\n" + good + ",list,a@x.example foo\n", `l:2: column 24: members = "foo": not a mail address: local part is malformed; write local@domain`},
 		"several": {"address,priority\nfoo,1\n" + good + ",x\n", "l:2: column 1: address = \"foo\": not a mail address: local part is malformed; write local@domain\n" +
 			`l:3: column 19: priority = "x": not a priority; write 0 to 9; 9 is handed over first`},
 	} {
@@ -104,6 +107,21 @@ func TestAListWithMistakesIsRefusedAsAWholeAndAllAreNamed(t *testing.T) {
 				t.Errorf("code %v, want invalid", code)
 			}
 		})
+	}
+}
+
+func TestAListMayHaveMembersAnywhereAndNamesEachOnce(t *testing.T) {
+	got, err := ParseCSV("l", []byte("address;kind;members\nalle@musterstadt.de;List;a@musterstadt.de, A@musterstadt.de|eva@example.org\na@musterstadt.de;;\n"), tenantOf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []doppelboden.Mailbox{
+		{Tenant: 7, Address: address(t, "alle@musterstadt.de"), Kind: doppelboden.List, Priority: 5,
+			Members: []doppelboden.Address{address(t, "a@musterstadt.de"), address(t, "eva@example.org")}},
+		{Tenant: 7, Address: address(t, "a@musterstadt.de"), Kind: doppelboden.Person, Priority: 5},
+	}
+	if diff := cmp.Diff(want, got.Mailboxes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

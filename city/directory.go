@@ -237,6 +237,12 @@ func (d *Directory) PriorityOf(id doppelboden.MailboxID) int {
 	return d.boxes[id].Priority
 }
 
+// Holder returns the mailbox or list that has exactly this address or alias.
+func (d *Directory) Holder(a doppelboden.Address) (doppelboden.MailboxID, bool) {
+	t, ok := d.keys[a.Key()]
+	return t.Mailbox, ok
+}
+
 // RouteOf returns the route of a mailbox, also when its address is no longer in a
 // domain of its tenant, because mail may still wait for it.
 func (d *Directory) RouteOf(id doppelboden.MailboxID) (*Route, bool) {

@@ -10,6 +10,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/directory"
 	"doppelboden/ledger"
 	"doppelboden/queue"
 	"doppelboden/store"
@@ -23,13 +24,15 @@ type Store interface {
 	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
 	Counts(ctx context.Context) ([]store.Count, error)
 	PutTenants(ctx context.Context, names []string) ([]doppelboden.Tenant, error)
-	PutMailboxes(ctx context.Context, boxes []doppelboden.Mailbox) ([]doppelboden.Mailbox, error)
+	directory.Mailboxes
+	PutListing(ctx context.Context, l store.Listing) error
 	Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) error) error
 	PutConfig(ctx context.Context, v store.ConfigVersion) (version int64, err error)
 	Config(ctx context.Context, version int64) (store.ConfigVersion, error)
 	Configs(ctx context.Context, yield func(store.ConfigVersion) error) error
 	PutStanding(ctx context.Context, s store.Standing) error
 	PutWays(ctx context.Context, ways []store.Way) error
+	Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, yield func(doppelboden.Copy) error) error
 	Decisions
 	Note(ctx context.Context, entries ...doppelboden.Entry) error
 	Links(ctx context.Context, from time.Time, yield func(doppelboden.Link) error) error
@@ -57,6 +60,16 @@ type House interface {
 	Version() int64
 	// Pin notes that the node runs this version, so that it does so after a restart.
 	Pin(ctx context.Context, version int64) error
+	// Changing is held by whoever changes mailboxes or the city.
+	Changing() sync.Locker
+	// Listed makes the doors know again how old the lists of mailboxes are.
+	Listed(ctx context.Context) error
+	// Listings returns what the doors know of that.
+	Listings() []store.Listing
+	// Resolve says what becomes of mail for an address now; see city.Directory.Resolve.
+	Resolve(a doppelboden.Address) (city.Resolution, error)
+	// Assign gives mail that was held for nobody to a mailbox, and has it handed over.
+	Assign(ctx context.Context, a store.Assignment) error
 	// Listeners returns where the node listens, by the listener's name ("mx",
 	// "metrics"), with the port that the system chose where the configuration says 0.
 	Listeners() map[string]string
@@ -101,22 +114,23 @@ type Tallies struct {
 
 // Options say what a desk works with. All fields must be set.
 type Options struct {
-	Node    *city.Node
-	Version string    // of the program
-	Started time.Time // when the node was ready
-	Store   Store
-	Queue   Queue
-	House   House
-	Ledger  Ledger
-	Keys    Keys
-	Tallies Tallies
-	Clock   func() time.Time
-	Log     *slog.Logger
+	Node        *city.Node
+	Version     string    // of the program
+	Started     time.Time // when the node was ready
+	Store       Store
+	Queue       Queue
+	House       House
+	Ledger      Ledger
+	Keys        Keys
+	Tallies     Tallies
+	Directories Directories
+	Clock       func() time.Time
+	Log         *slog.Logger
 }
 
 func (o *Options) validate() error {
 	switch {
-	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
+	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Directories == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
 		return errors.New("control: an option is not set")
 	}
 	return nil
@@ -128,7 +142,7 @@ type Desk struct {
 
 	// change is held by whoever changes mailboxes or the city, so that no directory is
 	// built from an old one while another is installed.
-	change sync.Mutex
+	change sync.Locker
 }
 
 // NewDesk returns a desk.
@@ -136,12 +150,12 @@ func NewDesk(o Options) (*Desk, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Desk{opts: o}, nil
+	return &Desk{opts: o, change: o.House.Changing()}, nil
 }
 
-// route returns the key of a mailbox's route, or "".
-func route(d *city.Directory, m doppelboden.MailboxID) string {
-	if r, ok := d.RouteOf(m); ok {
+// route returns the key of the route by which mail in a box goes, or "".
+func route(d *city.Directory, b doppelboden.BoxID) string {
+	if r, _, ok := d.RouteOfBox(b); ok {
 		return r.Key()
 	}
 	return ""

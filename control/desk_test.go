@@ -17,6 +17,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/directory"
 	"doppelboden/ledger"
 	"doppelboden/queue"
 	"doppelboden/store"
@@ -55,6 +56,7 @@ type town struct {
 
 	mu        sync.Mutex
 	directory *city.Directory
+	changing  sync.Mutex
 	prepared  []doppelboden.Tenant
 	refuse    error // what Install answers
 	decisions []queue.Decision
@@ -91,7 +93,7 @@ func newTown(t *testing.T) *town {
 	must(err)
 	w.directory = city.NewDirectory(c, tenants, nil)
 	desk, err := NewDesk(Options{
-		Node: &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w,
+		Node: &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Directories: w,
 		Tallies: Tallies{Doors: w.dir, Replies: w.dir, Flush: w.doors.Flush}, Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 	})
 	must(err)
@@ -147,6 +149,35 @@ func (w *town) Install(_ context.Context, d *city.Directory) error {
 		w.directory = d
 	}
 	return w.refuse
+}
+
+func (w *town) Changing() sync.Locker { return &w.changing }
+
+func (w *town) Listed(context.Context) error { return nil }
+
+func (w *town) Listings() []store.Listing {
+	all, err := w.store.Listings(context.Background())
+	if err != nil {
+		w.t.Error(err)
+	}
+	return all
+}
+
+func (w *town) Resolve(a doppelboden.Address) (city.Resolution, error) {
+	d := w.Directory()
+	return d.Resolve(a, city.NewFreshness(d.City(), d.Tenants(), w.Listings()), w.now)
+}
+
+func (w *town) Assign(ctx context.Context, a store.Assignment) error {
+	lease, err := w.store.Join(ctx, "n", w.now)
+	if err != nil {
+		return err
+	}
+	return w.store.Assign(ctx, lease, a)
+}
+
+func (w *town) Refresh(_ context.Context, tenant, source string, accept int) (directory.Report, error) {
+	return directory.Report{Tenant: tenant, Source: source, Gone: accept}, nil
 }
 
 func (w *town) Listeners() map[string]string { return map[string]string{"mx": "127.0.0.1:2525"} }
@@ -328,7 +359,7 @@ func TestADecisionAboutARouteIsMadeForItsMailboxesAlone(t *testing.T) {
 	}
 	var names []string
 	for _, d := range w.decisions {
-		m, _ := w.Directory().Mailbox(d.Filter.Mailbox)
+		m, _ := w.Directory().Mailbox(doppelboden.MailboxID(d.Filter.Box))
 		names = append(names, fmt.Sprint(m.Address, d.Filter.States))
 	}
 	if diff := cmp.Diff([]string{"y@aa.de [queued]", "z@aa.de [queued]"}, names); diff != "" {
@@ -405,15 +436,16 @@ func TestAnAppliedConfigurationIsStoredNotedAndUsed(t *testing.T) {
 	w.mailbox("x@a.de", "y@aa.de")
 	next := strings.NewReplacer(`domains = ["a.de", "aa.de"]`, `domains = ["a.de", "aa.de", "c.de"]`,
 		`domains = ["aa.de"]`, `domains = ["c.de"]`, `lmtp://gw:24`, `lmtp://gw2:24`).Replace(cityText)
-	planned, err := w.client.CheckConfig(t.Context(), "c.toml", []byte(next))
+	planned, err := w.client.PlanConfig(t.Context(), "c.toml", []byte(next))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Change{
 		{What: "domain added", Tenant: "a", Name: "c.de"},
-		{What: "route changed", Tenant: "a", Name: "groupware", From: "lmtp://gw:24, 8 connections, TLS opportunistic", To: "lmtp://gw2:24, 8 connections, TLS opportunistic"},
+		{What: "route changed", Tenant: "a", Name: "groupware", From: "lmtp://gw:24, 8 connections, TLS opportunistic", To: "lmtp://gw2:24, 8 connections, TLS opportunistic", Count: 2},
 		{What: "route changed", Tenant: "a", Name: "other", From: "lmtp://gw:24, 8 connections, TLS opportunistic", To: "lmtp://gw2:24, 8 connections, TLS opportunistic"},
 		{What: "mailboxes moved", Tenant: "a", From: "other", To: "groupware", Count: 1},
+		{What: "mailboxes moved", Tenant: "a", From: "groupware (lmtp://gw:24)", To: "groupware (lmtp://gw2:24)", Count: 1},
 	}
 	if diff := cmp.Diff(want, planned.Changes); diff != "" || planned.Version != 0 {
 		t.Errorf("planned version %d (-want +got):\n%s", planned.Version, diff)
@@ -421,8 +453,17 @@ func TestAnAppliedConfigurationIsStoredNotedAndUsed(t *testing.T) {
 	if _, ok := w.Directory().TenantOf("c.de"); ok {
 		t.Error("a check changed the directory")
 	}
-	applied, err := w.client.ApplyConfig(t.Context(), "c.toml", []byte(next))
-	if err != nil || applied.Version != 2 {
+	if planned.Confirm != 2 || planned.Moves != 2 || planned.Mailboxes != 2 {
+		t.Errorf("planned %+v, want that 2 of 2 mailboxes must be confirmed", planned)
+	}
+	for _, yes := range []int{0, 1, 3} {
+		asked, err := w.client.ApplyConfig(t.Context(), "c.toml", []byte(next), yes)
+		if err != nil || asked.Version != 0 || asked.Confirm != 2 || w.version != 1 {
+			t.Errorf("with yes %d: %+v, %v, version %d in use; want that it asks", yes, asked, err, w.version)
+		}
+	}
+	applied, err := w.client.ApplyConfig(t.Context(), "c.toml", []byte(next), 2)
+	if err != nil || applied.Version != 2 || w.version != 2 {
 		t.Fatalf("applied %+v, %v; want version 2", applied, err)
 	}
 	if _, ok := w.Directory().TenantOf("c.de"); !ok || len(w.prepared) != 2 {
@@ -441,7 +482,7 @@ func TestAnAppliedConfigurationIsStoredNotedAndUsed(t *testing.T) {
 	if err != nil || len(notes) != 1 || !strings.HasPrefix(notes[0], "version 2 of city.toml by ") {
 		t.Errorf("notes in the ledger: %q, %v; want one about version 2", notes, err)
 	}
-	again, err := w.client.ApplyConfig(t.Context(), "c.toml", []byte(next))
+	again, err := w.client.ApplyConfig(t.Context(), "c.toml", []byte(next), 0)
 	if err != nil || again.Version != 2 || len(again.Changes) != 0 {
 		t.Errorf("applied again: %+v, %v; want version 2 without changes", again, err)
 	}
@@ -450,13 +491,16 @@ func TestAnAppliedConfigurationIsStoredNotedAndUsed(t *testing.T) {
 func TestAConfigurationThatIsRefusedLeavesTheOldOne(t *testing.T) {
 	w := newTown(t)
 	w.mailbox("x@b.de")
-	_, err := w.client.ApplyConfig(t.Context(), "c.toml", []byte("format = 2"))
+	_, err := w.client.ApplyConfig(t.Context(), "c.toml", []byte("format = 2"), 0)
 	var mistakes city.Mistakes
 	if !errors.As(err, &mistakes) || mistakes[0].File != "c.toml" {
 		t.Errorf("got %v, want mistakes of c.toml", err)
 	}
 	withoutB := cityText[:strings.LastIndex(cityText, "[[tenant]]")]
-	for _, ask := range []func(context.Context, string, []byte) (Planned, error){w.client.CheckConfig, w.client.ApplyConfig} {
+	apply := func(ctx context.Context, name string, text []byte) (Planned, error) {
+		return w.client.ApplyConfig(ctx, name, text, 1)
+	}
+	for _, ask := range []func(context.Context, string, []byte) (Planned, error){w.client.PlanConfig, apply} {
 		_, err = ask(t.Context(), "c.toml", []byte(withoutB))
 		wantCode(t, err, doppelboden.Invalid, "the tenant b has mailboxes")
 	}

@@ -4,9 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/url"
-	"slices"
+	"time"
 
 	"doppelboden"
 	"doppelboden/city"
@@ -18,11 +17,17 @@ type Mailbox struct {
 	Tenant     string   `json:"tenant,omitempty"`
 	Address    string   `json:"address"`
 	Name       string   `json:"name,omitempty"`
-	Kind       string   `json:"kind"` // person or function
+	Kind       string   `json:"kind"` // person, function or list
 	Department string   `json:"department,omitempty"`
-	Priority   int      `json:"priority"` // 0 to 9
+	Priority   int      `json:"priority"` // 0 to 9, its own
 	Aliases    []string `json:"aliases,omitempty"`
-	Route      string   `json:"route,omitempty"` // tenant/name
+	Members    []string `json:"members,omitempty"` // of a list
+	Closed     bool     `json:"closed,omitempty"`  // the list takes no mail from strangers
+	Route      string   `json:"route,omitempty"`   // tenant/name; none of a list
+
+	Rank      int       `json:"rank,omitempty"`      // the priority that counts, when its department gives it another
+	Directory string    `json:"directory,omitempty"` // that lists it; empty when people added it
+	Gone      time.Time `json:"gone,omitzero"`       // since when it takes no mail any more
 }
 
 // Imported says what an import did.
@@ -44,15 +49,15 @@ func (c *Client) AddMailbox(ctx context.Context, m Mailbox) (Mailbox, error) {
 	return got, err
 }
 
-// ImportMailboxes adds or changes all mailboxes of a list, or none. name is for the
-// mistakes, which come as city.Mistakes.
+// ImportMailboxes adds or changes all mailboxes of a list. A list with mistakes, which come
+// as city.Mistakes, changes nothing. name is for them.
 func (c *Client) ImportMailboxes(ctx context.Context, name string, list []byte) (Imported, error) {
 	var got Imported
 	err := c.ask(ctx, "POST", "/mailboxes/import", url.Values{"name": {name}}, list, nil, &got)
 	return got, err
 }
 
-// Mailboxes yields all mailboxes, by ID.
+// Mailboxes yields all mailboxes and lists, by ID, also those that are gone.
 func (c *Client) Mailboxes(ctx context.Context, yield func(Mailbox) error) error {
 	return c.ask(ctx, "GET", "/mailboxes", url.Values{}, nil, each(yield), new(struct{}))
 }
@@ -66,9 +71,19 @@ func (d *Desk) listMailboxes(ctx context.Context, c *call) (any, error) {
 // present returns a mailbox as commands show it.
 func present(dir *city.Directory, m doppelboden.Mailbox) Mailbox {
 	p := Mailbox{ID: int64(m.ID), Tenant: dir.TenantName(m.Tenant), Address: m.Address.String(), Name: m.Name,
-		Kind: string(m.Kind), Department: m.Department, Priority: m.Priority, Route: route(dir, m.ID)}
+		Kind: string(m.Kind), Department: m.Department, Priority: m.Priority, Route: route(dir, doppelboden.BoxID(m.ID))}
+	p.Directory, p.Gone, p.Closed = m.Source, m.Gone, m.Closed
+	if rank := dir.PriorityOf(m.ID); rank != m.Priority {
+		p.Rank = rank
+	}
+	if m.Kind == doppelboden.List {
+		p.Route = ""
+	}
 	for _, a := range m.Aliases {
 		p.Aliases = append(p.Aliases, a.String())
+	}
+	for _, a := range m.Members {
+		p.Members = append(p.Members, a.String())
 	}
 	return p
 }
@@ -114,8 +129,8 @@ func checked(dir *city.Directory, asked Mailbox) (doppelboden.Mailbox, error) {
 			m.Aliases = append(m.Aliases, a)
 		}
 	}
-	if m.Kind != doppelboden.Person && m.Kind != doppelboden.Function {
-		return m, invalid("the kind is person or function")
+	if err := checkKind(&m, asked.Members, asked.Closed); err != nil {
+		return m, err
 	}
 	if m.Priority < 0 || m.Priority > 9 {
 		return m, invalid("the priority is 0 to 9")
@@ -128,8 +143,46 @@ func checked(dir *city.Directory, asked Mailbox) (doppelboden.Mailbox, error) {
 	return m, nil
 }
 
+// checkKind checks what differs between mailboxes and lists.
+func checkKind(m *doppelboden.Mailbox, members []string, closed bool) error {
+	switch m.Kind {
+	case doppelboden.List:
+		m.Closed = closed
+		if len(members) == 0 {
+			return invalid("a list needs members")
+		}
+	case doppelboden.Person, doppelboden.Function:
+		if len(members) > 0 || closed {
+			return invalid("only a list has members")
+		}
+	default:
+		return invalid("the kind is person, function or list")
+	}
+	for _, s := range members {
+		a, err := doppelboden.ParseAddress(s)
+		if err != nil {
+			return err
+		}
+		m.Members = append(m.Members, a)
+	}
+	return nil
+}
+
+// owned returns a mailbox with what a directory says of it besides: that stays as it is
+// when people change the rest, until the directory is read again.
+func owned(dir *city.Directory, m doppelboden.Mailbox) doppelboden.Mailbox {
+	if id, ok := dir.Holder(m.Address); ok {
+		was, _ := dir.Mailbox(id)
+		m.Source, m.External = was.Source, was.External
+	}
+	return m
+}
+
 // put writes mailboxes and lets the doors know them. The caller holds d.change.
 func (d *Desk) put(ctx context.Context, boxes []doppelboden.Mailbox) ([]doppelboden.Mailbox, error) {
+	for i := range boxes {
+		boxes[i] = owned(d.opts.House.Directory(), boxes[i])
+	}
 	boxes, err := d.opts.Store.PutMailboxes(ctx, boxes)
 	if err != nil {
 		return nil, fmt.Errorf("write the mailboxes: %w", err)
@@ -138,26 +191,4 @@ func (d *Desk) put(ctx context.Context, boxes []doppelboden.Mailbox) ([]doppelbo
 		return nil, fmt.Errorf("let the doors know the mailboxes: %w", err)
 	}
 	return boxes, nil
-}
-
-func (d *Desk) importMailboxes(ctx context.Context, c *call) (any, error) {
-	text, err := io.ReadAll(c.body)
-	if err != nil {
-		return nil, fmt.Errorf("read the list: %w", err)
-	}
-	d.change.Lock()
-	defer d.change.Unlock()
-	dir := d.opts.House.Directory()
-	list, err := city.ParseCSV(c.query.Get("name"), text, dir.TenantOf)
-	if err != nil {
-		return nil, err
-	}
-	c.progress(Progress{Step: "mailboxes", Done: int64(len(list.Mailboxes))})
-	before := dir.Len()
-	// One commit: a list that breaks off in the middle would refuse people's mail.
-	if _, err := d.put(ctx, slices.Clone(list.Mailboxes)); err != nil {
-		return nil, err
-	}
-	after := d.opts.House.Directory().Len()
-	return Imported{Mailboxes: len(list.Mailboxes), New: after - before, Encoding: list.Encoding, Separator: list.Separator}, nil
 }

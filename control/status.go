@@ -9,6 +9,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/queue"
+	"doppelboden/store"
 )
 
 // A Status is what a node says of itself.
@@ -22,15 +23,17 @@ type Status struct {
 	Now      time.Time `json:"now"`
 
 	Listeners map[string]string `json:"listeners"` // by name: "mx", "metrics"
-	Config    int64             `json:"config"`    // version of city.toml
+	Config    int64             `json:"config"`    // version of city.toml that the node runs
 	ConfigBy  string            `json:"config_by"`
 	ConfigAt  time.Time         `json:"config_at"`
+	Newest    int64             `json:"config_newest"` // the newest version; another is in use only after a crash while it was applied
 	Mailboxes int               `json:"mailboxes"`
 
 	// Refusing says why no mail is taken; empty: mail is taken.
 	Refusing string `json:"refusing,omitempty"`
 
 	Tenants []TenantStatus     `json:"tenants"`
+	Lists   []ListStatus       `json:"lists,omitempty"` // of directories
 	Routes  []queue.LaneStatus `json:"routes"`
 
 	DiskFree  int64     `json:"disk_free_bytes"`
@@ -46,6 +49,11 @@ type Status struct {
 // A TenantStatus counts a tenant's deliveries.
 type TenantStatus struct {
 	Name   string           `json:"name"`
+	State  string           `json:"state"` // open, paused or closed
+	Stops  bool             `json:"hand_over_stops,omitempty"`
+	Why    string           `json:"why,omitempty"` // for its state
+	By     string           `json:"by,omitempty"`  // who decided it
+	At     time.Time        `json:"at,omitzero"`
 	Counts map[string]int64 `json:"deliveries"`      // by state
 	Oldest time.Time        `json:"oldest,omitzero"` // of those that are queued or held
 }
@@ -75,15 +83,29 @@ func (d *Desk) status(ctx context.Context, _ *call) (any, error) {
 	if err := d.opts.Store.Ready(); err != nil {
 		s.Refusing = doppelboden.PublicOf(err)
 	}
-	version, err := d.opts.Store.Config(ctx, 0)
-	if err != nil && doppelboden.CodeOf(err) != doppelboden.NotFound {
-		return nil, fmt.Errorf("read the configuration's version: %w", err)
+	if err := d.configs(ctx, &s); err != nil {
+		return nil, err
 	}
-	s.Config, s.ConfigBy, s.ConfigAt = version.Version, version.By, version.At
+	var err error
 	if s.DiskFree, s.DiskTotal, err = house.Space(); err != nil {
 		return nil, fmt.Errorf("measure the disk: %w", err)
 	}
+	d.lists(&s)
 	return s, errors.Join(d.counts(ctx, &s), d.knot(ctx, &s), d.alarms(ctx, &s))
+}
+
+// configs fills in which version of the configuration the node runs.
+func (d *Desk) configs(ctx context.Context, s *Status) error {
+	used, err := d.opts.Store.Config(ctx, d.opts.House.Version())
+	if err != nil {
+		return fmt.Errorf("read the configuration's version: %w", err)
+	}
+	newest, err := d.opts.Store.Config(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("read the configuration's newest version: %w", err)
+	}
+	s.Config, s.ConfigBy, s.ConfigAt, s.Newest = used.Version, used.By, used.At, newest.Version
+	return nil
 }
 
 // counts fills in what waits and what has ended.
@@ -94,14 +116,27 @@ func (d *Desk) counts(ctx context.Context, s *Status) error {
 	}
 	dir := d.opts.House.Directory()
 	place := map[doppelboden.TenantID]int{}
-	for _, c := range counts {
-		i, ok := place[c.Tenant]
+	of := func(id doppelboden.TenantID) *TenantStatus {
+		i, ok := place[id]
 		if !ok {
 			i = len(s.Tenants)
-			place[c.Tenant] = i
-			s.Tenants = append(s.Tenants, TenantStatus{Name: dir.TenantName(c.Tenant), Counts: map[string]int64{}})
+			place[id] = i
+			st := dir.Standing(id)
+			s.Tenants = append(s.Tenants, TenantStatus{Name: dir.TenantName(id), State: string(st.State), Stops: st.Stops,
+				Why: st.Why, By: st.By, At: st.At, Counts: map[string]int64{}})
+			if s.Tenants[i].Name == "" { // it was left out of city.toml
+				s.Tenants[i].Name = fmt.Sprintf("#%d", id)
+			}
 		}
-		t := &s.Tenants[i]
+		return &s.Tenants[i]
+	}
+	for _, t := range dir.Tenants() {
+		if dir.Standing(t.ID).State != store.TenantOpen {
+			of(t.ID) // it is shown also when it never had mail
+		}
+	}
+	for _, c := range counts {
+		t := of(c.Tenant)
 		t.Counts[c.State.String()] += c.Deliveries
 		if !c.State.Ended() && c.Deliveries > 0 && (t.Oldest.IsZero() || c.Oldest.Before(t.Oldest)) {
 			t.Oldest = c.Oldest

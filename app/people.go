@@ -1,0 +1,294 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/directory"
+	"doppelboden/intake"
+	"doppelboden/queue"
+	"doppelboden/store"
+)
+
+// people is what the house knows of who exists, besides the directory's snapshot.
+type people struct {
+	changing  sync.Mutex                      // held by whoever changes mailboxes or the city
+	listings  atomic.Pointer[[]store.Listing] // as they lie in the store
+	fresh     atomic.Pointer[freshness]
+	kept      atomic.Pointer[keptCounts]
+	refresher *directory.Refresher
+}
+
+// freshness is how old the lists may be, as of what it was made of.
+type freshness struct {
+	city     *city.City
+	listings *[]store.Listing
+	*city.Freshness
+}
+
+// keptCounts is how much mail is held for nobody, of each tenant: what the store said
+// last, and what has come since.
+type keptCounts map[doppelboden.TenantID]*atomic.Int64
+
+// maxKept is how much mail of one tenant is held for nobody. Beyond it, such mail is put
+// off: somebody may be trying all names.
+const maxKept = 10_000
+
+// Changing implements control.House and directory.House.
+func (h *house) Changing() sync.Locker { return &h.people.changing }
+
+// Listed implements directory.House.
+func (h *house) Listed(ctx context.Context) error {
+	all, err := h.node.store.Listings(ctx)
+	if err != nil {
+		return fmt.Errorf("read what is known of the lists: %w", err)
+	}
+	h.people.listings.Store(&all)
+	return nil
+}
+
+// Listings implements control.House.
+func (h *house) Listings() []store.Listing { return *h.people.listings.Load() }
+
+// freshnessOf returns how old the lists may be under the directory's configuration.
+func (h *house) freshnessOf(d *city.Directory) *city.Freshness {
+	f, listings := h.people.fresh.Load(), h.people.listings.Load()
+	if f == nil || f.city != d.City() || f.listings != listings {
+		f = &freshness{d.City(), listings, city.NewFreshness(d.City(), d.Tenants(), *listings)}
+		h.people.fresh.Store(f)
+	}
+	return f.Freshness
+}
+
+// Resolve implements control.House: what becomes of mail for an address now.
+func (h *house) Resolve(a doppelboden.Address) (city.Resolution, error) {
+	d := h.Directory()
+	return d.Resolve(a, h.freshnessOf(d), h.node.clock())
+}
+
+// Assign implements control.House.
+func (h *house) Assign(ctx context.Context, a store.Assignment) error {
+	if err := h.node.store.Assign(ctx, h.node.lease, a); err != nil {
+		return err
+	}
+	if a.State != doppelboden.Queued {
+		return nil
+	}
+	// It is written; the queue has to look.
+	_, err := h.queue.Decide(ctx, queue.Decision{Verb: queue.Retry, Ref: a.Ref, By: a.By, Why: "assigned to " + a.To.String()})
+	return err
+}
+
+// count learns how much mail is held for nobody.
+func (h *house) count(ctx context.Context) error {
+	held, err := h.node.store.Unassigned(ctx)
+	if err != nil {
+		return fmt.Errorf("count what is held for nobody: %w", err)
+	}
+	counts := keptCounts{}
+	for _, t := range h.Directory().Tenants() {
+		counts[t.ID] = new(atomic.Int64)
+		counts[t.ID].Store(held[t.ID])
+	}
+	h.people.kept.Store(&counts)
+	return nil
+}
+
+// mayKeep reports whether one more mail may be held for nobody, and counts it.
+func (h *house) mayKeep(t doppelboden.TenantID) bool {
+	counts := h.people.kept.Load()
+	if counts == nil || (*counts)[t] == nil {
+		return false
+	}
+	return (*counts)[t].Add(1) <= maxKept
+}
+
+// What Find answers besides what the city's directory does.
+var (
+	errInside   = &doppelboden.Error{Code: doppelboden.Policy, Public: "this list takes mail from inside only"}
+	errKeptFull = &doppelboden.Error{Code: doppelboden.MailboxListStale, Public: "cannot tell yet whether this mailbox exists, please try again later"}
+)
+
+// heldForNobody is the reason that queue list shows.
+const heldForNobody = "nobody has this address; say whose it is with: doppelboden mailbox assign"
+
+// found makes of a resolution what intake makes deliveries of.
+func (h *house) found(e *intake.Envelope, r city.Resolution) (intake.Found, error) {
+	f := intake.Found{Tenant: r.Tenant}
+	switch {
+	case r.Keep && !h.mayKeep(r.Tenant):
+		return intake.Found{}, errKeptFull
+	case r.Keep:
+		f.Targets = []intake.Target{{Hold: heldForNobody}}
+		return f, nil
+	case r.Closed && e.Door == "mx" && e.Own == nil:
+		return intake.Found{}, errInside
+	}
+	f.Outside = r.Outside
+	f.Targets = make([]intake.Target, 0, len(r.Targets))
+	for i := range r.Targets {
+		t := &r.Targets[i]
+		f.Targets = append(f.Targets, h.target(t))
+		for _, also := range t.Also {
+			f.Targets = append(f.Targets, intake.Target{Mailbox: t.Mailbox, Box: also.Box, Recipient: t.Address})
+		}
+	}
+	return f, nil
+}
+
+// countEvery is the time between two countings of what is held for nobody.
+const countEvery = 10 * time.Second
+
+// startPeople reads what is known of the lists, and begins to refresh them.
+func (n *Node) startPeople(ctx context.Context) error {
+	err := errors.Join(n.house.Listed(ctx), n.house.count(ctx))
+	if err != nil {
+		return err
+	}
+	n.house.people.refresher, err = directory.NewRefresher(directory.RefresherOptions{
+		Store: n.store, House: n.house, Secret: n.secret, File: n.keyFile, Clock: n.clock, Log: n.log, Registry: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.background(ctx, "the directories", n.house.people.refresher.Run)
+	n.background(ctx, "the count of mail for nobody", n.countKept)
+	return nil
+}
+
+// countKept counts what is held for nobody until ctx ends.
+func (n *Node) countKept(ctx context.Context) {
+	ticker := time.NewTicker(countEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if err := n.house.count(ctx); err != nil && ctx.Err() == nil {
+				n.log.Error("mail that is held for nobody cannot be counted", "err", err)
+			}
+		}
+	}
+}
+
+// keyFile returns the path of a file that city.toml names: relative to the folder of the
+// keys, for nothing else on this machine is as well kept.
+func (n *Node) keyFile(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(n.opts.Node.Keys, name)
+}
+
+// maxSecret bounds a password, in bytes.
+const maxSecret = 4096
+
+// secret reads a password. Its errors name the file and never what is in it.
+func (n *Node) secret(s city.Secret) (string, error) {
+	path := n.keyFile(s.File)
+	if s.Credential != "" {
+		folder := os.Getenv("CREDENTIALS_DIRECTORY") // systemd.exec(5)
+		if folder == "" {
+			return "", fmt.Errorf("the credential %s is not there: the node was not started by systemd with LoadCredential", s.Credential)
+		}
+		path = filepath.Join(folder, s.Credential)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if s.File != "" && info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s can be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	if info.Size() > maxSecret {
+		return "", fmt.Errorf("%s is no password: it has more than %d bytes", path, maxSecret)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+// lists tells of lists of mailboxes that could not be used, or are too old, or name
+// people that nobody reaches.
+func (w *watcher) lists(wrong map[alarmKey]string) {
+	h := w.n.house
+	dir, now := h.Directory(), w.n.clock()
+	listings := map[[2]string]store.Listing{}
+	for _, l := range h.Listings() {
+		listings[[2]string{dir.TenantName(l.Tenant), l.Source}] = l
+	}
+	for _, t := range dir.City().Tenants {
+		if l := listings[[2]string{t.Name, ""}]; l.Writing {
+			wrong[alarmKey{"list", t.Name}] = "A list of mailboxes of " + t.Name + " was imported in part only. Unknown recipients get 450 until it is imported again."
+		}
+		for i := range t.Directories {
+			if text := listText(&t.Directories[i], listings[[2]string{t.Name, t.Directories[i].Name}], now); text != "" {
+				wrong[alarmKey{"list", t.Name + "/" + t.Directories[i].Name}] = text
+			}
+		}
+	}
+	maps.Copy(wrong, w.unreached(dir))
+	if counts := h.people.kept.Load(); counts != nil {
+		for id, n := range *counts {
+			if n.Load() >= maxKept {
+				wrong[alarmKey{"kept", dir.TenantName(id)}] = fmt.Sprintf("%d mails for people whom nobody knows are held. More are put off. See: doppelboden queue list --state held", maxKept)
+			}
+		}
+	}
+}
+
+// listText says what is wrong with a directory's list; "" when nothing is.
+func listText(l *city.LDAP, state store.Listing, now time.Time) string {
+	var b strings.Builder
+	if state.Trouble != "" {
+		fmt.Fprintf(&b, "The directory %s was not taken over: %s. The list of before stays in use.", l.Name, state.Trouble)
+		if state.Lost > 0 {
+			fmt.Fprintf(&b, " If that many have really left, run: doppelboden mailbox refresh --accept-removals %d", state.Lost)
+		}
+	}
+	switch {
+	case state.Read.IsZero() && !state.Tried.IsZero():
+		fmt.Fprintf(&b, " It was never read as a whole, so unknown recipients get 450.")
+	case !state.Read.IsZero() && now.Sub(state.Read) > l.MaxAge:
+		fmt.Fprintf(&b, " The list is of %s, older than %s, so unknown recipients get 450.", state.Read.Local().Format(time.RFC3339), l.MaxAge)
+	case state.Writing:
+		fmt.Fprintf(&b, " It was written in part only, so unknown recipients get 450.")
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// unreached tells of lists whose members do not all get its mail. That costs a walk
+// through all lists, so it is looked for once with each directory.
+func (w *watcher) unreached(dir *city.Directory) map[alarmKey]string {
+	if w.listsOf == dir {
+		return w.listsWrong
+	}
+	wrong := map[alarmKey]string{}
+	for list, r := range dir.Lists {
+		missing := slices.Clone(r.Nobody)
+		if t, _ := dir.City().Tenant(dir.TenantName(r.Tenant)); t.Internet == nil {
+			missing = append(missing, r.Outside...)
+		}
+		if len(missing) == 0 {
+			continue
+		}
+		wrong[alarmKey{"members", list.Address.String()}] = fmt.Sprintf("Mail for the list %s does not reach %d of its members, such as %s. See: doppelboden mailbox show %s",
+			list.Address, len(missing), missing[0], list.Address)
+	}
+	w.listsOf, w.listsWrong = dir, wrong
+	return wrong
+}
