@@ -42,7 +42,7 @@ type Node struct {
 	dns       *resolver.Client // nil on a node without DNS
 	scanning  *scanning        // from Start on
 	vault     *vault
-	own       *owns             // from Start on, with the role "mx"
+	own       *owns             // from Start on
 	passages  *passages         // the same
 	agents    courier.Options   // what couriers have in common
 	listeners map[string]string // by name: host:port
@@ -105,6 +105,8 @@ func (n *Node) background(ctx context.Context, name string, do func(context.Cont
 func (n *Node) Start(ctx context.Context) error {
 	n.started = n.clock()
 	n.background(ctx, "knots", n.tieKnots)
+	n.startOwns(ctx)
+	n.startPassages(ctx)
 	if err := n.openScanning(); err != nil {
 		return fmt.Errorf("prepare the scanners: %w", err)
 	}
@@ -121,8 +123,6 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("start the metrics: %w", err)
 	}
 	if n.opts.Node.Has(city.RoleMX) {
-		n.startOwns(ctx)
-		n.startPassages(ctx)
 		if err := n.startMX(ctx); err != nil {
 			return fmt.Errorf("start the MX: %w", err)
 		}

@@ -42,10 +42,8 @@ func (h *house) Install(_ context.Context, d *city.Directory) error {
 	if err := h.node.scanning.follow(d); err != nil {
 		return err
 	}
-	if own := h.node.own; own != nil {
-		if err := own.follow(d); err != nil {
-			return err
-		}
+	if err := h.node.own.follow(d); err != nil {
+		return err
 	}
 	crossed := boxesOf(d.Crossed(h.directory.Load()))
 	h.queue.Reload(func() []doppelboden.BoxID {

@@ -14,7 +14,6 @@ import (
 type Own struct {
 	Tenant doppelboden.TenantID
 	Name   string // within the tenant
-	Class  string // see doppelboden.Message.Class
 	// MaySend reports whether the sender may write in the name of an address; nil: of
 	// any, as groupware that forwards mail must.
 	MaySend func(doppelboden.Address) bool

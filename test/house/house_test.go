@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"mailauth":        rooms,
 	"queue":           rooms,
 	"retention":       rooms,
+	"sender":          rooms,
 	"scan":            rooms,
 	"control":         doors,
 	"smtpd":           doors,
