@@ -98,7 +98,8 @@ func (l *addressees) fill(m *doppelboden.Message) {
 	for i := range m.Deliveries {
 		d := &m.Deliveries[i]
 		d.Message, d.Changed = m.ID, m.Received
-		if l.here[i] && d.State != doppelboden.Held {
+		// Who wants to hear of the success hears of it with its settlement, by the queue.
+		if l.here[i] && d.State != doppelboden.Held && !doppelboden.Notify(d.Notify, doppelboden.OnSuccess) {
 			d.State = doppelboden.Delivered
 			d.Reply = "kept in the mailbox here"
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -137,6 +138,26 @@ func TestMembersOutsideAreReachedWhereTheTenantSendsToTheInternet(t *testing.T) 
 		})
 		if err == nil || doppelboden.CodeOf(err) != want {
 			t.Errorf("%s: %v, want %v", domain, err, want)
+		}
+	}
+}
+
+func TestASuccessThatSomebodyWantsToHearOfIsLeftToTheQueue(t *testing.T) {
+	for notify, want := range map[string]doppelboden.State{
+		"": doppelboden.Delivered, "FAILURE": doppelboden.Delivered, "NEVER": doppelboden.Delivered,
+		"SUCCESS": doppelboden.Queued, "FAILURE,SUCCESS": doppelboden.Queued,
+	} {
+		in, f := newIntake(t, 0)
+		tx := begin(t, in)
+		if err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "here@stadt.example"), Notify: notify}); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(tx, "Subject: x\r\n\r\nhello\r\n")
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if m := f.accepted[0]; m.Deliveries[0].State != want || len(m.Copies) != 1 {
+			t.Errorf("NOTIFY=%s: %v with %d copies, want %v with its copy", notify, m.Deliveries[0].State, len(m.Copies), want)
 		}
 	}
 }
