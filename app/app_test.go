@@ -235,7 +235,7 @@ func TestAMailboxWithRouteHereKeepsItsMailAndTheCopyCanBeRead(t *testing.T) {
 	if bytes.Equal(leave, text) {
 		t.Fatalf("no line \"here = true\" in\n%s", text)
 	}
-	_, err = control.NewClient(node.Data, nil).ApplyConfig(t.Context(), "city.toml", leave)
+	_, err = control.NewClient(node.Data, nil).ApplyConfig(t.Context(), "city.toml", leave, 0)
 	if doppelboden.CodeOf(err) != doppelboden.Invalid || !strings.Contains(err.Error(), "lies only here") {
 		t.Errorf("sending a mailbox to a groupware whose mail lies only here: %v, want a refusal", err)
 	}

@@ -3,145 +3,165 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
+	"time"
 
 	"doppelboden"
 	"doppelboden/city"
 	"doppelboden/store"
 )
 
-// A Change is one thing that a new city.toml makes different.
-type Change struct {
-	// What is: tenant added, tenant removed, domain added, domain removed, route added,
-	// route changed, route removed, mailboxes moved, postmaster changed, retention
-	// changed.
-	What   string `json:"what"`
-	Tenant string `json:"tenant,omitempty"`
-	Name   string `json:"name,omitempty"` // of the domain, route or mailbox
-	From   string `json:"from,omitempty"`
-	To     string `json:"to,omitempty"`
-	Count  int    `json:"count,omitempty"` // of mailboxes that it is about
-}
-
-// Planned is the answer to a check, and to an application what it did.
+// Planned is the answer to a plan, and to an application what it did.
 type Planned struct {
-	Version int64    `json:"version,omitempty"` // that is in use now; 0 after a check
+	Version int64    `json:"version,omitempty"` // that is in use now; 0 when nothing was applied
 	Changes []Change `json:"changes"`
+	// Moves is how many mailboxes' mail goes another way or is no longer taken, of how
+	// many there are.
+	Moves     int `json:"moves"`
+	Mailboxes int `json:"mailboxes"`
+	// Confirm is Moves when that is more than the share that the configuration in use
+	// allows without asking: then nothing is applied until somebody repeats the number.
+	Confirm int `json:"confirm,omitempty"`
 }
 
-// CheckConfig has a city.toml compared with the one in use. Mistakes come as
+// A Version is one version of the configuration.
+type Version struct {
+	Version int64     `json:"version"`
+	By      string    `json:"by"`
+	At      time.Time `json:"at"`
+	InUse   bool      `json:"in_use,omitempty"`
+	Again   int64     `json:"again,omitempty"` // the older version that it brought back
+	Changes []Change  `json:"changes"`         // as they were when it was applied
+	Text    string    `json:"text,omitempty"`  // city.toml; not in a history
+}
+
+// PlanConfig has a city.toml compared with the one in use. Mistakes come as
 // city.Mistakes.
-func (c *Client) CheckConfig(ctx context.Context, name string, text []byte) (Planned, error) {
+func (c *Client) PlanConfig(ctx context.Context, name string, text []byte) (Planned, error) {
 	var p Planned
-	err := c.ask(ctx, "POST", "/config/check", url.Values{"name": {name}}, text, nil, &p)
+	err := c.ask(ctx, "POST", "/config/plan", url.Values{"name": {name}}, text, nil, &p)
 	return p, err
 }
 
-// ApplyConfig makes a city.toml the one in use. Mistakes come as city.Mistakes, and
-// nothing changes.
-func (c *Client) ApplyConfig(ctx context.Context, name string, text []byte) (Planned, error) {
+// ApplyConfig makes a city.toml the one in use. yes repeats Planned.Confirm. Mistakes come
+// as city.Mistakes, and nothing changes.
+func (c *Client) ApplyConfig(ctx context.Context, name string, text []byte, yes int) (Planned, error) {
 	var p Planned
-	err := c.ask(ctx, "POST", "/config/apply", url.Values{"name": {name}}, text, nil, &p)
+	err := c.ask(ctx, "POST", "/config/apply", url.Values{"name": {name}, "yes": {strconv.Itoa(yes)}}, text, nil, &p)
 	return p, err
 }
 
-func (d *Desk) checkConfig(ctx context.Context, c *call) (any, error) {
-	p, _, _, err := d.plan(ctx, c)
+// RollBackConfig applies the text of an older version as a new one. apply false only plans.
+func (c *Client) RollBackConfig(ctx context.Context, version int64, yes int, apply bool) (Planned, error) {
+	var p Planned
+	q := url.Values{"version": {strconv.FormatInt(version, 10)}, "yes": {strconv.Itoa(yes)}}
+	path := "/config/plan"
+	if apply {
+		path = "/config/apply"
+	}
+	err := c.ask(ctx, "POST", path, q, nil, nil, &p)
 	return p, err
 }
 
-// plan reads a city.toml and compares it with the one in use.
-func (d *Desk) plan(ctx context.Context, c *call) (Planned, *city.City, []byte, error) {
-	text, err := io.ReadAll(c.body)
-	if err != nil {
-		return Planned{}, nil, nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	next, err := city.Parse(c.query.Get("name"), text)
-	if err != nil {
-		return Planned{}, nil, nil, err
-	}
-	dir := d.opts.House.Directory()
-	if err := refuseRemoved(dir, next); err != nil {
-		return Planned{}, nil, nil, err
-	}
-	if err := d.refuseLeaving(ctx, dir, next); err != nil {
-		return Planned{}, nil, nil, err
-	}
-	return Planned{Changes: compare(dir, next)}, next, text, nil
+// ConfigHistory yields the versions of the configuration, the newest first.
+func (c *Client) ConfigHistory(ctx context.Context, yield func(Version) error) error {
+	return c.ask(ctx, "GET", "/config/history", url.Values{}, nil, each(yield), new(struct{}))
 }
 
-// refuseRemoved refuses a city without a tenant that still has mailboxes: mail may wait
-// for them, and it would have nowhere to go.
-func refuseRemoved(dir *city.Directory, next *city.City) error {
-	for _, t := range dir.City().Tenants {
-		if _, stays := next.Tenant(t.Name); stays {
-			continue
-		}
-		id, _ := dir.TenantNamed(t.Name)
-		for m := range dir.All() {
-			if m.Tenant == id {
-				return invalid("the tenant " + t.Name + " has mailboxes and cannot be left out: mail may wait for them. Was it renamed? A name stays for ever")
-			}
-		}
-	}
-	return nil
+// ConfigText returns a version with its text; 0 asks for the one in use.
+func (c *Client) ConfigText(ctx context.Context, version int64) (Version, error) {
+	var v Version
+	err := c.ask(ctx, "GET", "/config/text", url.Values{"version": {strconv.FormatInt(version, 10)}}, nil, nil, &v)
+	return v, err
 }
 
-// refuseLeaving refuses to send the mail of a mailbox to a groupware when older mail of
-// it lies only here: nothing carries that over yet, and retention would remove it.
-func (d *Desk) refuseLeaving(ctx context.Context, dir *city.Directory, next *city.City) error {
-	for m := range dir.All() {
-		was, ok := dir.RouteOf(m.ID)
-		t, stays := next.Tenant(dir.TenantName(m.Tenant))
-		if !ok || !was.Here || !stays || t.Route(m.Address.Domain).Here {
-			continue
+// A proposal is a configuration that somebody wants to use.
+type proposal struct {
+	text    []byte
+	again   int64 // the version that it comes from, or 0
+	city    *city.City
+	planned Planned
+}
+
+func (d *Desk) planConfig(ctx context.Context, c *call) (any, error) {
+	p, err := d.propose(ctx, c)
+	return p.planned, err
+}
+
+// propose reads what a call proposes, a text or an older version, and compares it with
+// the configuration in use.
+func (d *Desk) propose(ctx context.Context, c *call) (p proposal, err error) {
+	name := c.query.Get("name")
+	if number := c.query.Get("version"); number != "" {
+		if p.again, err = strconv.ParseInt(number, 10, 64); err != nil || p.again < 1 {
+			return p, refuse("a version is a number from 1")
 		}
-		mail := false
-		f := store.Filter{Tenant: m.Tenant, Mailbox: m.ID, Limit: 1}
-		err := d.opts.Store.Deliveries(ctx, f, func(store.Item) error {
-			mail = true
-			return nil
-		})
+		old, err := d.opts.Store.Config(ctx, p.again)
+		if doppelboden.CodeOf(err) == doppelboden.NotFound {
+			return p, refuse("there is no version %s of the configuration", p.again)
+		}
 		if err != nil {
-			return fmt.Errorf("look for mail that lies here: %w", err)
+			return p, fmt.Errorf("read the older version: %w", err)
 		}
-		if mail {
-			return invalid("mail of " + m.Address.String() + " lies only here (route here) and cannot be carried to a groupware yet: its route must stay")
-		}
+		name, p.text = fmt.Sprintf("version %d of city.toml", p.again), old.Text
+	} else if p.text, err = io.ReadAll(c.body); err != nil {
+		return p, fmt.Errorf("read the configuration: %w", err)
 	}
-	return nil
+	if p.city, err = city.Parse(name, p.text); err != nil {
+		return p, err
+	}
+	if err := d.refuseConfig(ctx, p.city); err != nil {
+		return p, err
+	}
+	used, err := d.opts.Store.Config(ctx, d.opts.House.Version())
+	if err != nil {
+		return p, fmt.Errorf("read the configuration in use: %w", err)
+	}
+	p.planned = plan(d.opts.House.Directory(), p.city, used.Text, p.text)
+	return p, nil
 }
 
 func (d *Desk) applyConfig(ctx context.Context, c *call) (any, error) {
 	d.change.Lock()
 	defer d.change.Unlock()
-	p, next, text, err := d.plan(ctx, c)
+	p, err := d.propose(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	used, err := d.opts.Store.Config(ctx, 0)
-	if err != nil && doppelboden.CodeOf(err) != doppelboden.NotFound {
+	if yes, _ := strconv.Atoi(c.query.Get("yes")); p.planned.Confirm != 0 && yes != p.planned.Confirm {
+		return p.planned, nil
+	}
+	p.planned.Confirm = 0
+	used, err := d.opts.Store.Config(ctx, d.opts.House.Version())
+	if err != nil {
 		return nil, fmt.Errorf("read the configuration in use: %w", err)
 	}
-	if err == nil && bytes.Equal(used.Text, text) && len(p.Changes) == 0 {
-		p.Version = used.Version
-		return p, nil // lanes are left alone
+	if bytes.Equal(used.Text, p.text) {
+		p.planned.Version = used.Version
+		return p.planned, nil
 	}
-	if p.Version, err = d.install(ctx, next, text, c.by); err != nil {
+	if p.planned.Version, err = d.install(ctx, p, c.by); err != nil {
 		return nil, err
 	}
-	d.opts.Log.InfoContext(ctx, "configuration applied", "version", p.Version, "by", c.by, "changes", len(p.Changes))
-	return p, nil
+	d.opts.Log.InfoContext(ctx, "configuration applied", "version", p.planned.Version, "by", c.by, "again", p.again,
+		"changes", len(p.planned.Changes), "moves", p.planned.Moves)
+	return p.planned, nil
 }
 
-// install writes the version, notes it in the ledger and makes the node use it. The
-// version is written before it is used: after a crash in between, the node starts with
-// it.
-func (d *Desk) install(ctx context.Context, next *city.City, text []byte, by string) (int64, error) {
-	tenants, err := d.opts.Store.PutTenants(ctx, next.Names())
+// install writes the version, notes it in the ledger, makes the node use it and pins it.
+// After a crash in between, the node starts with the version that it ran before; status
+// says that a newer one is not in use, and applying it once more ends what was begun.
+func (d *Desk) install(ctx context.Context, p proposal, by string) (int64, error) {
+	changes, err := json.Marshal(p.planned.Changes)
+	if err != nil {
+		return 0, fmt.Errorf("write down the changes: %w", err)
+	}
+	tenants, err := d.opts.Store.PutTenants(ctx, p.city.Names())
 	if err != nil {
 		return 0, fmt.Errorf("write the tenants: %w", err)
 	}
@@ -149,7 +169,7 @@ func (d *Desk) install(ctx context.Context, next *city.City, text []byte, by str
 		return 0, fmt.Errorf("prepare the tenants: %w", err)
 	}
 	now := d.opts.Clock()
-	version, err := d.opts.Store.PutConfig(ctx, store.ConfigVersion{Text: text, By: by, At: now})
+	version, err := d.opts.Store.PutConfig(ctx, store.ConfigVersion{Text: p.text, By: by, At: now, Changes: changes, Again: p.again})
 	if err != nil {
 		return 0, fmt.Errorf("write the configuration: %w", err)
 	}
@@ -157,107 +177,59 @@ func (d *Desk) install(ctx context.Context, next *city.City, text []byte, by str
 	if err := d.opts.Store.Note(ctx, doppelboden.Entry{Kind: doppelboden.EntryConfig, At: now, By: by, Note: note}); err != nil {
 		return version, fmt.Errorf("note the configuration in the ledger: %w", err)
 	}
-	boxes := slices.Collect(d.opts.House.Directory().All())
-	if err := d.opts.House.Install(ctx, city.NewDirectory(next, tenants, boxes)); err != nil {
+	dir := d.opts.House.Directory()
+	boxes := slices.Collect(dir.All())
+	if err := d.opts.House.Install(ctx, city.NewDirectory(p.city, tenants, boxes).Under(dir.Decided())); err != nil {
 		return version, fmt.Errorf("use the configuration: %w", err)
+	}
+	if err := d.opts.House.Pin(ctx, version); err != nil {
+		return version, fmt.Errorf("note that the node uses the configuration: %w", err)
 	}
 	return version, nil
 }
 
-// compare says what next makes different.
-func compare(dir *city.Directory, next *city.City) []Change {
-	changes := []Change{}
-	old := dir.City()
-	if old.RetentionDays != next.RetentionDays {
-		changes = append(changes, Change{What: "retention changed", From: fmt.Sprint(old.RetentionDays), To: fmt.Sprint(next.RetentionDays)})
-	}
-	for _, t := range next.Tenants {
-		before, existed := old.Tenant(t.Name)
-		if !existed {
-			changes = append(changes, Change{What: "tenant added", Tenant: t.Name})
-			continue
-		}
-		if before.Postmaster != t.Postmaster {
-			changes = append(changes, Change{What: "postmaster changed", Tenant: t.Name, From: before.Postmaster.String(), To: t.Postmaster.String()})
-		}
-		changes = append(changes, compareDomains(dir, before, t)...)
-		changes = append(changes, compareRoutes(before, t)...)
-		changes = append(changes, compareMailboxes(dir, before, t)...)
-	}
-	for _, t := range old.Tenants {
-		if _, stays := next.Tenant(t.Name); !stays {
-			changes = append(changes, Change{What: "tenant removed", Tenant: t.Name})
+func (d *Desk) configHistory(ctx context.Context, c *call) (any, error) {
+	var all []Version // not under the store's lock while a terminal reads
+	err := d.opts.Store.Configs(ctx, func(v store.ConfigVersion) error {
+		one, err := d.version(v)
+		all = append(all, one)
+		return err
+	})
+	for _, v := range all {
+		if err == nil {
+			err = c.item(v)
 		}
 	}
-	return changes
+	return struct{}{}, err
 }
 
-func compareDomains(dir *city.Directory, before, after city.Tenant) []Change {
-	var changes []Change
-	for _, name := range after.Domains {
-		if !slices.Contains(before.Domains, name) {
-			changes = append(changes, Change{What: "domain added", Tenant: after.Name, Name: name})
+// version returns a version as commands show it, without its text.
+func (d *Desk) version(v store.ConfigVersion) (Version, error) {
+	one := Version{Version: v.Version, By: v.By, At: v.At, Again: v.Again, InUse: v.Version == d.opts.House.Version(), Changes: []Change{}}
+	if v.Changes != nil {
+		if err := json.Unmarshal(v.Changes, &one.Changes); err != nil {
+			return one, fmt.Errorf("read what version %d changed: %w", v.Version, err)
 		}
 	}
-	for _, name := range before.Domains {
-		if slices.Contains(after.Domains, name) {
-			continue
-		}
-		c := Change{What: "domain removed", Tenant: after.Name, Name: name}
-		for m := range dir.All() {
-			if m.Address.Domain == name {
-				c.Count++
-			}
-		}
-		changes = append(changes, c)
-	}
-	return changes
+	return one, nil
 }
 
-func compareRoutes(before, after city.Tenant) []Change {
-	var changes []Change
-	find := func(t city.Tenant, name string) *city.Route {
-		i := slices.IndexFunc(t.Routes, func(r *city.Route) bool { return r.Name == name })
-		if i < 0 {
-			return nil
-		}
-		return t.Routes[i]
+func (d *Desk) configText(ctx context.Context, c *call) (any, error) {
+	number, err := strconv.ParseInt(c.query.Get("version"), 10, 64)
+	if err != nil || number < 0 {
+		return nil, refuse("a version is a number from 1")
 	}
-	for _, r := range after.Routes {
-		was := find(before, r.Name)
-		switch {
-		case was == nil:
-			changes = append(changes, Change{What: "route added", Tenant: after.Name, Name: r.Name, To: r.String()})
-		case was.String() != r.String():
-			changes = append(changes, Change{What: "route changed", Tenant: after.Name, Name: r.Name, From: was.String(), To: r.String()})
-		}
+	if number == 0 {
+		number = d.opts.House.Version()
 	}
-	for _, r := range before.Routes {
-		if find(after, r.Name) == nil {
-			changes = append(changes, Change{What: "route removed", Tenant: after.Name, Name: r.Name, From: r.String()})
-		}
+	v, err := d.opts.Store.Config(ctx, number)
+	if doppelboden.CodeOf(err) == doppelboden.NotFound {
+		return nil, refuse("there is no version %s of the configuration", number)
 	}
-	return changes
-}
-
-// compareMailboxes counts the mailboxes whose mail goes another way.
-func compareMailboxes(dir *city.Directory, before, after city.Tenant) []Change {
-	type way struct{ from, to string }
-	moved := map[way]int{}
-	id, _ := dir.TenantNamed(after.Name)
-	for m := range dir.All() {
-		if m.Tenant != id {
-			continue
-		}
-		w := way{before.Route(m.Address.Domain).Name, after.Route(m.Address.Domain).Name}
-		if w.from != w.to {
-			moved[w]++
-		}
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	var changes []Change
-	for w, n := range moved {
-		changes = append(changes, Change{What: "mailboxes moved", Tenant: after.Name, From: w.from, To: w.to, Count: n})
-	}
-	slices.SortFunc(changes, func(a, b Change) int { return b.Count - a.Count })
-	return changes
+	one, err := d.version(v)
+	one.Text = string(v.Text)
+	return one, err
 }

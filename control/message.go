@@ -121,7 +121,7 @@ func (s *Story) fill(dir *city.Directory, m *doppelboden.Message) {
 	s.SMTPUTF8, s.EightBit = m.SMTPUTF8, m.EightBit
 	s.Recipients, s.Copies = m.Recipients, len(m.Copies)
 	for _, d := range m.Deliveries {
-		p := Part{N: d.N, Recipient: d.Recipient.String(), Route: route(dir, d.Mailbox), State: d.State.String(),
+		p := Part{N: d.N, Recipient: d.Recipient.String(), Route: route(dir, d.Box), State: d.State.String(),
 			Attempts: d.Attempts, Next: d.Next, Reply: d.Reply, Changed: d.Changed}
 		if box, ok := dir.Mailbox(d.Mailbox); ok {
 			p.Mailbox = box.Address.String()

@@ -84,7 +84,7 @@ type chosen struct {
 
 // has reports whether a delivery that the filter let through is chosen.
 func (c *chosen) has(dir *city.Directory, d doppelboden.Delivery) bool {
-	return (c.n < 0 || d.N == c.n) && (c.route == "" || route(dir, d.Mailbox) == c.route)
+	return (c.n < 0 || d.N == c.n) && (c.route == "" || route(dir, d.Box) == c.route)
 }
 
 // choose finds out what a choice means. Codes: Invalid, NotFound.
@@ -121,7 +121,7 @@ func (d *Desk) choose(ctx context.Context, c Choice) (chosen, error) {
 	}
 	var err error
 	if c.Route != "" {
-		if got.route, err = routeNamed(dir, c.Route); err != nil {
+		if got.route, err = routeNamed(dir, c.Route, c.Tenant); err != nil {
 			return got, err
 		}
 	}
@@ -131,10 +131,13 @@ func (d *Desk) choose(ctx context.Context, c Choice) (chosen, error) {
 	return got, err
 }
 
-// routeNamed returns the key of a route.
-func routeNamed(dir *city.Directory, name string) (string, error) {
+// routeNamed returns the key of a route, of one tenant if that is named.
+func routeNamed(dir *city.Directory, name, tenant string) (string, error) {
 	var keys []string
 	for _, t := range dir.City().Tenants {
+		if tenant != "" && t.Name != tenant {
+			continue
+		}
 		for _, r := range t.Routes {
 			if r.Key() == name || r.Name == name {
 				keys = append(keys, r.Key())
@@ -226,7 +229,7 @@ func waiting(dir *city.Directory, it store.Item) Waiting {
 	d, m := it.Delivery, it.Message
 	return Waiting{
 		Message: d.Message, N: d.N, Receipt: m.Receipt, State: d.State.String(),
-		Tenant: dir.TenantName(d.Tenant), Route: route(dir, d.Mailbox),
+		Tenant: dir.TenantName(d.Tenant), Route: route(dir, d.Box),
 		Sender: m.Sender.String(), Recipient: d.Recipient.String(), Size: m.Body.Size, Received: m.Received,
 		Attempts: d.Attempts, Next: d.Next, Reply: d.Reply, Changed: d.Changed,
 	}
@@ -274,16 +277,16 @@ func (d *Desk) decide(ctx context.Context, c *call) (any, error) {
 	return done, nil
 }
 
-// perMailbox splits a decision about a route into decisions about the mailboxes on it
+// perMailbox splits a decision about a route into decisions about the boxes on it
 // for which mail waits, for the store knows no routes.
 func (d *Desk) perMailbox(ctx context.Context, want chosen, all queue.Decision) ([]queue.Decision, error) {
 	dir := d.opts.House.Directory()
-	var boxes []doppelboden.MailboxID
-	seen := map[doppelboden.MailboxID]bool{}
+	var boxes []doppelboden.BoxID
+	seen := map[doppelboden.BoxID]bool{}
 	err := d.opts.Store.Deliveries(ctx, want.filter, func(it store.Item) error {
-		if m := it.Delivery.Mailbox; m != 0 && !seen[m] && want.has(dir, it.Delivery) {
-			seen[m] = true
-			boxes = append(boxes, m)
+		if b := it.Delivery.Box; b != 0 && !seen[b] && want.has(dir, it.Delivery) {
+			seen[b] = true
+			boxes = append(boxes, b)
 		}
 		return nil
 	})
@@ -292,9 +295,9 @@ func (d *Desk) perMailbox(ctx context.Context, want chosen, all queue.Decision) 
 	}
 	slices.Sort(boxes)
 	decisions := make([]queue.Decision, len(boxes))
-	for i, m := range boxes {
+	for i, b := range boxes {
 		decisions[i] = all
-		decisions[i].Filter.Mailbox = m
+		decisions[i].Filter.Box = b
 	}
 	return decisions, nil
 }

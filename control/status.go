@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"doppelboden"
@@ -130,9 +131,10 @@ func (d *Desk) counts(ctx context.Context, s *Status) error {
 		}
 		return &s.Tenants[i]
 	}
-	for _, t := range dir.Tenants() {
-		if dir.Standing(t.ID).State != store.TenantOpen {
-			of(t.ID) // it is shown also when it never had mail
+	for _, t := range dir.Tenants() { // in their order; who takes no mail is shown also without any
+		has := slices.ContainsFunc(counts, func(c store.Count) bool { return c.Tenant == t.ID })
+		if has || dir.Standing(t.ID).State != store.TenantOpen {
+			of(t.ID)
 		}
 	}
 	for _, c := range counts {

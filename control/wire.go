@@ -27,6 +27,7 @@ type failure struct {
 	Code     string        `json:"code"`
 	Text     string        `json:"text"`
 	Mistakes city.Mistakes `json:"mistakes,omitempty"`
+	Refusal  *city.Text    `json:"refusal,omitempty"`
 }
 
 // describe returns what the client may know of err. The socket's user runs the node,
@@ -34,6 +35,10 @@ type failure struct {
 func describe(err error) *failure {
 	f := &failure{Code: doppelboden.CodeOf(err).String(), Text: err.Error()}
 	errors.As(err, &f.Mistakes)
+	var no *Refusal
+	if errors.As(err, &no) {
+		f.Refusal = &no.Text
+	}
 	return f
 }
 
@@ -41,6 +46,9 @@ func describe(err error) *failure {
 func (f *failure) err() error {
 	if len(f.Mistakes) > 0 {
 		return f.Mistakes
+	}
+	if f.Refusal != nil {
+		return &Refusal{*f.Refusal}
 	}
 	return &doppelboden.Error{Code: codeNamed(f.Code), Public: f.Text}
 }

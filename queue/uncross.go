@@ -30,7 +30,18 @@ func (q *Queue) uncross(ctx context.Context, id doppelboden.BoxID) error {
 	if !slices.ContainsFunc(twins, func(t Twin) bool { return t.Lane == name }) {
 		return nil
 	}
-	f := store.Filter{Box: id, States: []doppelboden.State{doppelboden.Queued, doppelboden.Held}, Limit: decideBatch}
+	// One state after the other, for each of which the store has an index.
+	for _, state := range []doppelboden.State{doppelboden.Queued, doppelboden.Held} {
+		f := store.Filter{Box: id, States: []doppelboden.State{state}, Limit: decideBatch}
+		if err := q.uncrossAll(ctx, f, name, twins); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uncrossAll does it for all deliveries that f selects.
+func (q *Queue) uncrossAll(ctx context.Context, f store.Filter, name string, twins []Twin) error {
 	for {
 		var items []store.Item
 		err := q.opts.Store.Deliveries(ctx, f, func(it store.Item) error {

@@ -22,6 +22,7 @@ func usage(text string) error { return &usageError{text} }
 func (p *program) report(err error) int {
 	var wrong *usageError
 	var mistakes city.Mistakes
+	var no *control.Refusal
 	switch {
 	case err == nil:
 		return 0
@@ -35,6 +36,9 @@ func (p *program) report(err error) int {
 			fmt.Fprintln(p.err, m.In(func(t city.Text) string { return p.say.Known(t.Key, t.Args...) }))
 		}
 		fmt.Fprintln(p.err, p.say.T("%d mistakes, nothing was changed.", len(mistakes)))
+		return 1
+	case errors.As(err, &no):
+		fmt.Fprintln(p.err, "doppelboden: "+say.Plain(p.say.Known(no.Text.Key, no.Text.Args...)))
 		return 1
 	case errors.Is(err, control.ErrUnreachable):
 		p.complain(err.Error(), p.say.T("Is it running? Start it with: doppelboden serve --node %s", say.Plain(p.node)))

@@ -56,6 +56,7 @@ func newProgram(w world) *program {
 	p.root.AddCommand(
 		p.initCommand(), p.serveCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
 		p.queueCommand(), p.messageCommand(), p.balanceCommand(), p.ledgerCommand(), p.configCommand(),
+		p.tenantCommand(), p.routeCommand(),
 		p.keyCommand(), p.sinkCommand(), p.demoCommand(),
 	)
 	p.helpFlags(p.root)
@@ -69,6 +70,16 @@ func (p *program) exactly(n int) cobra.PositionalArgs {
 		case len(args) > n && n == 0:
 			return usage(p.say.T("%s is not known here", say.Plain(args[0])))
 		case len(args) != n:
+			return usage(p.say.T("write: %s", c.Parent().CommandPath()+" "+c.Use))
+		}
+		return nil
+	}
+}
+
+// atMost makes sure that a command is given no more than so many arguments.
+func (p *program) atMost(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > n {
 			return usage(p.say.T("write: %s", c.Parent().CommandPath()+" "+c.Use))
 		}
 		return nil

@@ -43,6 +43,12 @@ func (p *program) status(s control.Status) {
 	if s.Refusing != "" {
 		p.print(p.say.T("NO MAIL IS TAKEN: %s", say.Plain(p.say.Known(s.Refusing))))
 	}
+	if s.Newest != s.Config {
+		p.print(p.say.T("ATTENTION: version %s of the configuration was written and is not in use; write: doppelboden config rollback %s", strconv.FormatInt(s.Newest, 10), strconv.FormatInt(s.Newest, 10)))
+	}
+	for _, t := range s.Tenants {
+		p.standing(t)
+	}
 	for _, a := range s.Postmasters {
 		p.print(p.say.T("Nobody reads what is sent to postmaster: add the mailbox %s.", say.Plain(a)))
 	}
@@ -56,6 +62,7 @@ func (p *program) status(s control.Status) {
 	p.print(p.say.T("Listens at: %s", strings.Join(at, ", ")))
 	p.print(p.say.T("Mailboxes: %d; configuration: version %s by %s of %s", s.Mailboxes, strconv.FormatInt(s.Config, 10), say.Plain(s.ConfigBy), p.clock(s.ConfigAt)))
 	p.tenants(s)
+	p.lists(s)
 	for _, r := range s.Routes {
 		p.print(p.lane(s, r))
 	}
@@ -66,6 +73,25 @@ func (p *program) status(s control.Status) {
 	if len(s.Alarms) == 0 {
 		p.print(p.say.T("No alarm is open."))
 	}
+}
+
+// standing says when a tenant takes no mail.
+func (p *program) standing(t control.TenantStatus) {
+	var text string
+	switch {
+	case t.State == "closed":
+		text = p.say.T("Tenant %s is CLOSED since %s by %s: its mail is refused for good.", t.Name, p.clock(t.At), say.Plain(t.By))
+	case t.State == "paused" && t.Stops:
+		text = p.say.T("Tenant %s is PAUSED since %s by %s: its mail is put off, and what waits is not handed over.", t.Name, p.clock(t.At), say.Plain(t.By))
+	case t.State == "paused":
+		text = p.say.T("Tenant %s is PAUSED since %s by %s: its mail is put off, and what waits is handed over.", t.Name, p.clock(t.At), say.Plain(t.By))
+	default:
+		return
+	}
+	if t.Why != "" {
+		text += " " + p.say.T("Reason: %s", say.Plain(t.Why))
+	}
+	p.print(text)
 }
 
 // tenants shows the deliveries of every tenant by state.
