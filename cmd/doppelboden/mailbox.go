@@ -16,7 +16,7 @@ import (
 
 func (p *program) mailboxCommand() *cobra.Command {
 	return p.group("mailbox", p.say.T("the mailboxes for which mail is taken"),
-		p.mailboxAdd(), p.mailboxImport(), p.mailboxList())
+		p.mailboxAdd(), p.mailboxImport(), p.mailboxList(), p.mailboxShow(), p.mailboxRemove(), p.mailboxRefresh(), p.mailboxAssign())
 }
 
 func (p *program) mailboxAdd() *cobra.Command {
@@ -35,20 +35,26 @@ func (p *program) mailboxAdd() *cobra.Command {
 			if p.json {
 				return p.object(got)
 			}
+			if got.Kind == string(doppelboden.List) {
+				p.print(p.say.T("%s is a list. See who gets its mail: doppelboden mailbox show %s", got.Address, got.Address))
+				return nil
+			}
 			p.print(p.say.T("%s takes mail; it goes by route %s.", got.Address, got.Route))
 			return nil
 		})
 	f := c.Flags()
 	f.StringVar(&m.Name, "name", "", p.say.T("the `name` for people"))
-	f.StringVar(&m.Kind, "kind", string(doppelboden.Person), p.say.T("the `kind`: person or function"))
+	f.StringVar(&m.Kind, "kind", string(doppelboden.Person), p.say.T("the `kind`: person, function or list"))
 	f.StringVar(&m.Department, "department", "", p.say.T("the `department`"))
 	f.IntVar(&m.Priority, "priority", doppelboden.DefaultPriority, p.say.T("`0 to 9`; 9 is handed over first"))
+	f.StringSliceVar(&m.Members, "member", nil, p.say.T("the `address` of a member of the list; may be given several times"))
+	f.BoolVar(&m.Closed, "closed", false, p.say.T("the list takes no mail from strangers"))
 	f.StringSliceVar(&m.Aliases, "alias", nil, p.say.T("another `address` of the same mailbox; may be given several times"))
 	return c
 }
 
 func (p *program) mailboxImport() *cobra.Command {
-	return p.command("import FILE.csv", p.say.T("add or change all mailboxes of a list (address,name,kind,department,priority,aliases), or none; - reads standard input"),
+	return p.command("import FILE.csv", p.say.T("add or change all mailboxes of a list (address,name,kind,department,priority,aliases,members); one with a mistake changes nothing; - reads standard input"),
 		p.exactly(1), func(ctx context.Context, args []string) error {
 			client, err := p.client()
 			if err != nil {
@@ -74,7 +80,8 @@ func (p *program) mailboxImport() *cobra.Command {
 }
 
 func (p *program) mailboxList() *cobra.Command {
-	return p.command("list", p.say.T("show all mailboxes"), p.exactly(0), func(ctx context.Context, _ []string) error {
+	var gone bool
+	c := p.command("list [flags]", p.say.T("show all mailboxes and lists"), p.exactly(0), func(ctx context.Context, _ []string) error {
 		client, err := p.client()
 		if err != nil {
 			return err
@@ -82,6 +89,9 @@ func (p *program) mailboxList() *cobra.Command {
 		var t table
 		n := 0
 		err = client.Mailboxes(ctx, func(m control.Mailbox) error {
+			if !m.Gone.IsZero() && !gone {
+				return nil
+			}
 			n++
 			if p.json {
 				return p.object(m)
@@ -98,12 +108,17 @@ func (p *program) mailboxList() *cobra.Command {
 		p.print(p.say.T("%d mailboxes", n))
 		return nil
 	})
+	c.Flags().BoolVar(&gone, "gone", false, p.say.T("also those that take no mail any more"))
+	return c
 }
 
 // kind names a mailbox's kind.
 func (p *program) kind(k string) string {
-	if k == string(doppelboden.Function) {
+	switch k {
+	case string(doppelboden.Function):
 		return p.say.T("function")
+	case string(doppelboden.List):
+		return p.say.T("list")
 	}
 	return p.say.T("person")
 }
