@@ -29,6 +29,7 @@ type setup struct {
 	boxes   []string // who exists
 	nextHop string   // host:port of the groupware
 	down    bool     // the groupware is down: nothing listens there
+	logged  bool     // Postfix writes its log; our node always does
 }
 
 // A starter starts one kind of system.
@@ -43,7 +44,7 @@ var (
 )
 
 func startPostfix(_ context.Context, c *config, s setup) (system, error) {
-	return peer.PostfixRelay{Domain: domain, NextHop: s.nextHop, Recipients: s.boxes, Defer: s.down, Parent: c.dir}.Start()
+	return peer.PostfixRelay{Domain: domain, NextHop: s.nextHop, Recipients: s.boxes, Defer: s.down, Log: s.logged, Parent: c.dir}.Start()
 }
 
 // A node is a running doppelboden.
