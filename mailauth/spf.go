@@ -62,9 +62,20 @@ type spfDNS struct {
 	is4 bool
 }
 
-// LookupTXT implements spf.DNSResolver.
+// LookupTXT implements spf.DNSResolver. A record with a mistake anywhere comes back as
+// one that is broken: package spf finds mistakes only where it gets to.
 func (d spfDNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	texts, err := d.dns.TXT(ctx, name)
+	found, err := d.dns.TXT(ctx, name)
+	texts := make([]string, 0, 1)
+	for _, t := range found {
+		switch {
+		case !isSPF(t): // package spf looks at no others
+		case validSPF(t):
+			texts = append(texts, t)
+		default:
+			texts = append(texts, brokenSPF)
+		}
+	}
 	return texts, netError(name, err)
 }
 

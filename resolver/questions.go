@@ -84,26 +84,31 @@ func (c *Client) PTR(ctx context.Context, addr netip.Addr) ([]string, error) {
 }
 
 // newQuestion makes a question. ok is false for what cannot stand in the DNS: RFC 1035, section
-// 2.3.4; and for what only presentation formats would understand, such as backslashes.
-// Strangers choose these names.
+// 2.3.4; and for octets that no name in use has. Strangers choose these names: SPF may
+// put the sender's local part into one, so what package dns would read as more than a
+// letter is escaped as it writes it.
 func newQuestion(name string, kind uint16) (question, bool) {
 	name = strings.TrimSuffix(name, ".")
 	if name == "" || len(name) > 253 {
 		return question{}, false
 	}
-	label := 0
+	label, escaped := 0, make([]byte, 0, len(name)+8)
 	for i := range len(name) {
 		c := name[i]
 		switch {
-		case c == '.' && label == 0, c <= ' ', c >= 0x7f, c == '\\':
+		case c == '.' && label == 0, c < ' ', c >= 0x7f:
 			return question{}, false
 		case c == '.':
-			label = 0
-			continue
+			label = -1
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case strings.IndexByte(` '@;()"\`, c) >= 0: // RFC 1035, section 5.1
+			escaped = append(escaped, '\\')
 		}
 		if label++; label > 63 {
 			return question{}, false
 		}
+		escaped = append(escaped, c)
 	}
-	return question{name: strings.ToLower(name) + ".", kind: kind}, true
+	return question{name: string(append(escaped, '.')), kind: kind}, true
 }

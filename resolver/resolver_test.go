@@ -125,6 +125,7 @@ func TestWhatIsNotThereIsNotFoundAndEverythingElseTemporary(t *testing.T) {
 		"":                              doppelboden.NotFound,
 		".":                             doppelboden.NotFound,
 		`back\slash.example`:            doppelboden.NotFound,
+		`o'brien"(x);@ y.example`:       doppelboden.NotFound,
 		"ümlaut.example":                doppelboden.NotFound,
 		strings.Repeat("x", 64) + ".de": doppelboden.NotFound,
 		"round.example":                 doppelboden.Temporary,

@@ -43,8 +43,10 @@ type Options struct {
 	Groupware   string    // smtp://host:port, lmtp://host:port or here
 	Listen      string    // IP address of the listeners
 	MXPort      int       // 0: any free one
+	Submission  int       // port for own senders; 0: any free one
 	MetricsPort int       // 0: any free one
 	Hostname    string    // name in the DNS; empty: "mx." and the domain
+	DNS         string    // name server as address:port, or "none"; empty: those of the machine
 	Now         time.Time // start of the certificate's validity
 }
 
@@ -66,7 +68,7 @@ var cityText string
 
 // values fill the templates.
 type values struct {
-	Tenant, Domain, Groupware, Hostname, MX, Metrics string
+	Tenant, Domain, Groupware, Hostname, DNS, MX, Submission, Metrics string
 }
 
 // Create makes the folder and returns the node it describes. CodeOf(err) is Invalid
@@ -118,7 +120,7 @@ func (o *Options) values() (values, error) {
 	if err != nil || strings.HasPrefix(a.Domain, "[") {
 		return values{}, invalid("the domain is not one: write it as musterstadt.de")
 	}
-	v := values{Domain: a.Domain, Groupware: o.Groupware, Hostname: o.Hostname}
+	v := values{Domain: a.Domain, Groupware: o.Groupware, Hostname: o.Hostname, DNS: o.DNS}
 	if v.Hostname == "" {
 		v.Hostname = "mx." + a.Domain
 	}
@@ -136,6 +138,7 @@ func (o *Options) values() (values, error) {
 		return values{}, invalid("the address to listen at is not an IP address")
 	}
 	v.MX = net.JoinHostPort(o.Listen, strconv.Itoa(o.MXPort))
+	v.Submission = net.JoinHostPort(o.Listen, strconv.Itoa(o.Submission))
 	v.Metrics = net.JoinHostPort(o.Listen, strconv.Itoa(o.MetricsPort))
 	return v, nil
 }
