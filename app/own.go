@@ -170,7 +170,10 @@ func (o *owns) asOwn(key string) (*intake.Own, error) {
 			return nil, err
 		}
 	}
-	own := &intake.Own{Tenant: one.tenant, Name: one.Name}
+	own := &intake.Own{Tenant: one.tenant, Name: one.Name, Home: func(a doppelboden.Address) bool {
+		t, ok := d.TenantOf(a.Domain)
+		return ok && t == one.tenant
+	}}
 	if !one.Anybody {
 		own.MaySend = one.MaySend
 	}

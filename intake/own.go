@@ -17,6 +17,15 @@ type Own struct {
 	// MaySend reports whether the sender may write in the name of an address; nil: of
 	// any, as groupware that forwards mail must.
 	MaySend func(doppelboden.Address) bool
+	// Home reports whether an address belongs to the sender's tenant. Who may send in
+	// anybody's name forwards strangers' mail too, and has confirmed only these.
+	Home func(doppelboden.Address) bool
+}
+
+// confirms reports whether the reverse-path is this sender's own, so that DSNs may go
+// there (promise 12).
+func (o *Own) confirms(a doppelboden.Address) bool {
+	return o.MaySend != nil || o.Home != nil && o.Home(a)
 }
 
 // mayBegin reports whether own may send with this reverse-path. The null reverse-path is

@@ -442,3 +442,22 @@ func TestAReplyThatIsTooLongIsCutBetweenCharacters(t *testing.T) {
 		t.Errorf("a reply of %d bytes ends in %q", len(s.Reply), s.Reply[len(s.Reply)-4:])
 	}
 }
+
+func TestWhoMaySendInAnybodysNameConfirmsOnlyAddressesOfItsTenant(t *testing.T) {
+	home := func(a doppelboden.Address) bool { return a.Domain == "stadt.example" }
+	mine := func(a doppelboden.Address) bool { return a.Local == "scanner" }
+	for _, c := range []struct {
+		own    Own
+		sender string
+		want   bool
+	}{
+		{Own{Home: home, MaySend: mine}, "scanner@stadt.example", true},
+		{Own{Home: home}, "anna@stadt.example", true},
+		{Own{Home: home}, "eva@strange.example", false},
+		{Own{}, "anna@stadt.example", false},
+	} {
+		if got := c.own.confirms(address(t, c.sender)); got != c.want {
+			t.Errorf("own with rules %v sends as %s: confirmed %v, want %v", c.own.MaySend != nil, c.sender, got, c.want)
+		}
+	}
+}

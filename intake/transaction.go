@@ -205,7 +205,7 @@ func (t *Transaction) takeOwn(m *doppelboden.Message, own *Own, header []byte) e
 		return err
 	}
 	lacking, err := repair(header, m, t.in.opts.Hostname)
-	m.Confirmed, m.Prefix = true, append(m.Prefix, lacking...)
+	m.Confirmed, m.Prefix = own.confirms(m.Sender), append(m.Prefix, lacking...)
 	return err
 }
 
