@@ -14,6 +14,8 @@ needs=(
     /usr/lib/dovecot/lmtp:dovecot-lmtpd
     /usr/lib/dovecot/imap:dovecot-imapd
     /usr/bin/swaks:swaks
+    /usr/sbin/slapd:slapd
+    /usr/bin/ldapmodify:ldap-utils
     /usr/bin/rspamd:rspamd
     /usr/sbin/clamd:clamav-daemon
     /usr/share/doc/libnet-ssleay-perl:libnet-ssleay-perl

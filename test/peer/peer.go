@@ -51,15 +51,18 @@ func For[P Peer](t testing.TB, s Starter[P]) P {
 
 // Programs that tests may need, with the Debian package that has them.
 const (
-	PostfixProgram = "/usr/sbin/postfix"
-	DovecotProgram = "/usr/sbin/dovecot"
-	LMTPProgram    = "/usr/lib/dovecot/lmtp"
-	IMAPProgram    = "/usr/lib/dovecot/imap"
-	SourceProgram  = "/usr/sbin/smtp-source"
-	SinkProgram    = "/usr/sbin/smtp-sink"
-	SwaksProgram   = "/usr/bin/swaks"
-	RspamdProgram  = "/usr/bin/rspamd"
-	ClamdProgram   = "/usr/sbin/clamd"
+	PostfixProgram    = "/usr/sbin/postfix"
+	DovecotProgram    = "/usr/sbin/dovecot"
+	LMTPProgram       = "/usr/lib/dovecot/lmtp"
+	IMAPProgram       = "/usr/lib/dovecot/imap"
+	SourceProgram     = "/usr/sbin/smtp-source"
+	SinkProgram       = "/usr/sbin/smtp-sink"
+	SwaksProgram      = "/usr/bin/swaks"
+	SlapdProgram      = "/usr/sbin/slapd"
+	SlapaddProgram    = "/usr/sbin/slapadd"
+	LdapmodifyProgram = "/usr/bin/ldapmodify"
+	RspamdProgram     = "/usr/bin/rspamd"
+	ClamdProgram      = "/usr/sbin/clamd"
 )
 
 // Need skips the test, loudly, when a program is missing or the test is not run by
