@@ -90,7 +90,7 @@ func TestDamageInASegmentAndADeadLedgerAreAlarms(t *testing.T) {
 	n := start(t, install(t, "here"))
 	n.damage = []segment.Damage{{Segment: "20261122/0001.seg", Offset: 17, Length: 100, What: "checksum"}}
 	n.cellar.ledger.set(&doppelboden.Error{Code: doppelboden.Temporary, Public: "no room for a knot"})
-	wrong := newWatcher(n, func() time.Duration { return 0 }).findings()
+	wrong := newWatcher(n, func() time.Duration { return 0 }).findings(t.Context())
 	if text := wrong[alarmKey{"segment", "20261122/0001.seg"}]; !strings.Contains(text, "17 to 117") {
 		t.Errorf("damage: %q does not name the place", text)
 	}

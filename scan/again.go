@@ -219,7 +219,7 @@ func (a *Again) one(ctx context.Context, u store.Unscanned) error {
 	switch r.State {
 	case doppelboden.Unscanned:
 	case doppelboden.Malware:
-		return a.opts.Queue.Quarantine(ctx, m.ID, reason(r))
+		return a.opts.Queue.Quarantine(ctx, m.ID, found(r))
 	default:
 		a.opts.Queue.Admitted(m)
 	}
@@ -325,7 +325,7 @@ func (a *Again) fresh(ctx context.Context, m *doppelboden.Message, p *Plan) Ruli
 		a.Wake()
 		return a.wait(m.ID, p, a.opts.Clock())
 	case r.State == doppelboden.Malware:
-		return Ruling{Hold: reason(r)}
+		return Ruling{Hold: Quarantine + found(r)}
 	}
 	return Ruling{Admit: scanned}
 }

@@ -24,21 +24,21 @@ func (s *Station) Door(ctx context.Context, t doppelboden.TenantID, m *Mail) (Ju
 	if p == nil {
 		return Judgement{}, nil
 	}
-	return s.judge(p, s.Scan(ctx, p, m, false))
+	return s.judge(p, s.Scan(ctx, p, m, false), !m.MustTake)
 }
 
-// judge decides about a mail at the door.
-func (s *Station) judge(p *Plan, r Result) (Judgement, error) {
+// judge decides about a mail at the door, which may refuse it or not.
+func (s *Station) judge(p *Plan, r Result, mayRefuse bool) (Judgement, error) {
 	j := Judgement{State: r.State, Prefix: marks(s.opts.Hostname, p, r)}
 	switch {
-	case r.State == doppelboden.Malware && p.RefuseMalware:
+	case r.State == doppelboden.Malware && p.RefuseMalware && mayRefuse:
 		s.metrics.refused.WithLabelValues("malware").Inc()
 		// RFC 3463, section 3.8: X.7.1, delivery not authorized.
 		return j, &doppelboden.Error{Code: doppelboden.Policy, Public: "this message holds malware and is refused",
 			Cause: fmt.Errorf("%s found %s", r.Scanner, r.Malware)}
 	case r.State == doppelboden.Malware:
-		j.Hold = reason(r)
-	case r.State == doppelboden.Spam && p.RejectScore > 0 && r.rspamd.score >= p.RejectScore:
+		j.Hold = Quarantine + found(r)
+	case r.State == doppelboden.Spam && mayRefuse && p.RejectScore > 0 && r.rspamd.score >= p.RejectScore:
 		s.metrics.refused.WithLabelValues("spam").Inc()
 		return j, &doppelboden.Error{Code: doppelboden.Policy, Public: "this message looks like spam and is refused",
 			Cause: fmt.Errorf("score %.2f, refused from %.2f on", r.rspamd.score, p.RejectScore)}
@@ -49,5 +49,5 @@ func (s *Station) judge(p *Plan, r Result) (Judgement, error) {
 	return j, nil
 }
 
-// reason says why a mail is in quarantine.
-func reason(r Result) string { return Quarantine + r.Malware + " (" + r.Scanner + ")" }
+// found says what was found in a mail, and by whom.
+func found(r Result) string { return r.Malware + " (" + r.Scanner + ")" }

@@ -22,6 +22,9 @@ type Mail struct {
 	Sender     string   // reverse-path without brackets; empty when it is null
 	Recipients []string // as RCPT named them
 
+	// MustTake says that nothing is refused: what would be is held or marked.
+	MustTake bool
+
 	Size int64 // of the body, in bytes
 	// Open reads the body as it came. It is called by several goroutines.
 	Open func() (io.ReadCloser, error)
