@@ -101,6 +101,7 @@ func (s *Server) routes() http.Handler {
 		"GET /balance":            s.desk.balance,
 		"GET /ledger/verify":      s.desk.verifyLedger,
 		"GET /ledger/export":      s.desk.exportLedger,
+		"GET /senders":            s.desk.listSenders,
 		"GET /keys":               s.desk.listKeys,
 		"POST /keys/tenant":       s.desk.rotateKey,
 		"POST /keys/master":       s.desk.rotateMaster,

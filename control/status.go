@@ -23,7 +23,7 @@ type Status struct {
 	Since    time.Time `json:"since"` // when it was ready
 	Now      time.Time `json:"now"`
 
-	Listeners map[string]string `json:"listeners"` // by name: "mx", "metrics"
+	Listeners map[string]string `json:"listeners"` // by name, as in node.toml: "mx", "submission", "metrics"…
 	Config    int64             `json:"config"`    // version of city.toml that the node runs
 	ConfigBy  string            `json:"config_by"`
 	ConfigAt  time.Time         `json:"config_at"`

@@ -83,7 +83,7 @@ func (n *node) launch(ctx context.Context, s setup) error {
 	}
 	n.mx = net.JoinHostPort("127.0.0.1", ports[0])
 	if _, err := n.run(ctx, "init", n.dir, "--domain", domain, "--groupware", "smtp://"+s.nextHop,
-		"--mx-port", ports[0], "--metrics-port", ports[1]); err != nil {
+		"--mx-port", ports[0], "--submission-port", "0", "--metrics-port", ports[1]); err != nil {
 		return err
 	}
 	if err := n.serve(); err != nil {

@@ -116,7 +116,7 @@ func TestMakeRunTellsHowToSendAFirstMailAndItArrives(t *testing.T) {
 	}
 	city := filepath.Join(dir, "city")
 	env := []string{"PROGRAM=" + program, "DEMO_DIR=" + city, "LANG=C",
-		"MX_PORT=" + port(t), "METRICS_PORT=" + port(t), "GROUPWARE_PORT=" + port(t)}
+		"MX_PORT=" + port(t), "METRICS_PORT=" + port(t), "SUBMISSION_PORT=" + port(t), "GROUPWARE_PORT=" + port(t)}
 	for _, wanted := range []int64{1, 2} { // the second run goes on with the first one's city
 		out, end := start(t, env)
 		var export, send string

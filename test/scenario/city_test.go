@@ -45,6 +45,9 @@ type city struct {
 	t    *testing.T
 	dir  string
 	mx   string // host:port
+
+	submission string // host:port
+
 	node *exec.Cmd
 	log  *lines
 	done chan error // the node's end
@@ -57,9 +60,9 @@ func found(t *testing.T, dir, groupware string, n int) *city {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	mx, metrics := freePort(t), freePort(t)
-	c := &city{t: t, dir: filepath.Join(dir, "city"), mx: "127.0.0.1:" + mx, log: &lines{}}
-	c.must("init", c.dir, "--domain", "stadt.example", "--groupware", groupware, "--mx-port", mx, "--metrics-port", metrics)
+	mx, submission, metrics := freePort(t), freePort(t), freePort(t)
+	c := &city{t: t, dir: filepath.Join(dir, "city"), mx: "127.0.0.1:" + mx, submission: "127.0.0.1:" + submission, log: &lines{}}
+	c.must("init", c.dir, "--domain", "stadt.example", "--groupware", groupware, "--mx-port", mx, "--submission-port", submission, "--metrics-port", metrics)
 	c.edit("node.toml", "min_free_mb = 1024", "min_free_mb = 16")
 	c.start()
 	t.Cleanup(c.end)
