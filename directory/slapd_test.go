@@ -256,8 +256,12 @@ func TestALimitOfTheServerIsNoList(t *testing.T) {
 	}
 	src.opts.LDAP.BindDN, src.opts.Password = "uid=p1,"+peer.SlapdSuffix, func() (string, error) { return "x", nil }
 	entries, err := src.Read(t.Context())
-	if err == nil {
-		t.Errorf("%d of 20 entries were taken for all of them", len(entries))
+	if err == nil || !strings.Contains(err.Error(), "Size Limit") {
+		t.Errorf("%d of 20 entries, %v; want an error about the limit", len(entries), err)
+	}
+	src.opts.LDAP.BindDN, src.opts.Password = peer.SlapdAdmin, func() (string, error) { return peer.SlapdPassword, nil }
+	if entries, err := src.Read(t.Context()); err != nil || len(entries) != 20 {
+		t.Errorf("without the limit: %d entries, %v; want 20", len(entries), err)
 	}
 }
 
