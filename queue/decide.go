@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,8 @@ const (
 	Release Verb = "release"
 	// Discard ends deliveries for ever; it needs a reason.
 	Discard Verb = "discard"
+	// Bounce sends deliveries back to their senders; it needs a reason, which they read.
+	Bounce Verb = "bounce"
 )
 
 // A Decision is what a person decides about deliveries.
@@ -29,7 +32,7 @@ type Decision struct {
 	Filter store.Filter    // which; the verb narrows the states
 	Ref    doppelboden.Ref // when its Message is set: only this one
 	By     string          // who decides
-	Why    string          // one line; needed for Discard
+	Why    string          // one line; needed for Discard and Bounce
 }
 
 // decideBatch is how many deliveries one commit settles, so that a decision about
@@ -38,30 +41,42 @@ const decideBatch = 500
 
 // Decide carries out d and returns how many deliveries it changed. It may be repeated
 // after an error: what was changed is not selected again. CodeOf(err) is Invalid for a
-// decision that makes no sense, else as Settle has it.
+// decision that makes no sense, Policy when all went well but for deliveries that may not
+// be returned and are held (KeptBack), else as Settle or Returner has it.
 func (q *Queue) Decide(ctx context.Context, d Decision) (int, error) {
 	f, to, err := d.plan()
 	if err != nil {
 		return 0, err
 	}
+	if d.Verb == Bounce && q.opts.Returner == nil {
+		return 0, invalid("nobody here tells senders what became of their mail")
+	}
+	var kept KeptBack
 	changed := 0
 	for {
 		f.Limit = decideBatch
-		batch, last, err := q.choose(ctx, d, f, to)
+		batch, items, last, err := q.choose(ctx, d, f, to)
 		if err != nil {
 			return changed, err
 		}
 		if last == 0 {
-			return changed, q.recount(ctx)
+			return changed, errors.Join(q.recount(ctx), kept.err())
 		}
 		f.AfterSeq = last
 		if len(batch) == 0 {
 			continue
 		}
+		if d.Verb == Bounce {
+			batch, err = q.returned(ctx, items, batch, func(store.Item) doppelboden.How { return doppelboden.Returned }, d.Why)
+			if err != nil {
+				return changed, err
+			}
+		}
 		if err := q.carryOut(ctx, batch, to); err != nil {
 			return changed, fmt.Errorf("write the decision: %w", err)
 		}
-		changed += len(batch)
+		q.notifyGenerated(batch)
+		changed += len(batch) - kept.note(batch, to)
 	}
 }
 
@@ -73,6 +88,7 @@ func (q *Queue) carryOut(ctx context.Context, batch []doppelboden.Settlement, to
 	if err := q.opts.Store.Settle(ctx, q.opts.Lease, batch); err != nil {
 		// It may be written or not; overrule has taken it out of memory.
 		q.eachLane(batch, (*lane).look)
+		q.eachOutlet(batch, func(o *outlet, s doppelboden.Settlement, domain string) { o.look(s.Box, domain, s.At) })
 		return err
 	}
 	q.overrule(batch, to)
@@ -102,6 +118,9 @@ func (q *Queue) recount(ctx context.Context) error {
 		}
 		l.mu.Unlock()
 	}
+	for _, o := range q.outlets {
+		o.recount(waiting)
+	}
 	return nil
 }
 
@@ -125,6 +144,11 @@ func (d *Decision) plan() (store.Filter, doppelboden.State, error) {
 		if d.Why == "" {
 			return f, to, invalid("discard needs a reason, because nothing brings the mail back")
 		}
+	case Bounce:
+		to, from = doppelboden.Bounced, []doppelboden.State{doppelboden.Queued, doppelboden.Held}
+		if d.Why == "" {
+			return f, to, invalid("bounce needs a reason, which the sender reads")
+		}
 	default:
 		return f, to, invalid("unknown decision " + string(d.Verb))
 	}
@@ -141,31 +165,33 @@ func invalid(text string) error {
 	return &doppelboden.Error{Code: doppelboden.Invalid, Public: text}
 }
 
-// choose reads the next batch and returns it with the last Seq that was looked at, or
-// 0 when there is nothing more.
-func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppelboden.State) ([]doppelboden.Settlement, int64, error) {
-	var batch []doppelboden.Settlement
-	var last int64
+// choose reads the next batch, with what it is about, and returns it with the last Seq
+// that was looked at, or 0 when there is nothing more.
+func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppelboden.State) (batch []doppelboden.Settlement, items []store.Item, last int64, err error) {
 	now := q.opts.Clock()
 	reply := string(d.Verb)
 	if d.Why != "" {
 		reply += ": " + d.Why
 	}
-	err := q.opts.Store.Deliveries(ctx, f, func(it store.Item) error {
+	err = q.opts.Store.Deliveries(ctx, f, func(it store.Item) error {
 		last = it.Delivery.Seq
 		ref := refOf(it)
 		if !d.Ref.Message.IsZero() && d.Ref != ref || withheld(&d, it.Message.Scan) {
 			return nil
 		}
+		if it.Delivery.Box == 0 && to == doppelboden.Queued {
+			return nil // it is nobody's yet: somebody must say whose
+		}
 		batch = append(batch, doppelboden.Settlement{
 			Ref: ref, Box: it.Delivery.Box, State: to, Reply: reply, By: d.By, At: now,
 		})
+		items = append(items, it)
 		return nil
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("read what the decision is about: %w", err)
+		return nil, nil, 0, fmt.Errorf("read what the decision is about: %w", err)
 	}
-	return batch, last, nil
+	return batch, items, last, nil
 }
 
 // overrule takes deliveries that leave the queue out of memory, and has a failure of
@@ -176,12 +202,14 @@ func (q *Queue) overrule(batch []doppelboden.Settlement, to doppelboden.State) {
 		return
 	}
 	q.eachLane(batch, func(l *lane, s doppelboden.Settlement, _ int) { l.overrule(s) })
+	q.eachOutlet(batch, func(o *outlet, s doppelboden.Settlement, _ string) { o.overrule(s) })
 }
 
 // apply makes the lanes look again at the mailboxes of a written decision.
 func (q *Queue) apply(batch []doppelboden.Settlement) {
 	q.note(batch)
 	q.eachLane(batch, (*lane).decided)
+	q.eachOutlet(batch, (*outlet).decided)
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	for _, l := range q.lanes {

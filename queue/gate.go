@@ -103,6 +103,10 @@ func (q *Queue) Admitted(m *doppelboden.Message) {
 		if d.State != doppelboden.Queued {
 			continue
 		}
+		if o, domain := q.outletOf(d.Box); o != nil {
+			o.admitted(doppelboden.Ref{Message: m.ID, N: d.N}, d.Box, domain)
+			continue
+		}
 		name, priority, ok := q.opts.Router.Place(d.Box)
 		if l := q.lanes[name]; ok && l != nil {
 			l.admitted(doppelboden.Ref{Message: m.ID, N: d.N}, d.Box, priority)

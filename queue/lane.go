@@ -290,7 +290,7 @@ func (l *lane) startJobs(ctx context.Context) time.Time {
 	defer l.mu.Unlock()
 	l.metrics.waiting.Set(float64(l.queued))
 	next := l.promote(now)
-	if l.health.down && l.inFlight == 0 && l.ready.n > 0 {
+	if l.health.down && l.inFlight == 0 && l.settling == 0 && l.ready.n > 0 {
 		next = earlier(next, l.health.probe)
 	}
 	return earlier(next, idle)

@@ -14,6 +14,7 @@ type metrics struct {
 	up        *prometheus.GaugeVec
 	handSecs  *prometheus.HistogramVec
 	settleErr prometheus.Counter
+	domains   *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -39,12 +40,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "Time that one transaction with the next server took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 		}, []string{"lane"}),
+		domains: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "doppelboden_queue_domains",
+			Help: "Domains of the Internet for which mail waits, by lane and how they are: well, silent, or refusing us for who we are.",
+		}, []string{"lane", "state"}),
 		settleErr: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "doppelboden_queue_settle_errors_total",
 			Help: "Settlements that the store did not take at the first try.",
 		}),
 	}
-	r.MustRegister(m.outcomes, m.inFlight, m.waiting, m.up, m.handSecs, m.settleErr)
+	r.MustRegister(m.outcomes, m.inFlight, m.waiting, m.up, m.handSecs, m.settleErr, m.domains)
 	return m
 }
 
@@ -69,4 +74,16 @@ func (m *metrics) lane(name string) laneMetrics {
 		}
 	}
 	return l
+}
+
+// outletMetrics count an outlet's domains.
+type outletMetrics struct{ well, silent, refusing prometheus.Gauge }
+
+// outlet returns the metrics of the named outlet.
+func (m *metrics) outlet(name string) outletMetrics {
+	return outletMetrics{
+		well:     m.domains.WithLabelValues(name, "well"),
+		silent:   m.domains.WithLabelValues(name, "silent"),
+		refusing: m.domains.WithLabelValues(name, "refusing"),
+	}
 }

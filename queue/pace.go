@@ -21,6 +21,16 @@ type Pace struct {
 	// StepOver is after how many attempts a mail that alone is refused for the time
 	// being no longer stops the mails behind it.
 	StepOver int
+
+	// FarFirst and FarMost bound the time between two probes of a domain of the Internet
+	// that does not answer: a restart takes minutes, and what takes longer, hours. FarAway
+	// stands for FarMost while nobody at all answers: then it is our line, and some domain
+	// must tell us soon that it is back.
+	FarFirst, FarMost, FarAway time.Duration
+	// MailFirst and MailMost bound the time between two attempts for a mail that a domain
+	// of the Internet puts off. Greylisting asks for five minutes (RFC 6647, section 4.5,
+	// knows one to 60), so the first is longer than that, also with the jitter.
+	MailFirst, MailMost time.Duration
 }
 
 // DefaultPace returns the times that suit a city's own groupware.
@@ -29,6 +39,8 @@ func DefaultPace() Pace {
 		RouteFirst: time.Second, RouteMost: 10 * time.Second,
 		BoxFirst: 15 * time.Second, BoxMost: 5 * time.Minute,
 		Suspect: 5, StepOver: 3,
+		FarFirst: 2 * time.Minute, FarMost: time.Hour, FarAway: 5 * time.Minute,
+		MailFirst: 7 * time.Minute, MailMost: 2 * time.Hour,
 	}
 }
 

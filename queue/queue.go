@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type Store interface {
 	Settle(ctx context.Context, lease store.Lease, s []doppelboden.Settlement) error
 	Boxes(ctx context.Context, yield func(store.Box) error) error
 	Heads(ctx context.Context, boxes []doppelboden.BoxID, after []int64, limit int) ([]store.Item, error)
+	Due(ctx context.Context, boxes []doppelboden.BoxID, until time.Time, limit int) ([]store.Item, error)
 	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
 	Rebox(ctx context.Context, lease store.Lease, refs []doppelboden.Ref, box doppelboden.BoxID) error
 }
@@ -73,6 +75,11 @@ type Options struct {
 	Pace Pace
 	// Gate is asked before a message is handed over; nil lets everything through.
 	Gate Gate
+	// Internet says how mail for domains of the Internet leaves; nil: it does not.
+	Internet Internet
+	// Returner tells senders of mail that could not be delivered; without it such mail is
+	// held.
+	Returner Returner
 	// Fenced is called once when another node has taken over; may be nil.
 	Fenced func()
 }
@@ -100,10 +107,12 @@ type Queue struct {
 
 	mu    sync.RWMutex
 	lanes map[string]*lane
-	ctx   context.Context    // of Start; nil before
-	hand  context.Context    // of all transactions
-	cut   context.CancelFunc // gives up all transactions in flight
-	lost  bool               // another node has taken over
+	// outlets lead to the Internet; one that was there stays, for its mail may.
+	outlets map[string]*outlet
+	ctx     context.Context    // of Start; nil before
+	hand    context.Context    // of all transactions
+	cut     context.CancelFunc // gives up all transactions in flight
+	lost    bool               // another node has taken over
 	// between holds the boxes that belong to no lane at this moment. What is queued for
 	// them meanwhile is read from the store at the end of their passage.
 	between map[doppelboden.BoxID]*passage
@@ -125,7 +134,7 @@ func New(o Options) (*Queue, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Queue{opts: o, metrics: newMetrics(o.Registry), lanes: map[string]*lane{}, between: map[doppelboden.BoxID]*passage{}}, nil
+	return &Queue{opts: o, metrics: newMetrics(o.Registry), lanes: map[string]*lane{}, outlets: map[string]*outlet{}, between: map[doppelboden.BoxID]*passage{}}, nil
 }
 
 // Start reads from the store which mailboxes have mail waiting and starts the lanes.
@@ -148,9 +157,16 @@ func (q *Queue) start(ctx context.Context) error {
 	for _, c := range q.opts.Router.Lanes() {
 		lanes[c.Route.Name] = newLane(q, c)
 	}
+	q.mu.Lock()
+	q.renewOutlets()
+	q.mu.Unlock()
 	unplaced := 0
 	var here []doppelboden.BoxID
 	err := q.opts.Store.Boxes(ctx, func(b store.Box) error {
+		if o, domain := q.outletOf(b.Box); o != nil {
+			o.restore(b, domain)
+			return nil
+		}
 		name, priority, ok := q.opts.Router.Place(b.Box)
 		l := lanes[name]
 		switch {
@@ -189,6 +205,9 @@ func (q *Queue) start(ctx context.Context) error {
 	for _, l := range lanes {
 		l.start(ctx, hand)
 	}
+	for _, o := range q.outlets {
+		o.start(ctx, hand)
+	}
 	q.follow(nil) // a Reload may have come while what waits was read
 	return nil
 }
@@ -201,7 +220,7 @@ func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.BoxID) error {
 			Box: box, States: []doppelboden.State{doppelboden.Queued}, Limit: decideBatch,
 		}}
 		for {
-			batch, last, err := q.choose(ctx, d, d.Filter, doppelboden.Delivered)
+			batch, items, last, err := q.choose(ctx, d, d.Filter, doppelboden.Delivered)
 			if err != nil {
 				return err
 			}
@@ -209,9 +228,13 @@ func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.BoxID) error {
 				break
 			}
 			d.Filter.AfterSeq = last
+			if batch, err = q.returned(ctx, items, batch, wantedSuccess(doppelboden.Arrived), ""); err != nil {
+				return err
+			}
 			if err := q.opts.Store.Settle(ctx, q.opts.Lease, batch); err != nil {
 				return err
 			}
+			q.notifyGenerated(batch)
 		}
 	}
 	return nil
@@ -220,10 +243,13 @@ func (q *Queue) arrived(ctx context.Context, boxes []doppelboden.BoxID) error {
 // Wait returns when no lane works any more. Nobody may call Notify then.
 func (q *Queue) Wait() {
 	q.mu.RLock()
-	lanes := q.lanes
+	lanes, outlets := q.lanes, maps.Clone(q.outlets)
 	q.mu.RUnlock()
 	for _, l := range lanes {
 		l.wait()
+	}
+	for _, o := range outlets {
+		o.wait()
 	}
 	q.moved.Wait()
 }
@@ -261,9 +287,17 @@ func (q *Queue) miss(m *doppelboden.Message) {
 // add gives deliveries of m to their lanes; the caller holds q.mu.
 func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) {
 	byLane := make(map[*lane][]placed, 1)
+	var outward map[*outlet][]farItem
 	var here, crossed []doppelboden.BoxID
 	for _, d := range deliveries {
 		if d.State != doppelboden.Queued || q.between[d.Box] != nil {
+			continue
+		}
+		if o, domain := q.outletOf(d.Box); o != nil {
+			if outward == nil {
+				outward = make(map[*outlet][]farItem, 1)
+			}
+			outward[o] = append(outward[o], farItem{store.Item{Delivery: d, Message: m}, domain})
 			continue
 		}
 		name, priority, ok := q.opts.Router.Place(d.Box)
@@ -280,6 +314,9 @@ func (q *Queue) add(m *doppelboden.Message, deliveries ...doppelboden.Delivery) 
 	}
 	for l, all := range byLane {
 		l.add(all)
+	}
+	for o, all := range outward {
+		o.add(all)
 	}
 	if ctx := q.ctx; len(here)+len(crossed) > 0 && ctx != nil && ctx.Err() == nil {
 		q.moved.Go(func() {
@@ -313,15 +350,21 @@ func (q *Queue) Refresh() {
 	for _, l := range q.lanes {
 		l.refresh()
 	}
+	for _, o := range q.outlets {
+		o.refresh()
+	}
 }
 
 // Status returns what the lanes are doing, by name.
 func (q *Queue) Status() []LaneStatus {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
-	all := make([]LaneStatus, 0, len(q.lanes))
+	all := make([]LaneStatus, 0, len(q.lanes)+len(q.outlets))
 	for _, l := range q.lanes {
 		all = append(all, l.status())
+	}
+	for _, o := range q.outlets {
+		all = append(all, o.status())
 	}
 	sortStatus(all)
 	return all

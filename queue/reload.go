@@ -70,7 +70,11 @@ func (q *Queue) follow(crossed []doppelboden.BoxID) {
 		}
 		p.cross, p.turn = true, p.turn+1
 	}
+	outlets := q.renewOutlets()
 	q.houseHomeless()
+	for _, o := range outlets {
+		o.start(q.ctx, q.hand)
+	}
 	for name, l := range old {
 		if q.lanes[name] != l {
 			q.retire(l)
@@ -187,6 +191,10 @@ func (q *Queue) rehome(b *box) {
 
 // settleIn puts a box that no lane holds where the router wants it. The caller holds q.mu.
 func (q *Queue) settleIn(b *box) {
+	if o, domain := q.outletOf(b.id); o != nil {
+		o.look(b.id, domain, b.since)
+		return
+	}
 	name, priority, ok := q.opts.Router.Place(b.id)
 	switch l := q.lanes[name]; {
 	case ok && l != nil:

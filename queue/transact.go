@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"time"
 
@@ -117,9 +116,11 @@ func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 		}
 	}
 	l.mu.Unlock()
+	settlements = l.successes(j, outcomes, settlements)
 	if len(settlements) > 0 && !l.write(settlements) {
 		return // the node is ending; what is not written is tried again
 	}
+	l.q.notifyGenerated(settlements)
 	l.letGo(j)
 }
 
@@ -215,43 +216,12 @@ func (l *lane) forget(b *box, ref doppelboden.Ref) {
 // write settles, again and again until it is durable, and returns false when the queue
 // ends or was replaced before that. A box that leaves the lane waits for it.
 func (l *lane) write(s []doppelboden.Settlement) bool {
-	// What the next server took should be written also while the node is stopping.
-	settle, cancel := context.WithCancel(context.WithoutCancel(l.life))
-	defer cancel()
-	stop := context.AfterFunc(l.life, func() { time.AfterFunc(10*time.Second, cancel) })
-	defer stop()
-	for attempt := 1; ; attempt++ {
-		var err error
-		if s, err = l.writeOnce(settle, s); err == nil {
-			return true
-		}
-		l.q.metrics.settleErr.Inc()
-		if doppelboden.CodeOf(err) == doppelboden.Fenced {
-			l.q.lostLease()
-			return false
-		}
-		l.q.opts.Log.Error("an outcome cannot be written", "lane", l.conf.Route.Name, "deliveries", len(s), "err", err)
-		select {
-		case <-settle.Done():
-			return false
-		case <-time.After(backoff(100*time.Millisecond, 5*time.Second, attempt)):
-		}
-	}
-}
-
-// writeOnce settles what nobody has overruled since the last try, and returns that.
-func (l *lane) writeOnce(ctx context.Context, s []doppelboden.Settlement) ([]doppelboden.Settlement, error) {
-	l.q.deciding.RLock()
-	defer l.q.deciding.RUnlock()
-	l.mu.Lock()
-	s = slices.DeleteFunc(s, func(one doppelboden.Settlement) bool {
-		return one.State != doppelboden.Delivered && l.boxes[one.Box].overruled[one.Ref]
+	_, ok := l.q.write(l.life, l.conf.Route.Name, s, func(one doppelboden.Settlement) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.boxes[one.Box].overruled[one.Ref]
 	})
-	l.mu.Unlock()
-	if len(s) == 0 {
-		return nil, nil
-	}
-	return s, l.q.opts.Store.Settle(ctx, l.q.opts.Lease, s)
+	return ok
 }
 
 // replyLine is an outcome's reply as it is stored: phase, server, code and text.
