@@ -22,6 +22,7 @@ type Internet struct {
 	PerPlace int           // of these, for one domain
 	Expire   time.Duration // how long trying goes on
 	Notice   time.Duration // the same for what we make ourselves: nobody waits for it that long
+	Delay    time.Duration // how long mail waits before its sender hears of it; 0: he does not
 }
 
 // Limits of [tenant.internet], and what is taken when nothing is written.
@@ -33,6 +34,8 @@ const (
 	defaultExpire   = 5  // days; RFC 5321, section 4.5.4.1: at least 4 to 5
 	maxExpire       = 30
 	defaultNotice   = 2
+	defaultDelay    = 4 // hours: long enough for a greylist, short enough to reach for the telephone the same day
+	maxDelay        = 7 * 24
 )
 
 const wantRelaySecret = `write password_file = "relay.password" (a file in the folder of the keys), or password_credential = "relay"`
@@ -69,6 +72,7 @@ func parseInternet(s *section) *Internet {
 	n.PerPlace = int(s.number("connections_per_domain", defaultPerPlace, 1, maxPerPlace))
 	n.Expire = 24 * time.Hour * time.Duration(s.number("expire_days", defaultExpire, 1, maxExpire))
 	n.Notice = 24 * time.Hour * time.Duration(s.number("expire_notice_days", defaultNotice, 1, maxExpire))
+	n.Delay = time.Hour * time.Duration(s.number("delay_notice_hours", defaultDelay, 0, maxDelay))
 	s.done()
 	return n
 }

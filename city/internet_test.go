@@ -29,14 +29,14 @@ func TestATenantSendsToTheInternetWhenItSaysHow(t *testing.T) {
 		want  *Internet
 	}{
 		{"", nil},
-		{"[tenant.internet]\n", &Internet{TLS: TLSOpportunistic, AtOnce: 40, PerPlace: 4, Expire: 5 * day, Notice: 2 * day}},
-		{"[tenant.internet]\nhelo = \"Mail.Müllerstadt.de\"\nsource = [\"2001:db8::1\", \"192.0.2.1\"]\nconnections = 10\nconnections_per_domain = 2\nexpire_days = 3\nexpire_notice_days = 1",
+		{"[tenant.internet]\n", &Internet{TLS: TLSOpportunistic, AtOnce: 40, PerPlace: 4, Expire: 5 * day, Notice: 2 * day, Delay: 4 * time.Hour}},
+		{"[tenant.internet]\nhelo = \"Mail.Müllerstadt.de\"\nsource = [\"2001:db8::1\", \"192.0.2.1\"]\nconnections = 10\nconnections_per_domain = 2\nexpire_days = 3\nexpire_notice_days = 1\ndelay_notice_hours = 0",
 			&Internet{TLS: TLSOpportunistic, Helo: "mail.xn--mllerstadt-9db.de", AtOnce: 10, PerPlace: 2, Expire: 3 * day, Notice: day,
 				Sources: []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")}}},
 		{"[tenant.internet]\nrelay = [\"smtp://a.example:25\", \"smtp://b.example:25\"]",
-			&Internet{Relay: []Host{{Addr: "a.example:25"}, {Addr: "b.example:25"}}, TLS: TLSOpportunistic, AtOnce: 40, PerPlace: 4, Expire: 5 * day, Notice: 2 * day}},
+			&Internet{Relay: []Host{{Addr: "a.example:25"}, {Addr: "b.example:25"}}, TLS: TLSOpportunistic, AtOnce: 40, PerPlace: 4, Expire: 5 * day, Notice: 2 * day, Delay: 4 * time.Hour}},
 		{"[tenant.internet]\nrelay = [\"smtp://a.example:587\"]\nuser = \"stadt\"\npassword_file = \"relay.password\"",
-			&Internet{Relay: []Host{{Addr: "a.example:587"}}, TLS: TLSVerified, User: "stadt", Password: Secret{File: "relay.password"}, AtOnce: 40, PerPlace: 4, Expire: 5 * day, Notice: 2 * day}},
+			&Internet{Relay: []Host{{Addr: "a.example:587"}}, TLS: TLSVerified, User: "stadt", Password: Secret{File: "relay.password"}, AtOnce: 40, PerPlace: 4, Expire: 5 * day, Notice: 2 * day, Delay: 4 * time.Hour}},
 	} {
 		if diff := cmp.Diff(c.want, internetOf(t, c.lines), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.lines, diff)
