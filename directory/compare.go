@@ -108,12 +108,16 @@ func (c *comparison) byAddress(box doppelboden.Mailbox) (int, bool) {
 	if i, ok := c.byKey[key]; ok {
 		b := &c.known[i]
 		ours := b.Source == c.source || b.Source == ""
-		// A name of its own that the source gives to another entry is another person's.
-		another := b.Source == c.source && b.External != "" && box.External != "" && b.External != box.External
-		return i, ours && !another && b.Address.Key() == key && !c.matched[i]
+		return i, ours && !another(b, &box) && b.Address.Key() == key && !c.matched[i]
 	}
 	i, ok := c.gone[key]
-	return i, ok && !c.matched[i]
+	return i, ok && !c.matched[i] && !another(&c.known[i], &box)
+}
+
+// another reports whether two mailboxes with one address are two people's: the source
+// calls them differently. A successor must not get the predecessor's mail.
+func another(a, b *doppelboden.Mailbox) bool {
+	return a.Source == b.Source && a.External != "" && b.External != "" && a.External != b.External
 }
 
 // same reports whether a listed mailbox is as the known one.

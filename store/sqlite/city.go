@@ -135,12 +135,16 @@ func (t *tx) checkNumber(b *doppelboden.Mailbox) error {
 
 // findRetired gives b the number of the retired mailbox that had its address.
 func (t *tx) findRetired(b *doppelboden.Mailbox) error {
-	row, err := t.c.one(background, "SELECT mailbox FROM address WHERE key = ?", retiredKey(b.Tenant, b.Address.Key()))
+	row, err := t.c.one(background, `SELECT a.mailbox, b.source, b.external FROM address a CROSS JOIN mailbox b ON b.id = a.mailbox
+		WHERE a.key = ?`, retiredKey(b.Tenant, b.Address.Key()))
 	switch {
 	case errors.Is(err, errNoRow):
 		return nil
 	case err != nil:
 		return fmt.Errorf("find retired mailbox: %w", err)
+	}
+	if external := asText(row[2]); asText(row[1]) == b.Source && external != "" && b.External != "" && external != b.External {
+		return nil // another person's
 	}
 	b.ID = doppelboden.MailboxID(asInt(row[0]))
 	return nil

@@ -99,6 +99,23 @@ func retired(t *testing.T, open Open) {
 	w.restart()
 	same(t, "after it came back", w.mailboxesOf(), []doppelboden.Mailbox{back[0], w.boxes[1], w.boxes[2]})
 
+	// Somebody else with the same address is somebody else.
+	first := doppelboden.Mailbox{Tenant: anna.Tenant, Address: addr("namens", "stadt.example"), Source: "ad", External: "1"}
+	second := first
+	second.External = "2"
+	put, err := w.s.PutMailboxes(ctx, []doppelboden.Mailbox{first})
+	w.must(err)
+	for range 2 {
+		w.must(w.s.Retire(ctx, []doppelboden.MailboxID{put[0].ID}, day))
+		first.ID = put[0].ID
+		put, err = w.s.PutMailboxes(ctx, []doppelboden.Mailbox{second})
+		w.must(err)
+		if put[0].ID == first.ID {
+			t.Errorf("the namesake got mailbox %d of somebody who left", first.ID)
+		}
+	}
+	w.must(w.s.Retire(ctx, []doppelboden.MailboxID{put[0].ID}, day))
+
 	// The address was given to another mailbox by a change of its own, and both go.
 	w.must(w.s.Retire(ctx, []doppelboden.MailboxID{anna.ID}, day))
 	heir = w.boxes[1]
@@ -106,7 +123,7 @@ func retired(t *testing.T, open Open) {
 	_, err = w.s.PutMailboxes(ctx, []doppelboden.Mailbox{heir})
 	w.must(err)
 	w.must(w.s.Retire(ctx, []doppelboden.MailboxID{heir.ID}, day))
-	if all := w.mailboxesOf(); len(all) != 3 || all[0].Gone.IsZero() || all[1].Gone.IsZero() {
+	if all := w.mailboxesOf(); len(all) != 6 || all[0].Gone.IsZero() || all[1].Gone.IsZero() {
 		t.Errorf("two gone mailboxes with one address: %+v", all)
 	}
 }
