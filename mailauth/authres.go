@@ -132,11 +132,14 @@ func Parse(field []byte) (authservID string, results []Result, ok bool) {
 			results = append(results, r)
 		}
 	}
-	return authservID, results, true
+	return authservID, results, !p.open
 }
 
 // A parser reads tokens with comments and white space between them.
-type parser struct{ rest string }
+type parser struct {
+	rest string
+	open bool // a comment never ended
+}
 
 // skip passes white space and comments: RFC 5322, section 3.2.2.
 func (p *parser) skip() {
@@ -155,7 +158,7 @@ func (p *parser) skip() {
 			return
 		}
 	}
-	p.rest = ""
+	p.rest, p.open = "", p.open || depth > 0
 }
 
 // end reports whether nothing is left.

@@ -56,7 +56,8 @@ type bodyHash struct {
 	empty int64 // line ends that are held back: they count only if more follows
 	cr    bool  // the last octet was a CR that may begin a line end
 	gap   bool  // relaxed: white space is held back
-	out   []byte
+	held  int   // octets in buf that are not hashed yet
+	buf   [1 << 10]byte
 }
 
 // write takes the next piece.
@@ -90,7 +91,6 @@ func (h *bodyHash) write(p []byte) {
 		}
 		p = p[1:]
 	}
-	h.flush()
 }
 
 // run returns how many octets from the front of p stand for themselves.
@@ -112,19 +112,27 @@ func (h *bodyHash) run(p []byte) int {
 // put takes octets of a line, and what was held back before them.
 func (h *bodyHash) put(p []byte) {
 	for ; h.empty > 0; h.empty-- {
-		h.out = append(h.out, "\r\n"...)
-		if len(h.out) > 4<<10 {
-			h.flush()
-		}
+		h.add(lineEnd)
 	}
 	if h.gap {
-		h.out = append(h.out, ' ')
 		h.gap = false
+		h.add(space)
 	}
-	h.out = append(h.out, p...)
-	if len(h.out) > 4<<10 {
+	h.add(p)
+}
+
+var lineEnd, space = []byte("\r\n"), []byte(" ")
+
+// add takes canonical octets. Few are gathered; many go to the hash at once.
+func (h *bodyHash) add(p []byte) {
+	if h.held+len(p) > len(h.buf) {
 		h.flush()
 	}
+	if len(p) > len(h.buf) {
+		h.hash(p)
+		return
+	}
+	h.held += copy(h.buf[h.held:], p)
 }
 
 // endLine takes a line end. White space before it is nothing (section 3.4.4).
@@ -133,15 +141,20 @@ func (h *bodyHash) endLine() {
 	h.empty++
 }
 
-// flush hashes what has gathered, up to the limit.
+// flush hashes what has gathered.
 func (h *bodyHash) flush() {
-	p := h.out
+	h.hash(h.buf[:h.held])
+	h.held = 0
+}
+
+// hash hashes octets, up to the limit, and counts them all.
+func (h *bodyHash) hash(p []byte) {
+	size := int64(len(p))
 	if h.limit >= 0 {
-		p = p[:max(0, min(int64(len(p)), h.limit-h.size))]
+		p = p[:max(0, min(size, h.limit-h.size))]
 	}
 	h.sum.Write(p)
-	h.size += int64(len(h.out))
-	h.out = h.out[:0]
+	h.size += size
 }
 
 // end takes the end of the body and returns the hash.
@@ -153,8 +166,8 @@ func (h *bodyHash) end() []byte {
 	h.gap = false
 	// A body that is not empty ends in one line end, and so does an empty one in simple:
 	// sections 3.4.3 and 3.4.4. Lines that were empty before count no more.
-	if h.size > 0 || len(h.out) > 0 || h.canon == simple {
-		h.out = append(h.out, "\r\n"...)
+	if h.size > 0 || h.held > 0 || h.canon == simple {
+		h.add(lineEnd)
 	}
 	h.flush()
 	return h.sum.Sum(nil)

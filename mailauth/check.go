@@ -126,7 +126,7 @@ func (c *Checker) look(ctx context.Context, in *intake.Incoming) *report {
 		}
 	} else {
 		ip = ip.Unmap().WithZone("")
-		others.Go(func() { r.iprev, _ = c.iprev(ctx, ip) })
+		others.Go(func() { r.iprev = c.iprev(ctx, ip) })
 		others.Go(func() {
 			r.from = c.mailFrom(ctx, ip, r.helos, r.sender)
 			if !r.sender.IsNull() {

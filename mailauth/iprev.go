@@ -13,17 +13,17 @@ import (
 const mostNames = 10
 
 // iprev checks that the client's address has a name that leads back to it: RFC 8601,
-// section 3. The name is returned when it does.
-func (c *Checker) iprev(ctx context.Context, ip netip.Addr) (Result, string) {
+// section 3.
+func (c *Checker) iprev(ctx context.Context, ip netip.Addr) Result {
 	r := Result{Method: "iprev", Props: []Property{{"policy", "iprev", ip.String()}}}
 	names, err := c.opts.DNS.PTR(ctx, ip)
 	switch {
 	case doppelboden.CodeOf(err) == doppelboden.NotFound:
 		r.Value, r.Reason = PermError, "the address has no name" // section 2.7.3
-		return r, ""
+		return r
 	case err != nil:
 		r.Value = TempError
-		return r, ""
+		return r
 	}
 	r.Value, r.Reason = Fail, "its name does not lead back to it"
 	for _, name := range names[:min(len(names), mostNames)] {
@@ -34,12 +34,11 @@ func (c *Checker) iprev(ctx context.Context, ip netip.Addr) (Result, string) {
 		addrs, err := ask(ctx, name)
 		if slices.Contains(addrs, ip) {
 			r.Value, r.Reason = Pass, ""
-			r.Props = append(r.Props, Property{"policy", "ptr", name})
-			return r, name
+			return r
 		}
 		if err != nil && doppelboden.CodeOf(err) != doppelboden.NotFound {
 			r.Value, r.Reason = TempError, ""
 		}
 	}
-	return r, ""
+	return r
 }

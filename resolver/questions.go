@@ -110,5 +110,8 @@ func newQuestion(name string, kind uint16) (question, bool) {
 		}
 		escaped = append(escaped, c)
 	}
+	if label == 0 {
+		return question{}, false
+	}
 	return question{name: string(append(escaped, '.')), kind: kind}, true
 }
