@@ -30,6 +30,9 @@ type setup struct {
 	nextHop string   // host:port of the groupware
 	down    bool     // the groupware is down: nothing listens there
 	logged  bool     // Postfix writes its log; our node always does
+
+	scanner *peer.InstantScanner // sees every mail before it is taken; nil: none
+	dns     string               // host:port of the name server that checks of the sender ask; "": they are off
 }
 
 // A starter starts one kind of system.
@@ -44,7 +47,11 @@ var (
 )
 
 func startPostfix(_ context.Context, c *config, s setup) (system, error) {
-	return peer.PostfixRelay{Domain: domain, NextHop: s.nextHop, Recipients: s.boxes, Defer: s.down, Log: s.logged, Parent: c.dir}.Start()
+	o := peer.PostfixRelay{Domain: domain, NextHop: s.nextHop, Recipients: s.boxes, Defer: s.down, Log: s.logged, Parent: c.dir}
+	if s.scanner != nil {
+		o.Milter = s.scanner.MilterAddr()
+	}
+	return o.Start()
 }
 
 // A node is a running doppelboden.
@@ -86,10 +93,35 @@ func (n *node) launch(ctx context.Context, s setup) error {
 		"--mx-port", ports[0], "--submission-port", "0", "--metrics-port", ports[1]); err != nil {
 		return err
 	}
+	if err := n.configure(s); err != nil {
+		return err
+	}
 	if err := n.serve(); err != nil {
 		return err
 	}
 	return n.importBoxes(ctx, s.boxes)
+}
+
+// configure adds to the new node's configuration what a measure asks for.
+func (n *node) configure(s setup) error {
+	servers := "none"
+	if s.dns != "" {
+		servers = s.dns
+	}
+	err := appendTo(n.config(), fmt.Sprintf("\n[dns]\nservers = [%q]\n", servers))
+	if err == nil && s.scanner != nil {
+		err = appendTo(filepath.Join(n.dir, "city.toml"), fmt.Sprintf("\n[tenant.scan]\nrspamd = [%q]\n", s.scanner.URL()))
+	}
+	return err
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("configure the node: %w", err)
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // serve starts the node and waits until it takes mail.

@@ -44,6 +44,7 @@ type PostfixRelay struct {
 	Recipients []string // who exists; empty: everybody
 	Defer      bool     // keep everything deferred until Release
 	Concurrent int      // connections to the next hop at once; 0: 20
+	Milter     string   // host:port of a milter that sees every mail; empty: none
 	Log        bool     // write a log into a file; else nothing is logged, in Postfix's favour
 	Parent     string   // folder for its own folder, on the disk to be measured; empty: the system's for temporary files
 }
@@ -59,7 +60,7 @@ func (o PostfixRelay) Start() (*Postfix, error) {
 	}
 	return startPostfix(o.Parent, "conf/postfix-relay.cf", postfixValues{
 		Name: "relay.test", Domain: o.Domain, NextHop: "[" + host + "]:" + port,
-		Recipients: o.Recipients, Defer: o.Defer, Concurrency: o.Concurrent, Quiet: !o.Log,
+		Recipients: o.Recipients, Defer: o.Defer, Concurrency: o.Concurrent, Milter: o.Milter, Quiet: !o.Log,
 	})
 }
 
@@ -77,6 +78,7 @@ type postfixValues struct {
 	Defer       bool
 	Concurrency int
 	SMTPDLimit  string // smtpd processes, "-" for the default
+	Milter      string // host:port, or empty
 	Quiet       bool   // nothing is logged, whatever log daemon the machine has
 }
 
