@@ -12,6 +12,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/control"
 	"doppelboden/courier"
+	"doppelboden/intake"
 	"doppelboden/resolver"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,11 @@ type Options struct {
 	// Synchronous is handed to sqlite.Options of the same name. It exists for the
 	// power-cut test, which must show that it finds a store that does not sync.
 	Synchronous string
+
+	// ExchangerPort and LoopbackExchangers are handed to courier.Options. They exist for
+	// tests, whose Internet is on this machine.
+	ExchangerPort      int
+	LoopbackExchangers bool
 }
 
 // A Node is one running node.
@@ -39,8 +45,10 @@ type Node struct {
 
 	*cellar
 	house     *house
+	internet  *internet
 	dns       *resolver.Client // nil on a node without DNS
 	scanning  *scanning        // from Start on
+	returner  *intake.Returner // from Start on
 	vault     *vault
 	own       *owns             // from Start on
 	passages  *passages         // the same
@@ -113,6 +121,9 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.startQueue(ctx); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
+	if err := n.startDelays(ctx); err != nil {
+		return fmt.Errorf("start the delay notices: %w", err)
+	}
 	if err := n.startPeople(ctx); err != nil {
 		return fmt.Errorf("start the lists of mailboxes: %w", err)
 	}
@@ -150,6 +161,7 @@ func (n *Node) tieKnots(ctx context.Context) {
 func (n *Node) startControl() error {
 	desk, err := control.NewDesk(control.Options{
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
+		Scanners: n.scanning.station.Status,
 		Store: n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Directories: n.house.people.refresher,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,

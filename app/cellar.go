@@ -71,7 +71,10 @@ func (n *Node) openCellar(ctx context.Context) error {
 	if err := n.openLedger(); err != nil {
 		return err
 	}
-	return n.openHouse(ctx, tenants, configured)
+	if err := n.openHouse(ctx, tenants, configured); err != nil {
+		return err
+	}
+	return n.openInternet(ctx)
 }
 
 // openTallies opens what doors and couriers log.

@@ -27,14 +27,16 @@ const (
 // Begin implements smtpd.Intake.
 func (d door) Begin(_ context.Context, e smtpd.Envelope) (smtpd.Transaction, error) {
 	var who *intake.Own
+	hop := d.n.house.hop(e.Hop, e.Told)
 	if d.name == doorSubmission {
+		hop = nil // who sends is known without it
 		var err error
 		if who, err = d.n.own.asOwn(e.Login); err != nil {
 			return nil, err
 		}
 	}
 	t, err := d.in.Begin(intake.Envelope{
-		Own: who, Hop: d.n.house.hop(e.Hop, e.Told),
+		Own: who, Hop: hop,
 		Door: d.name, Peer: e.Peer.String(), PeerName: e.PeerName, Helo: e.Helo, Proto: e.Proto, TLS: cipher(e.TLS),
 		Sender: e.Sender, SMTPUTF8: e.SMTPUTF8, EightBit: e.EightBit, Ret: e.Ret, EnvID: e.EnvID, Size: e.Size,
 	})
@@ -91,7 +93,7 @@ func (n *Node) startMX(ctx context.Context) error {
 		Bodies:    segments{n.bodies}, Store: n.store, Tally: n.doors, Notify: n.house.queue.Notify,
 		Log: n.log, Registry: n.registry, Clock: n.clock,
 		Budget: node.Limits.MemoryMB << 20, MostRecipients: node.Limits.Recipients,
-		NextHop: n.passages, Checks: append(checks, scanCheck{n.scanning.station}),
+		Internet: n.internet.box, NextHop: n.passages, Checks: append(checks, scanCheck{n.scanning.station}),
 	})
 	if err != nil {
 		return err

@@ -219,14 +219,25 @@ func (n *Node) startQueue(ctx context.Context) error {
 		Marks: scan.IsMark,
 	}
 	n.agents = agents
+	far := n.internet.agents(agents)
 	var err error
 	n.house.queue, err = queue.New(queue.Options{
 		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Log: n.log, Registry: n.registry,
-		NewAgent: func(r courier.Route) queue.Agent { return courier.NewAgent(agents, r) },
+		NewAgent: func(r courier.Route) queue.Agent {
+			if r.Internet {
+				return courier.NewAgent(far, r)
+			}
+			return courier.NewAgent(agents, r)
+		},
+		Internet: n.internet,
 		Gate:     gate{n.scanning.again},
+		Returner: notices{n},
 		Fenced:   func() { n.failed <- errFenced },
 	})
 	if err != nil {
+		return err
+	}
+	if err := n.openReturner(); err != nil {
 		return err
 	}
 	if !n.opts.Node.Has(city.RoleQueue) {

@@ -134,6 +134,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.clock(wrong)
 	w.keys(wrong)
 	w.routes(wrong)
+	w.internet(wrong)
 	w.lists(wrong)
 	w.scanners(ctx, wrong)
 	if err := w.n.cellar.ledger.get(); err != nil {
@@ -192,7 +193,7 @@ func (w *watcher) keys(wrong map[alarmKey]string) {
 func (w *watcher) routes(wrong map[alarmKey]string) {
 	now := w.n.clock()
 	for _, l := range w.n.house.queue.Status() {
-		if !l.Up && now.Sub(l.Since) >= routeDown {
+		if !l.Internet && !l.Up && now.Sub(l.Since) >= routeDown {
 			wrong[alarmKey{"route", l.Name}] = fmt.Sprintf("The next server of %s has not taken mail since %s. Mail for it is kept and waits.", l.Name, l.Since.Format(time.RFC3339))
 		}
 	}

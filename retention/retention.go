@@ -25,6 +25,7 @@ type Store interface {
 	Expire(ctx context.Context, cut time.Time, keep []doppelboden.MailboxID, limit int) (int, error)
 	Staying(ctx context.Context, segment string, limit int) ([]store.BodyOf, error)
 	Rewrap(ctx context.Context, bodies []store.BodyOf) error
+	DropDestinations(ctx context.Context, cut time.Time) (int, error)
 }
 
 // Bodies is what it needs of the segments.
@@ -99,6 +100,10 @@ func (j *Job) Round(ctx context.Context) error {
 		return fmt.Errorf("remove messages: %w", err)
 	}
 	var errs []error
+	// Days later than the mail: a door may still have in memory what it put yesterday.
+	if _, err := j.o.Store.DropDestinations(ctx, cut.AddDate(0, 0, -2)); err != nil {
+		errs = append(errs, fmt.Errorf("remove destinations: %w", err))
+	}
 	dropped, err := j.drop(ctx, cut)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("drop segments: %w", err))

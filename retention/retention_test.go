@@ -123,3 +123,18 @@ func TestTheQueueIsToldAfterBodiesMovedAndBeforeTheirOldPlaceGoes(t *testing.T) 
 		t.Errorf("order %q, want %q", c.log, want)
 	}
 }
+
+func (c *cellar) DropDestinations(_ context.Context, cut time.Time) (int, error) {
+	c.log = append(c.log, "destinations before "+cut.Format(time.DateOnly))
+	return 0, nil
+}
+
+func TestDomainsThatNobodyWritesToAnyMoreGoDaysAfterTheMail(t *testing.T) {
+	c := newCellar()
+	if err := newJob(c).Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "destinations before 2026-01-28"; !slices.Contains(c.log, want) {
+		t.Errorf("log %v, want %q", c.log, want)
+	}
+}

@@ -85,6 +85,20 @@ var mistakes = map[string]string{
 	"the same address and port as %s":                                                                          "dieselbe Adresse und derselbe Port wie %s",
 	"write [tls] with certificate and key: submission_tls is of no use without":                                "[tls] mit certificate und key schreiben: ohne sie nützt submission_tls nichts",
 
+	// The way to the Internet.
+	"belongs to a smart host, and there is none":                                                                  "gehört zu einem Smarthost, und es gibt keinen",
+	`write relay = ["smtp://host:port"], or leave it out`:                                                         `relay = ["smtp://host:port"] schreiben oder es weglassen`,
+	"a password must not be sent without encryption":                                                              "ein Kennwort darf nicht unverschlüsselt gesendet werden",
+	`write "required" or "verified"`:                                                                              `"required" oder "verified" schreiben`,
+	`write relay = ["smtp://host:port"]`:                                                                          `relay = ["smtp://host:port"] schreiben`,
+	"LMTP leads to mailboxes, not to the Internet":                                                                "LMTP führt in Postfächer, nicht ins Internet",
+	`write the name that the smart host knows, such as "musterstadt"`:                                             `den Namen schreiben, den der Smarthost kennt, etwa "musterstadt"`,
+	`write password_file = "relay.password" (a file in the folder of the keys), or password_credential = "relay"`: `password_file = "relay.password" (eine Datei im Ordner der Schlüssel) oder password_credential = "relay" schreiben`,
+	`write the name that the DNS has for the address, such as "mail.musterstadt.de"`:                              `den Namen schreiben, den das DNS zur Adresse kennt, etwa "mail.musterstadt.de"`,
+	"not an address to connect from":                                                                              "keine Adresse, von der aus sich verbinden lässt",
+	"a second address of the same family":                                                                         "eine zweite Adresse derselben Art",
+	`write addresses of this machine, at most one IPv4 and one IPv6: ["192.0.2.1", "2001:db8::1"]`:                `Adressen dieser Maschine schreiben, höchstens eine IPv4 und eine IPv6: ["192.0.2.1", "2001:db8::1"]`,
+
 	// Tenants and routes.
 	"write [[tenant]] with name, domains and a [[tenant.route]]":                                      "[[tenant]] schreiben mit name, domains und einer [[tenant.route]]",
 	`write lower-case letters, digits and hyphens, such as "musterstadt"`:                             `Kleinbuchstaben, Ziffern und Bindestriche schreiben, etwa "musterstadt"`,
