@@ -142,7 +142,10 @@ func drain(kind string, c net.Conn) bool {
 }
 
 // drainStream reads one INSTREAM.
-func drainStream(c net.Conn) bool {
+func drainStream(c net.Conn) bool { return drainStreamTo(c, io.Discard) }
+
+// drainStreamTo writes what came in one INSTREAM.
+func drainStreamTo(c net.Conn, w io.Writer) bool {
 	head := make([]byte, 10)
 	if _, err := io.ReadFull(c, head); err != nil || string(head) != "zINSTREAM\x00" {
 		return false
@@ -156,7 +159,7 @@ func drainStream(c net.Conn) bool {
 		if n == 0 {
 			return true
 		}
-		if _, err := io.CopyN(io.Discard, c, n); err != nil {
+		if _, err := io.CopyN(w, c, n); err != nil {
 			return false
 		}
 	}
