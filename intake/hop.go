@@ -47,10 +47,11 @@ func believe(e Envelope, header []byte) Envelope {
 				return
 			}
 			from, ok := parseReceived(string(unfold(value)))
-			inside = ok && fold(e.Hop.Names, from.by)
-			if inside && from.client.IsValid() && !from.client.IsLoopback() && !e.Hop.Inside(from.client) {
+			ok = ok && fold(e.Hop.Names, from.by) && from.client.IsValid()
+			// Mail that the hop made itself has no client, and what is below is not its word.
+			if inside = ok && (from.client.IsLoopback() || e.Hop.Inside(from.client)); ok && !inside {
 				e.Peer, e.Helo = from.client.String(), from.helo
-				inside, lines = false, 1 // what stands above the next one is the hop's
+				lines = 1 // what stands above the next one is the hop's
 			}
 		case e.Hop.AuthservID != "" && (inside || lines <= 1):
 			if value, is := cutField(field, "authentication-results"); is && authservID(value, e.Hop.AuthservID) {

@@ -54,7 +54,7 @@ func (t *Transaction) askNext(ctx context.Context, r Recipient, found Found) err
 	p := &t.through
 	route := throughOf(found)
 	switch {
-	case p.custody || t.in.opts.NextHop == nil || t.envelope.has(&found.Targets[0]):
+	case p.custody || t.in.opts.NextHop == nil || len(found.Targets) == 1 && t.envelope.has(&found.Targets[0]):
 		return nil
 	case p.began && p.route != route:
 		return &doppelboden.Error{Code: doppelboden.OtherTenant, Public: "mail for this recipient goes another way, please send to it in another transaction"}
@@ -116,7 +116,7 @@ func (l *addressees) has(to *Target) bool {
 //
 // The mail goes first and is kept after it, so that a refused mail leaves nothing behind.
 // Between the two a crash takes only what the next server has, and what the sender, who
-// has no answer, sends again: in doubt twice (decision 0010).
+// has no answer, sends again: in doubt twice (decision 0008).
 func (t *Transaction) handThrough(ctx context.Context, m *doppelboden.Message) error {
 	p := &t.through
 	if p.passage == nil || m.Scan == doppelboden.Unscanned {
