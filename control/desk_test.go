@@ -219,6 +219,7 @@ func (w *town) accept(to string) *doppelboden.Message {
 		ID: id, Tenant: target.Tenant, Receipt: doppelboden.NewReceipt(w.now), Door: "mx", Received: w.now, Peer: "192.0.2.1",
 		Body: doppelboden.Body{Segment: "s", Size: 9, Key: []byte("k"), KeyVersion: 1}, Recipients: 1,
 		Deliveries: []doppelboden.Delivery{{Message: id, Tenant: target.Tenant, Mailbox: target.Mailbox, Recipient: a, Changed: w.now}},
+		Copies:     []doppelboden.Copy{{Mailbox: target.Mailbox, Folder: doppelboden.Inbox, Message: id, Date: w.now}},
 	}
 	w.doors.Intent(id, 1, w.now)
 	if _, err := w.store.Accept(w.t.Context(), m); err != nil {
@@ -394,7 +395,7 @@ func TestAListIsTakenAsAWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("imported %+v, %v; want 2, of which 1 is new", got, err)
 	}
 	var all []string
-	err = w.client.Mailboxes(t.Context(), func(m Mailbox) error {
+	err = w.client.Mailboxes(t.Context(), "", func(m Mailbox) error {
 		all = append(all, fmt.Sprint(m.Address, m.Tenant, m.Priority, m.Route))
 		return nil
 	})

@@ -57,14 +57,24 @@ func (c *Client) ImportMailboxes(ctx context.Context, name string, list []byte) 
 	return got, err
 }
 
-// Mailboxes yields all mailboxes and lists, by ID, also those that are gone.
-func (c *Client) Mailboxes(ctx context.Context, yield func(Mailbox) error) error {
-	return c.ask(ctx, "GET", "/mailboxes", url.Values{}, nil, each(yield), new(struct{}))
+// Mailboxes yields the mailboxes and lists of a tenant, or of all, by ID, also those that
+// are gone.
+func (c *Client) Mailboxes(ctx context.Context, tenant string, yield func(Mailbox) error) error {
+	return c.ask(ctx, "GET", "/mailboxes", url.Values{"tenant": {tenant}}, nil, each(yield), new(struct{}))
 }
 
 func (d *Desk) listMailboxes(ctx context.Context, c *call) (any, error) {
 	dir := d.opts.House.Directory()
-	err := d.opts.Store.Mailboxes(ctx, func(m doppelboden.Mailbox) error { return c.item(present(dir, m)) })
+	tenant, err := tenantNamed(dir, c.query.Get("tenant"))
+	if err != nil {
+		return nil, err
+	}
+	err = d.opts.Store.Mailboxes(ctx, func(m doppelboden.Mailbox) error {
+		if tenant != 0 && m.Tenant != tenant {
+			return nil
+		}
+		return c.item(present(dir, m))
+	})
 	return struct{}{}, err
 }
 

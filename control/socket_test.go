@@ -118,7 +118,7 @@ func TestAnAnswerThatIsCutIsNotTakenForAnEnd(t *testing.T) {
 	go server.Serve(s)
 	defer server.Close()
 	n := 0
-	err = NewClient(dir, nil).Mailboxes(t.Context(), func(Mailbox) error { n++; return nil })
+	err = NewClient(dir, nil).Mailboxes(t.Context(), "", func(Mailbox) error { n++; return nil })
 	if !errors.Is(err, ErrUnreachable) || n != 1 {
 		t.Errorf("got %v after %d items, want %v after one", err, n, ErrUnreachable)
 	}
@@ -129,7 +129,7 @@ func TestAYieldThatHasEnoughEndsTheWalk(t *testing.T) {
 	w.mailbox("x@a.de", "y@a.de")
 	enough := errors.New("enough")
 	n := 0
-	err := w.client.Mailboxes(t.Context(), func(Mailbox) error { n++; return enough })
+	err := w.client.Mailboxes(t.Context(), "", func(Mailbox) error { n++; return enough })
 	if !errors.Is(err, enough) || n != 1 {
 		t.Errorf("got %v after %d mailboxes, want %v after one", err, n, enough)
 	}

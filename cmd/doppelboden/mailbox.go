@@ -81,6 +81,7 @@ func (p *program) mailboxImport() *cobra.Command {
 
 func (p *program) mailboxList() *cobra.Command {
 	var gone bool
+	var tenant string
 	c := p.command("list [flags]", p.say.T("show all mailboxes and lists"), p.exactly(0), func(ctx context.Context, _ []string) error {
 		client, err := p.client()
 		if err != nil {
@@ -88,7 +89,7 @@ func (p *program) mailboxList() *cobra.Command {
 		}
 		var t table
 		n := 0
-		err = client.Mailboxes(ctx, func(m control.Mailbox) error {
+		err = client.Mailboxes(ctx, tenant, func(m control.Mailbox) error {
 			if !m.Gone.IsZero() && !gone {
 				return nil
 			}
@@ -108,6 +109,7 @@ func (p *program) mailboxList() *cobra.Command {
 		p.print(p.say.T("%d mailboxes", n))
 		return nil
 	})
+	p.tenantFlag(c, &tenant)
 	c.Flags().BoolVar(&gone, "gone", false, p.say.T("also those that take no mail any more"))
 	return c
 }
