@@ -272,3 +272,18 @@ func (p *parser) property(r *Result) bool {
 	r.Props = append(r.Props, Property{Type: ptype, Name: name, Value: v})
 	return true
 }
+
+// Found returns the results of all fields in header that carry our name. header is what
+// we put above a mail ourselves; in what came with a mail anybody could have written it.
+func Found(header []byte, authservID string) []Result {
+	var all []Result
+	for _, f := range fields(header) {
+		if !f.named(strings.ToLower(FieldName)) {
+			continue
+		}
+		if id, results, ok := Parse(f); ok && strings.EqualFold(id, authservID) {
+			all = append(all, results...)
+		}
+	}
+	return all
+}
