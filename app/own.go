@@ -157,6 +157,13 @@ func (o *owns) trouble() string {
 	return o.broken
 }
 
+// senders tells of files of senders that cannot be used.
+func (w *watcher) senders(wrong map[alarmKey]string) {
+	if trouble := w.n.own.trouble(); trouble != "" {
+		wrong[alarmKey{"sender", ""}] = "Not every sender can log in: " + trouble + ". The node reads the files again every ten seconds."
+	}
+}
+
 // asOwn returns a sender as intake knows it. The code of its error is Policy when the
 // sender has gone from the configuration, else that of its tenant, paused or closed.
 func (o *owns) asOwn(key string) (*intake.Own, error) {

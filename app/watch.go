@@ -134,6 +134,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.clock(wrong)
 	w.keys(wrong)
 	w.routes(wrong)
+	w.senders(wrong)
 	w.internet(wrong)
 	w.lists(wrong)
 	w.scanners(ctx, wrong)
