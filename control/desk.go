@@ -13,6 +13,7 @@ import (
 	"doppelboden/directory"
 	"doppelboden/ledger"
 	"doppelboden/queue"
+	"doppelboden/scan"
 	"doppelboden/store"
 )
 
@@ -20,6 +21,7 @@ import (
 type Store interface {
 	Ready() error
 	Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Message, error)
+	Notices(ctx context.Context, message doppelboden.ID) ([]store.Notice, error)
 	ByReceipt(ctx context.Context, r doppelboden.Receipt) (doppelboden.ID, error)
 	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
 	Counts(ctx context.Context) ([]store.Count, error)
@@ -34,6 +36,8 @@ type Store interface {
 	PutWays(ctx context.Context, ways []store.Way) error
 	Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, yield func(doppelboden.Copy) error) error
 	Decisions
+	PutScans(ctx context.Context, list []store.Scan) error
+	UnscannedCounts(ctx context.Context) ([]store.UnscannedCount, error)
 	Note(ctx context.Context, entries ...doppelboden.Entry) error
 	Links(ctx context.Context, from time.Time, yield func(doppelboden.Link) error) error
 	LastKnot(ctx context.Context) (doppelboden.Knot, error)
@@ -115,8 +119,9 @@ type Tallies struct {
 // Options say what a desk works with. All fields must be set.
 type Options struct {
 	Node        *city.Node
-	Version     string    // of the program
-	Started     time.Time // when the node was ready
+	Version     string               // of the program
+	Started     time.Time            // when the node was ready
+	Scanners    func() []scan.Status // how the scanners are; nil without any
 	Store       Store
 	Queue       Queue
 	House       House
@@ -159,4 +164,15 @@ func route(d *city.Directory, b doppelboden.BoxID) string {
 		return r.Key()
 	}
 	return ""
+}
+
+// outward reports whether a delivery goes to the Internet.
+func outward(d doppelboden.Delivery) bool { return d.Box < 0 && d.Mailbox == 0 }
+
+// routeOf returns the key of a delivery's route, or of its tenant's way to the Internet.
+func routeOf(dir *city.Directory, d doppelboden.Delivery) string {
+	if t, ok := dir.City().Tenant(dir.TenantName(d.Tenant)); ok && outward(d) {
+		return t.InternetKey()
+	}
+	return route(dir, d.Box)
 }

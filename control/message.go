@@ -31,6 +31,8 @@ type Story struct {
 	Helo     string              `json:"helo"`   // hostile
 	Sender   string              `json:"sender"` // hostile; empty: the null reverse-path
 	Size     int64               `json:"size_bytes"`
+	Scan     string              `json:"scan,omitempty"`   // as in Waiting
+	Checks   []Verdict           `json:"checks,omitempty"` // of its sender, before it was kept
 	Sum      string              `json:"sha256"`
 	SMTPUTF8 bool                `json:"smtputf8,omitempty"`
 	EightBit bool                `json:"eight_bit,omitempty"`
@@ -39,11 +41,20 @@ type Story struct {
 	Recipients int `json:"recipients"` // RCPT commands that were answered with 250
 	Copies     int `json:"copies"`     // in mailboxes
 
-	Deliveries []Part  `json:"deliveries"`
-	Events     []Event `json:"events"` // in the order of time
+	Deliveries []Part   `json:"deliveries"`
+	Events     []Event  `json:"events"`            // in the order of time
+	About      []string `json:"about,omitempty"`   // of a notice of ours: the deliveries that it is about, as id/n
+	Confirmed  bool     `json:"confirmed"`         // the sender is its own: it may be told what became of the mail
+	Notices    []Told   `json:"notices,omitempty"` // what its sender was told, in the order of time
 
 	// Damage says what part of the doors' or couriers' logs cannot be read.
 	Damage string `json:"damage,omitempty"`
+}
+
+// A Told is a notice of ours about a delivery.
+type Told struct {
+	N      int            `json:"n"`      // the delivery
+	Notice doppelboden.ID `json:"notice"` // the message that tells of it
 }
 
 // A Part is one delivery of a message.
@@ -97,6 +108,10 @@ func (d *Desk) story(ctx context.Context, c *call) (any, error) {
 	switch {
 	case err == nil:
 		s.fill(dir, m)
+		s.Checks = verdicts(m, d.opts.Node.Hostname)
+		if err := d.told(ctx, &s); err != nil {
+			return nil, err
+		}
 	case doppelboden.CodeOf(err) == doppelboden.NotFound:
 		s.Gone = true
 	default:
@@ -118,16 +133,32 @@ func (s *Story) fill(dir *city.Directory, m *doppelboden.Message) {
 	s.Receipt, s.Tenant, s.Door, s.Received = m.Receipt, dir.TenantName(m.Tenant), m.Door, m.Received
 	s.Peer, s.Helo, s.Sender = m.Peer, m.Helo, m.Sender.String()
 	s.Size, s.Sum, s.Segment = m.Body.Size, hex.EncodeToString(m.Body.Sum[:]), m.Body.Segment
+	s.Scan = scanOf(m)
 	s.SMTPUTF8, s.EightBit = m.SMTPUTF8, m.EightBit
-	s.Recipients, s.Copies = m.Recipients, len(m.Copies)
+	s.Recipients, s.Copies, s.Confirmed = m.Recipients, len(m.Copies), m.Confirmed
+	for _, ref := range m.About {
+		s.About = append(s.About, fmt.Sprintf("%s/%d", ref.Message, ref.N))
+	}
 	for _, d := range m.Deliveries {
-		p := Part{N: d.N, Recipient: d.Recipient.String(), Route: route(dir, d.Box), State: d.State.String(),
+		p := Part{N: d.N, Recipient: d.Recipient.String(), Route: routeOf(dir, d), State: d.State.String(),
 			Attempts: d.Attempts, Next: d.Next, Reply: d.Reply, Changed: d.Changed}
 		if box, ok := dir.Mailbox(d.Mailbox); ok {
 			p.Mailbox = box.Address.String()
 		}
 		s.Deliveries = append(s.Deliveries, p)
 	}
+}
+
+// told collects what the sender was told.
+func (d *Desk) told(ctx context.Context, s *Story) error {
+	notices, err := d.opts.Store.Notices(ctx, s.ID)
+	if err != nil {
+		return fmt.Errorf("read the notices: %w", err)
+	}
+	for _, n := range notices {
+		s.Notices = append(s.Notices, Told{N: n.N, Notice: n.ID})
+	}
+	return nil
 }
 
 // events collects what the ledger and the tallies hold since from.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -23,6 +24,7 @@ type Choice struct {
 	Tenant string `json:"tenant,omitempty"` // by name
 	Route  string `json:"route,omitempty"`  // tenant/name, or name when only one tenant has it
 	To     string `json:"to,omitempty"`     // address of a mailbox
+	Domain string `json:"domain,omitempty"` // of the Internet, to which mail goes
 	ID     string `json:"id,omitempty"`     // of a message, a receipt, or id/n for one delivery
 }
 
@@ -32,6 +34,7 @@ type Waiting struct {
 	N         int                 `json:"n"`
 	Receipt   doppelboden.Receipt `json:"receipt"`
 	State     string              `json:"state"`
+	Scan      string              `json:"scan,omitempty"` // what scanners said, as doppelboden.ScanState; empty when none was asked
 	Tenant    string              `json:"tenant"`
 	Route     string              `json:"route"`
 	Sender    string              `json:"sender"`    // empty: the null reverse-path
@@ -49,17 +52,34 @@ type Decision struct {
 	Verb   queue.Verb `json:"verb"`
 	Choice Choice     `json:"choice"`
 	Why    string     `json:"why,omitempty"`
+	// Malware says that release and retry are meant for what is in quarantine, too.
+	Malware bool `json:"malware,omitempty"`
 }
 
 // Decided says what a decision did.
 type Decided struct {
 	Changed int    `json:"changed"` // deliveries
 	By      string `json:"by"`
+	// Quarantined counts deliveries that stay in quarantine, because the decision did not
+	// ask for them.
+	Quarantined int `json:"quarantined,omitempty"`
+	// Kept counts deliveries that were to be bounced and may not go back to their senders:
+	// they are held. Why is the reason of the first.
+	Kept int    `json:"kept,omitempty"`
+	Why  string `json:"why,omitempty"`
+}
+
+// keep adds what was kept back.
+func (d *Decided) keep(k *queue.KeptBack) {
+	if d.Kept == 0 {
+		d.Why = k.Why
+	}
+	d.Kept += k.N
 }
 
 // Queue yields the deliveries that c chooses, oldest first; limit 0 means all.
 func (c *Client) Queue(ctx context.Context, choice Choice, limit int, yield func(Waiting) error) error {
-	q := url.Values{"state": {choice.State}, "tenant": {choice.Tenant}, "route": {choice.Route}, "to": {choice.To},
+	q := url.Values{"state": {choice.State}, "tenant": {choice.Tenant}, "route": {choice.Route}, "to": {choice.To}, "domain": {choice.Domain},
 		"id": {choice.ID}, "limit": {strconv.Itoa(limit)}}
 	return c.ask(ctx, "GET", "/queue", q, nil, each(yield), new(struct{}))
 }
@@ -80,11 +100,13 @@ type chosen struct {
 	filter store.Filter
 	n      int    // of filter.Message; -1: all its deliveries
 	route  string // key; empty: every route
+	domain string // of the Internet; empty: every one, and the city's
 }
 
 // has reports whether a delivery that the filter let through is chosen.
 func (c *chosen) has(dir *city.Directory, d doppelboden.Delivery) bool {
-	return (c.n < 0 || d.N == c.n) && (c.route == "" || route(dir, d.Box) == c.route)
+	return (c.n < 0 || d.N == c.n) && (c.route == "" || routeOf(dir, d) == c.route) &&
+		(c.domain == "" || outward(d) && d.Recipient.Domain == c.domain)
 }
 
 // choose finds out what a choice means. Codes: Invalid, NotFound.
@@ -119,6 +141,13 @@ func (d *Desk) choose(ctx context.Context, c Choice) (chosen, error) {
 		}
 		got.filter.Mailbox = t.Mailbox
 	}
+	if c.Domain != "" {
+		a, err := doppelboden.ParseAddress("x@" + c.Domain)
+		if err != nil {
+			return got, invalid("not a domain")
+		}
+		got.domain = a.Domain
+	}
 	var err error
 	if c.Route != "" {
 		if got.route, err = routeNamed(dir, c.Route, c.Tenant); err != nil {
@@ -137,6 +166,9 @@ func routeNamed(dir *city.Directory, name, tenant string) (string, error) {
 	for _, t := range dir.City().Tenants {
 		if tenant != "" && t.Name != tenant {
 			continue
+		}
+		if key := t.InternetKey(); t.Internet != nil && (key == name || strings.HasSuffix(key, "/"+name)) {
+			keys = append(keys, key)
 		}
 		for _, r := range t.Routes {
 			if r.Key() == name || r.Name == name {
@@ -177,7 +209,7 @@ func (d *Desk) find(ctx context.Context, s string) (id doppelboden.ID, n int, er
 
 func (d *Desk) listQueue(ctx context.Context, c *call) (any, error) {
 	q := c.query
-	want, err := d.choose(ctx, Choice{State: q.Get("state"), Tenant: q.Get("tenant"), Route: q.Get("route"), To: q.Get("to"), ID: q.Get("id")})
+	want, err := d.choose(ctx, Choice{State: q.Get("state"), Tenant: q.Get("tenant"), Route: q.Get("route"), To: q.Get("to"), Domain: q.Get("domain"), ID: q.Get("id")})
 	if err != nil {
 		return nil, err
 	}
@@ -228,8 +260,8 @@ func (d *Desk) walk(ctx context.Context, want chosen, limit int, give func(any) 
 func waiting(dir *city.Directory, it store.Item) Waiting {
 	d, m := it.Delivery, it.Message
 	return Waiting{
-		Message: d.Message, N: d.N, Receipt: m.Receipt, State: d.State.String(),
-		Tenant: dir.TenantName(d.Tenant), Route: route(dir, d.Box),
+		Message: d.Message, N: d.N, Receipt: m.Receipt, State: d.State.String(), Scan: scanOf(m),
+		Tenant: dir.TenantName(d.Tenant), Route: routeOf(dir, d),
 		Sender: m.Sender.String(), Recipient: d.Recipient.String(), Size: m.Body.Size, Received: m.Received,
 		Attempts: d.Attempts, Next: d.Next, Reply: d.Reply, Changed: d.Changed,
 	}
@@ -257,16 +289,22 @@ func (d *Desk) decide(ctx context.Context, c *call) (any, error) {
 	if want.n >= 0 {
 		decisions[0].Ref = doppelboden.Ref{Message: want.filter.Message, N: want.n}
 	}
-	if want.route != "" {
+	if want.route != "" || want.domain != "" {
 		if decisions, err = d.perMailbox(ctx, want, decisions[0]); err != nil {
 			return nil, err
 		}
 	}
 	done := Decided{By: c.by}
+	if done.Quarantined, err = d.quarantine(ctx, c, &asked, want); err != nil {
+		return nil, err
+	}
 	for i, one := range decisions {
 		n, err := d.opts.Queue.Decide(ctx, one)
 		done.Changed += n
-		if err != nil {
+		var kept *queue.KeptBack
+		if errors.As(err, &kept) {
+			done.keep(kept)
+		} else if err != nil {
 			return nil, fmt.Errorf("after %d deliveries: %w", done.Changed, err)
 		}
 		if i%100 == 99 {

@@ -56,13 +56,22 @@ func (p *program) envelope(s control.Story) {
 	t.row(p.say.T("message"), s.ID.String())
 	t.row(p.say.T("receipt"), s.Receipt.String())
 	t.row(p.say.T("received"), p.clock(s.Received))
-	t.row(p.say.T("came in by"), p.say.T("door %s, from %s, which calls itself %s", s.Door, s.Peer, say.Plain(s.Helo)))
+	if s.Door == "generated" {
+		t.row(p.say.T("came in by"), p.say.T("made by this node, as a notice to a sender"))
+	} else {
+		t.row(p.say.T("came in by"), p.say.T("door %s, from %s, which calls itself %s", s.Door, s.Peer, say.Plain(s.Helo)))
+	}
 	t.row(p.say.T("tenant"), s.Tenant)
 	t.row(p.say.T("from"), p.sender(s.Sender))
+	p.verdicts(&t, s.Checks)
 	t.row(p.say.T("size"), p.say.T("%d bytes", s.Size))
+	t.row(p.say.T("scanned"), p.scan(s.Scan))
 	t.row(p.say.T("SHA-256"), s.Sum)
 	t.row(p.say.T("lies in"), p.say.T("%s; copies in mailboxes: %d", s.Segment, s.Copies))
 	p.print(t.String())
+	for _, about := range s.About {
+		p.print(p.say.T("a notice about %s", about))
+	}
 	for _, d := range s.Deliveries {
 		text := p.say.T("to %s: %s since %s, attempts %d, route %s", say.Plain(d.Recipient), p.state(d.State), p.clock(d.Changed), d.Attempts, d.Route)
 		if d.Mailbox != "" && !strings.EqualFold(d.Mailbox, d.Recipient) {
@@ -70,6 +79,11 @@ func (p *program) envelope(s control.Story) {
 		}
 		if d.Reply != "" {
 			text += "\n  " + say.Plain(d.Reply)
+		}
+		for _, told := range s.Notices {
+			if told.N == d.N {
+				text += "\n  " + p.say.T("the sender was told, with message %s", told.Notice.String())
+			}
 		}
 		p.print(text)
 	}

@@ -17,6 +17,7 @@ func (p *program) queueCommand() *cobra.Command {
 		p.decision(queue.Retry, p.say.T("try again now; what was held is queued again")),
 		p.decision(queue.Hold, p.say.T("take out of the queue until somebody decides")),
 		p.decision(queue.Release, p.say.T("put what was held back into the queue")),
+		p.decision(queue.Bounce, p.say.T("send back to the sender, who reads the reason; what may not go back is held")),
 		p.decision(queue.Discard, p.say.T("end deliveries for ever: they are not handed over")))
 }
 
@@ -26,6 +27,7 @@ func (p *program) choiceFlags(c *cobra.Command, o *control.Choice) {
 	f.StringVar(&o.State, "state", "", p.say.T("only those in this `state`: queued or held"))
 	f.StringVar(&o.Tenant, "tenant", "", p.say.T("only those of this `tenant`"))
 	f.StringVar(&o.Route, "route", "", p.say.T("only those on this `route`"))
+	f.StringVar(&o.Domain, "domain", "", p.say.T("only those to this `domain` of the Internet"))
 	f.StringVar(&o.To, "to", "", p.say.T("only those for the mailbox with this `address`"))
 }
 
@@ -58,7 +60,7 @@ func (p *program) queueList() *cobra.Command {
 		n := 0
 		err = client.Queue(ctx, o, ask, func(w control.Waiting) error {
 			if n++; limit == 0 || n <= limit {
-				t.row(w.Message.String()+"/"+strconv.Itoa(w.N), p.state(w.State), p.clock(w.Received), w.Recipient, w.Route, w.Reply)
+				t.row(w.Message.String()+"/"+strconv.Itoa(w.N), p.waits(w), p.clock(w.Received), w.Recipient, w.Route, w.Reply)
 			}
 			return nil
 		})
@@ -119,7 +121,7 @@ func (p *program) waiting(w control.Waiting) {
 	var t table
 	t.row(p.say.T("delivery"), w.Message.String()+"/"+strconv.Itoa(w.N))
 	t.row(p.say.T("receipt"), w.Receipt.String())
-	t.row(p.say.T("state"), p.state(w.State)+" ("+p.clock(w.Changed)+")")
+	t.row(p.say.T("state"), p.waits(w)+" ("+p.clock(w.Changed)+")")
 	t.row(p.say.T("from"), p.sender(w.Sender))
 	t.row(p.say.T("to"), w.Recipient)
 	t.row(p.say.T("route"), w.Route)
@@ -136,7 +138,7 @@ func (p *program) waiting(w control.Waiting) {
 // decision makes the command of one verb.
 func (p *program) decision(verb queue.Verb, short string) *cobra.Command {
 	var o control.Choice
-	var all bool
+	var all, malware bool
 	var why string
 	use := string(verb) + " ID|RECEIPT|ID/N … | flags"
 	c := p.command(use, short, cobra.ArbitraryArgs, func(ctx context.Context, ids []string) error {
@@ -150,17 +152,27 @@ func (p *program) decision(verb queue.Verb, short string) *cobra.Command {
 		}
 		var sum control.Decided
 		for _, one := range choices {
-			got, err := client.Decide(ctx, control.Decision{Verb: verb, Choice: one, Why: why})
+			got, err := client.Decide(ctx, control.Decision{Verb: verb, Choice: one, Why: why, Malware: malware})
 			if err != nil {
 				return err
 			}
-			sum.Changed += got.Changed
+			if sum.Kept == 0 {
+				sum.Why = got.Why
+			}
+			sum.Changed, sum.Kept = sum.Changed+got.Changed, sum.Kept+got.Kept
 			sum.By = got.By
+			sum.Quarantined += got.Quarantined
 		}
 		if p.json {
 			err = p.object(sum)
 		} else {
 			p.print(p.say.T("%d deliveries changed.", sum.Changed))
+			if sum.Quarantined > 0 {
+				p.print(p.say.T("In quarantine because of malware, and left there: %d. Who is sure adds --malware.", sum.Quarantined))
+			}
+			if sum.Kept > 0 {
+				p.print(p.say.T("May not go back and are held: %d. The first: %s", sum.Kept, say.Plain(sum.Why)))
+			}
 		}
 		if err == nil && sum.Changed == 0 {
 			err = errNo
@@ -170,7 +182,10 @@ func (p *program) decision(verb queue.Verb, short string) *cobra.Command {
 	p.choiceFlags(c, &o)
 	c.Flags().BoolVar(&all, "all", false, p.say.T("all that waits"))
 	c.Flags().StringVar(&why, "why", "", p.say.T("the `reason`; the ledger keeps it"))
-	if verb == queue.Discard {
+	if verb == queue.Release {
+		c.Flags().BoolVar(&malware, "malware", false, p.say.T("also what is in quarantine because of malware; the ledger keeps who did it"))
+	}
+	if verb == queue.Discard || verb == queue.Bounce {
 		p.require(c, "why")
 	}
 	return c
