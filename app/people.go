@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -271,17 +270,17 @@ func listText(l *city.LDAP, state store.Listing, now time.Time) string {
 	return strings.TrimSpace(b.String())
 }
 
-// unreached tells of lists whose members do not all get its mail. That costs a walk
-// through all lists, so it is looked for once with each directory.
+// unreached tells of lists whose members do not all get its mail. That costs a look at
+// all members, so it is done once with each directory.
 func (w *watcher) unreached(dir *city.Directory) map[alarmKey]string {
 	if w.listsOf == dir {
 		return w.listsWrong
 	}
 	wrong := map[alarmKey]string{}
-	for list, r := range dir.Lists {
-		missing := slices.Clone(r.Nobody)
-		if t, _ := dir.City().Tenant(dir.TenantName(r.Tenant)); t.Internet == nil {
-			missing = append(missing, r.Outside...)
+	for list, s := range dir.Strays {
+		missing := s.Nobody
+		if t, _ := dir.City().Tenant(dir.TenantName(list.Tenant)); t.Internet == nil {
+			missing = append(missing, s.Outside...)
 		}
 		if len(missing) == 0 {
 			continue

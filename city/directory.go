@@ -5,26 +5,31 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"doppelboden"
 )
 
-// A Directory says whose mailbox an address is. It is a snapshot: it never changes and
-// may be asked by any number of goroutines. A change makes a new one (With).
+// A Directory says whose mailbox an address is. It is a snapshot: what it says never
+// changes, and it may be asked by any number of goroutines. A change makes a new one
+// (With).
 type Directory struct {
-	city    *City
-	tenants []doppelboden.Tenant
-	boxes   map[doppelboden.MailboxID]doppelboden.Mailbox
-	domains map[string]*domain
-	keys    map[string]Target             // by Address.Key, of addresses and aliases
-	left    map[string]time.Time          // by Address.Key: when a directory stopped to list it
-	ranks   map[doppelboden.MailboxID]int // the priorities that come from a department
-	living  int                           // mailboxes that are no lists and not gone
-	routes  map[doppelboden.MailboxID]*Route
-	also    map[doppelboden.MailboxID][]Second // of those that have any
-	decided *decisions
-	bare    *domain // the domain that "postmaster" without a domain belongs to
+	city     *City
+	tenants  []doppelboden.Tenant
+	boxes    map[doppelboden.MailboxID]doppelboden.Mailbox
+	domains  map[string]*domain
+	keys     map[string]Target             // by Address.Key, of addresses and aliases
+	left     map[string]time.Time          // by Address.Key: when a directory stopped to list it
+	ranks    map[doppelboden.MailboxID]int // the priorities that come from a department
+	resolved sync.Map                      // MailboxID → *Resolution, of lists that were asked for
+	members  atomic.Int64                  // how many members those have together
+	living   int                           // mailboxes that are no lists and not gone
+	routes   map[doppelboden.MailboxID]*Route
+	also     map[doppelboden.MailboxID][]Second // of those that have any
+	decided  *decisions
+	bare     *domain // the domain that "postmaster" without a domain belongs to
 }
 
 // A domain is what a Directory knows of one.

@@ -13,7 +13,7 @@ import (
 const goneGrace = 24 * time.Hour
 
 // A Resolution is what becomes of mail for an address: it goes to Targets and Outside, or,
-// with Keep, it is held until somebody says whose it is.
+// with Keep, it is held until somebody says whose it is. It is not to be changed.
 type Resolution struct {
 	Tenant  doppelboden.TenantID
 	Targets []Found
@@ -68,21 +68,38 @@ func (d *Directory) Resolve(a doppelboden.Address, f *Freshness, now time.Time) 
 
 // resolution returns where the mail for a target goes.
 func (d *Directory) resolution(t Target, address doppelboden.Address) (Resolution, error) {
-	r := Resolution{Tenant: t.Tenant}
 	if !t.List {
-		r.Targets = []Found{{Target: t, Address: address}}
-		return r, nil
+		return Resolution{Tenant: t.Tenant, Targets: []Found{{Target: t, Address: address}}}, nil
 	}
-	r.List, r.Closed = true, d.boxes[t.Mailbox].Closed
-	w := walk{d: d, to: &r, seen: map[doppelboden.MailboxID]bool{}, outside: map[string]bool{}}
+	r := d.list(t)
+	switch {
+	case len(r.Targets)+len(r.Outside) > 0:
+		return *r, nil
+	case len(r.Nobody) > 0:
+		return *r, errNoList // they may be there again tomorrow
+	}
+	return *r, errEmpty
+}
+
+// maxResolved bounds the memory for lists that were resolved once, in members.
+const maxResolved = 200_000
+
+// list resolves a list, or remembers it: everybody may name a list of ten thousand, and
+// in every command.
+func (d *Directory) list(t Target) *Resolution {
+	if r, ok := d.resolved.Load(t.Mailbox); ok {
+		return r.(*Resolution)
+	}
+	r := &Resolution{Tenant: t.Tenant, List: true, Closed: d.boxes[t.Mailbox].Closed}
+	w := walk{d: d, to: r, seen: map[doppelboden.MailboxID]bool{}, outside: map[string]bool{}}
 	w.list(t.Mailbox)
-	if len(r.Targets)+len(r.Outside) > 0 {
-		return r, nil
+	size := int64(len(r.Targets) + len(r.Outside) + len(r.Nobody) + 1)
+	if d.members.Add(size) <= maxResolved {
+		d.resolved.Store(t.Mailbox, r)
+	} else {
+		d.members.Add(-size)
 	}
-	if len(r.Nobody) > 0 {
-		return r, errNoList // they may be there again tomorrow
-	}
-	return r, errEmpty
+	return r
 }
 
 // A walk goes through a list and those within it.
@@ -125,18 +142,31 @@ func (w *walk) member(t Target) {
 	}
 }
 
-// Lists yields every distribution list that takes mail, and what becomes of its mail.
-func (d *Directory) Lists(yield func(list doppelboden.Mailbox, r Resolution) bool) {
+// Strays are members of a list who are not our mailboxes.
+type Strays struct {
+	Outside []doppelboden.Address // not in our domains
+	Nobody  []doppelboden.Address // in our domains, and nobody knows them
+}
+
+// Strays yields every distribution list that names somebody outside or nobody, with
+// those that it names itself: lists within it are yielded on their own.
+func (d *Directory) Strays(yield func(list doppelboden.Mailbox, s Strays) bool) {
 	for _, box := range d.boxes {
 		if box.Kind != doppelboden.List || !box.Gone.IsZero() {
 			continue
 		}
-		t, err := d.Lookup(box.Address)
-		if err != nil || t.Mailbox != box.ID {
-			continue
+		var s Strays
+		for _, m := range box.Members {
+			t, err := d.Lookup(m)
+			switch {
+			case err == nil && t.Tenant == box.Tenant:
+			case err == nil || doppelboden.CodeOf(err) == doppelboden.Policy:
+				s.Outside = append(s.Outside, m)
+			default:
+				s.Nobody = append(s.Nobody, m)
+			}
 		}
-		r, _ := d.resolution(t, doppelboden.Address{}) // an empty one is shown too
-		if !yield(box, r) {
+		if len(s.Outside)+len(s.Nobody) > 0 && !yield(box, s) {
 			return
 		}
 	}

@@ -60,8 +60,8 @@ type Refresher struct {
 	metrics *metrics
 
 	mu   sync.Mutex
-	busy map[place]bool      // read just now
-	next map[place]time.Time // when it is due
+	busy map[place]chan struct{} // read just now; closed when that has ended
+	next map[place]time.Time     // when it is due
 }
 
 // A place names a source.
@@ -72,7 +72,7 @@ func NewRefresher(o RefresherOptions) (*Refresher, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Refresher{opts: o, metrics: newMetrics(o.Registry), busy: map[place]bool{}, next: map[place]time.Time{}}, nil
+	return &Refresher{opts: o, metrics: newMetrics(o.Registry), busy: map[place]chan struct{}{}, next: map[place]time.Time{}}, nil
 }
 
 // pace is the time between two looks at what is due. The shortest interval is a minute.
@@ -121,7 +121,7 @@ func (r *Refresher) due(ctx context.Context) []place {
 			if limit := now.Add(l.Refresh + l.Refresh/10); next.After(limit) {
 				next = limit
 			}
-			if now.Before(next) {
+			if now.Before(next) || r.busy[p] != nil {
 				r.next[p] = next
 				continue
 			}
@@ -185,9 +185,9 @@ var ErrRefused = errors.New("the list would take too many addresses away")
 
 // Refresh reads a source and takes its list over. accept is how many lost addresses a
 // person has agreed to; 0 leaves it to the configuration. The code is NotFound for a
-// source that there is not, Busy while it is read already. Any error leaves mailboxes as
-// they were, unless it comes from the store while it writes: then unknown recipients are
-// put off until a later refresh has ended.
+// source that there is not. While the source is read already, it waits for its turn. Any
+// error leaves mailboxes as they were, unless it comes from the store while it writes:
+// then unknown recipients are put off until a later refresh has ended.
 func (r *Refresher) Refresh(ctx context.Context, tenant, source string, accept int) (Report, error) {
 	began := r.opts.Clock()
 	report := Report{Tenant: tenant, Source: source}
@@ -197,8 +197,8 @@ func (r *Refresher) Refresh(ctx context.Context, tenant, source string, accept i
 		return report, err
 	}
 	p := place{tenant, source}
-	if !r.begin(p) {
-		return report, &doppelboden.Error{Code: doppelboden.Busy, Public: "this directory is being read already"}
+	if err := r.begin(ctx, p); err != nil {
+		return report, err
 	}
 	defer r.end(p)
 	state, err := r.state(ctx, id, source)
@@ -230,18 +230,32 @@ func find(dir *city.Directory, tenant, source string) (*city.LDAP, doppelboden.T
 	return nil, 0, &doppelboden.Error{Code: doppelboden.NotFound, Public: "no directory has this name"}
 }
 
-// begin notes that a source is being read.
-func (r *Refresher) begin(p place) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.busy[p] {
-		return false
+// begin notes that a source is being read, once nobody else reads it.
+func (r *Refresher) begin(ctx context.Context, p place) error {
+	for {
+		r.mu.Lock()
+		other := r.busy[p]
+		if other == nil {
+			r.busy[p] = make(chan struct{})
+			r.mu.Unlock()
+			return nil
+		}
+		r.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	r.busy[p] = true
-	return true
 }
 
-func (r *Refresher) end(p place) { r.mu.Lock(); delete(r.busy, p); r.mu.Unlock() }
+// end lets others read the source.
+func (r *Refresher) end(p place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.busy[p])
+	delete(r.busy, p)
+}
 
 // keep stores what is known of a source and tells the doors.
 func (r *Refresher) keep(ctx context.Context, state store.Listing) error {
