@@ -72,6 +72,14 @@ func (n *Node) startScanning(ctx context.Context) {
 	}
 }
 
+// kept tells of a message that a door has kept.
+func (n *Node) kept(m *doppelboden.Message) {
+	n.house.queue.Notify(m)
+	if m.Scan == doppelboden.Unscanned {
+		n.scanning.again.Wake()
+	}
+}
+
 // admitted tells the queue what became of mail that waited for scanners. The queue is
 // there before anything is scanned again.
 type admitted struct{ h *house }

@@ -58,7 +58,7 @@ type Again struct {
 type try struct {
 	count int
 	next  time.Time
-	alone bool // the trouble is this mail's: scanners worked meanwhile
+	alone bool // the trouble is this mail's
 }
 
 const (
@@ -66,6 +66,9 @@ const (
 	lookEvery = 30 * time.Second
 	// tryFirst and tryMost bound the time between two scans of one mail.
 	tryFirst, tryMost = 5 * time.Second, 10 * time.Minute
+	// triesAlone is after how many tries it must be the mail's own fault, if the scanner
+	// works.
+	triesAlone = 3
 	// againAtOnce is how many mails are scanned again at a time; acceptance goes first.
 	againAtOnce = 4
 	// againPage is how many messages are listed at once.
@@ -108,18 +111,32 @@ func (a *Again) Back() {
 
 // Run scans what waits until ctx ends.
 func (a *Again) Run(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
 	for ctx.Err() == nil {
 		if err := a.look(ctx); err != nil && ctx.Err() == nil {
 			a.opts.Log.Error("mail that waits for scanners cannot be looked through", "err", err)
 		}
+		timer.Reset(a.pause())
 		select {
 		case <-ctx.Done():
 		case <-a.kick:
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
+}
+
+// pause is how long until the next try of any mail, at most lookEvery.
+func (a *Again) pause() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now, wait := a.opts.Clock(), lookEvery
+	for _, t := range a.tries {
+		if d := t.next.Sub(now); d > 0 { // what is due and was not tried waits for a scanner
+			wait = min(wait, d)
+		}
+	}
+	return wait
 }
 
 // look goes once through everything that is unscanned.
@@ -260,9 +277,9 @@ func (a *Again) remember(id doppelboden.ID, p *Plan, r Result) {
 		return
 	}
 	t := a.tries[id]
-	t.alone = r.Alone || a.opts.Station.works(p)
 	t.next = a.opts.Clock().Add(min(tryFirst<<min(t.count, 10), tryMost))
 	t.count++
+	t.alone = r.Alone || t.count >= triesAlone && a.opts.Station.works(p)
 	a.tries[id] = t
 }
 
