@@ -68,8 +68,8 @@ _dmarc.strange.example.  TXT "v=DMARC1; p=reject"
 		t.Errorf("a tenant that only marks: %d %s, want 250", a.Code, a.Text)
 	}
 	n.house.Directory().City().Tenants[0].DMARC = 2 // city.RefuseDMARC
-	if a := mail(t, n, "anna@stadt.example"); a.Code != 550 || !strings.Contains(a.Text, "strange.example") {
-		t.Errorf("a tenant that refuses: %d %s, want 550 that names the domain", a.Code, a.Text)
+	if a := mail(t, n, "anna@stadt.example"); a.Code != 554 || !strings.Contains(a.Text, "strange.example") {
+		t.Errorf("a tenant that refuses: %d %s, want 554 that names the domain", a.Code, a.Text)
 	}
 	dns.Treat("", peer.ServFail)
 	clean := send.Mail{From: parse(t, "x@other.example"), To: parse(t, "anna@stadt.example"), Subject: "x", Text: "y"}
