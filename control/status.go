@@ -10,6 +10,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/queue"
+	"doppelboden/scan"
 	"doppelboden/store"
 )
 
@@ -36,6 +37,9 @@ type Status struct {
 	Tenants []TenantStatus     `json:"tenants"`
 	Lists   []ListStatus       `json:"lists,omitempty"` // of directories
 	Routes  []queue.LaneStatus `json:"routes"`
+
+	Scanners  []scan.Status   `json:"scanners,omitempty"`
+	Unscanned []UnscannedMail `json:"unscanned,omitempty"` // what waits for them
 
 	DiskFree  int64     `json:"disk_free_bytes"`
 	DiskTotal int64     `json:"disk_total_bytes"`
@@ -92,7 +96,7 @@ func (d *Desk) status(ctx context.Context, _ *call) (any, error) {
 		return nil, fmt.Errorf("measure the disk: %w", err)
 	}
 	d.lists(&s)
-	return s, errors.Join(d.counts(ctx, &s), d.knot(ctx, &s), d.alarms(ctx, &s))
+	return s, errors.Join(d.scanners(ctx, &s), d.counts(ctx, &s), d.knot(ctx, &s), d.alarms(ctx, &s))
 }
 
 // configs fills in which version of the configuration the node runs.

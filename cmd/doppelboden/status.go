@@ -64,8 +64,13 @@ func (p *program) status(s control.Status) {
 	p.tenants(s)
 	p.lists(s)
 	for _, r := range s.Routes {
-		p.print(p.lane(s, r))
+		if r.Internet {
+			p.print(p.outlet(s, r))
+		} else {
+			p.print(p.lane(s, r))
+		}
 	}
+	p.scanners(s)
 	p.print(p.say.T("Disk: %s of %s free", p.bytes(s.DiskFree), p.bytes(s.DiskTotal)))
 	if s.Knot > 0 {
 		p.print(p.say.T("Last knot of the ledger: %s, %s", strconv.FormatInt(s.Knot, 10), p.clock(s.KnotAt)))
@@ -127,6 +132,28 @@ func (p *program) lane(s control.Status, r queue.LaneStatus) string {
 	text := p.say.T("Route %s does NOT take mail since %s: %d wait, next attempt in %s", r.Name, p.clock(r.Since), r.Waiting, p.age(r.Probe.Sub(s.Now)))
 	if r.Reply != "" {
 		text += "\n  " + say.Plain(r.Reply)
+	}
+	return text
+}
+
+// outlet says how mail leaves for the Internet.
+func (p *program) outlet(s control.Status, r queue.LaneStatus) string {
+	text := p.say.T("%s: %d wait for %d domains, %d in flight", r.Name, r.Waiting, r.Waits, r.InFlight)
+	if !r.Up {
+		text += "\n  " + p.say.T("the smart host does NOT take mail since %s, next attempt in %s", p.clock(r.Since), p.age(r.Probe.Sub(s.Now)))
+		if r.Reply != "" {
+			text += "\n  " + say.Plain(r.Reply)
+		}
+	}
+	if r.Away {
+		text += "\n  " + p.say.T("Nobody answers: is our own line down, or the DNS?")
+	}
+	for _, d := range r.Ill {
+		if d.Refuses {
+			text += "\n  " + p.say.T("%s refuses us for who we are since %s, %d wait: %s", d.Domain, p.clock(d.Since), d.Waiting, say.Plain(d.Reply))
+		} else {
+			text += "\n  " + p.say.T("%s does not answer since %s, %d wait, next attempt in %s: %s", d.Domain, p.clock(d.Since), d.Waiting, p.age(d.Probe.Sub(s.Now)), say.Plain(d.Reply))
+		}
 	}
 	return text
 }
