@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"doppelboden"
 	"doppelboden/city"
@@ -105,4 +106,14 @@ func (p peerNames) LookupAddr(ctx context.Context, addr string) ([]string, error
 // LookupNetIP implements smtpd.Resolver.
 func (p peerNames) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
 	return p.dns.Addrs(ctx, host)
+}
+
+// nameServers tells when nobody answers questions to the DNS.
+func (w *watcher) nameServers(ctx context.Context, wrong map[alarmKey]string) {
+	if w.n.dns == nil {
+		return
+	}
+	if dead, answers := w.n.dns.Dead(ctx); ctx.Err() == nil && !answers {
+		wrong[alarmKey{"dns", ""}] = fmt.Sprintf("No name server answers (%s). Mail is taken, but nobody knows whether its senders are true, and nothing leaves for the Internet by MX. Repair them, or name others in [dns] of node.toml.", strings.Join(dead, ", "))
+	}
 }

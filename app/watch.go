@@ -138,6 +138,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.internet(wrong)
 	w.lists(wrong)
 	w.scanners(ctx, wrong)
+	w.nameServers(ctx, wrong)
 	if err := w.n.cellar.ledger.get(); err != nil {
 		wrong[alarmKey{"ledger", ""}] = "The ledger cannot be tied: " + err.Error() + ". Mail is taken and handed over all the same. Run \"doppelboden ledger verify\"."
 	}

@@ -99,6 +99,23 @@ func New(o Options) (*Client, error) {
 // Wait returns when no question is on its way any more; nobody may ask meanwhile.
 func (c *Client) Wait() { c.work.Wait() }
 
+// Dead asks every name server whether it lives, which takes a second at most. It returns
+// those that do not, and whether any does.
+func (c *Client) Dead(ctx context.Context) (dead []string, answers bool) {
+	alive := make([]bool, len(c.servers))
+	var all sync.WaitGroup
+	for i, s := range c.servers {
+		all.Go(func() { alive[i] = s.look(ctx) })
+	}
+	all.Wait()
+	for i, s := range c.servers {
+		if !alive[i] {
+			dead = append(dead, s.addr)
+		}
+	}
+	return dead, len(dead) < len(c.servers)
+}
+
 // SystemServers returns the name servers of a resolv.conf(5). Where it is missing or
 // names none, it is the one on this machine.
 func SystemServers(path string) ([]string, error) {

@@ -278,6 +278,35 @@ func TestADeadServerCostsOneDeadlineAndThenNothing(t *testing.T) {
 	}
 }
 
+func TestDeadServersAreNamedAndLeftAloneBeforeAnybodyAsks(t *testing.T) {
+	bad, good := peer.For(t, peer.DNS{Zone: zone}), peer.For(t, peer.DNS{Zone: zone})
+	bad.Treat("", peer.Silent)
+	c, k := newClient(t, 0, bad.Addr(), good.Addr())
+	if got, answers := c.Dead(t.Context()); !slices.Equal(got, []string{bad.Addr()}) || !answers {
+		t.Errorf("dead: %v, somebody answers %v; want %s, true", got, answers, bad.Addr())
+	}
+	began := time.Now()
+	if got, err := c.TXT(t.Context(), "stadt.example"); err != nil || len(got) != 2 || time.Since(began) > time.Second {
+		t.Errorf("the living one: %v, %v after %v", got, err, time.Since(began))
+	}
+	bad.Treat("", peer.Well)
+	if got, answers := c.Dead(t.Context()); len(got) != 0 || !answers {
+		t.Errorf("dead after it came back: %v, somebody answers %v", got, answers)
+	}
+	good.Treat("", peer.Silent)
+	bad.Treat("", peer.Silent)
+	if got, answers := c.Dead(t.Context()); len(got) != 2 || answers {
+		t.Errorf("both dead: %v, somebody answers %v", got, answers)
+	}
+	good.Treat("", peer.Well)
+	bad.Treat("", peer.Well)
+	_, _ = c.Dead(t.Context())
+	k.forward(time.Second)
+	if _, err := c.TXT(t.Context(), "null.example"); err == nil || good.Asked("null.example") != 0 {
+		t.Errorf("the first server is asked again: %v", err)
+	}
+}
+
 func TestANameThatTakesForeverDoesNotKillTheServer(t *testing.T) {
 	s := peer.For(t, peer.DNS{Zone: zone})
 	c, _ := newClient(t, 200*time.Millisecond, s.Addr())

@@ -55,16 +55,23 @@ func (s *server) usable(ctx context.Context) bool {
 	s.probing = true
 	s.mu.Unlock()
 	// The question's own time may be nearly over; the server must not die of that.
-	alive := s.probe(context.WithoutCancel(ctx))
+	return s.settle(s.probe(context.WithoutCancel(ctx)))
+}
+
+// look asks the server whether it lives and returns the answer.
+func (s *server) look(ctx context.Context) bool { return s.settle(s.probe(ctx)) }
+
+// settle notes the answer to a probe, and returns it.
+func (s *server) settle(alive bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.probing = false
 	if alive {
 		s.lives()
-		return true
+	} else {
+		s.dies()
 	}
-	s.dies()
-	return false
+	return alive
 }
 
 // lives notes a reply. The caller holds mu.
