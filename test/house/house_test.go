@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"tally":           cellar,
 	"city":            rooms,
 	"courier":         rooms,
+	"directory":       rooms,
 	"dsn":             rooms,
 	"intake":          rooms,
 	"ledger":          rooms,
