@@ -2,7 +2,9 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -14,6 +16,10 @@ import (
 	"doppelboden/queue"
 	"doppelboden/sink"
 	"doppelboden/store"
+	"doppelboden/test/peer"
+
+	"github.com/emersion/go-message"
+	"github.com/emersion/go-message/textproto"
 )
 
 // telling is a city whose groupware and whose smart host are sinks, and whose own senders
@@ -28,9 +34,17 @@ type telling struct {
 // startTelling starts the city. The world answers as its script says.
 func startTelling(t *testing.T, script string) telling {
 	t.Helper()
-	world := playing(t, script)
 	groupware := playing(t, "")
-	node := install(t, "lmtp://"+groupware.Addr())
+	c := startTellingTo(t, "lmtp://"+groupware.Addr(), script)
+	c.groupware = groupware
+	return c
+}
+
+// startTellingTo starts the city with some groupware.
+func startTellingTo(t *testing.T, groupware, script string) telling {
+	t.Helper()
+	world := playing(t, script)
+	node := install(t, groupware)
 	text, err := os.ReadFile(node.City)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +54,7 @@ func startTelling(t *testing.T, script string) telling {
 		t.Fatal(err)
 	}
 	n := start(t, node)
-	c := telling{n, control.NewClient(node.Data, nil), groupware, world}
+	c := telling{Node: n, client: control.NewClient(node.Data, nil), world: world}
 	for _, a := range []string{"anna@stadt.example", "postmaster@stadt.example"} {
 		if _, err := c.client.AddMailbox(t.Context(), control.Mailbox{Address: a, Kind: "person", Priority: 5}); err != nil {
 			t.Fatal(err)
@@ -63,11 +77,16 @@ func playing(t *testing.T, script string) *sink.Sink {
 	return got
 }
 
-// say sends a mail at a door: MAIL, RCPTs and text as they are, and returns the last
-// answer.
+// say sends a mail at a door of the node; see sayTo.
 func (c telling) say(t *testing.T, door, mail string, rcpts ...string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", c.Listeners()[door])
+	return sayTo(t, c.Listeners()[door], mail, rcpts...)
+}
+
+// sayTo sends a mail to a server: MAIL and RCPTs as they are, and returns the last answer.
+func sayTo(t *testing.T, addr, mail string, rcpts ...string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,5 +240,88 @@ func TestASuccessIsToldByWhoeverEndsTheWay(t *testing.T) {
 	}
 	if b := c.settled(t); b.Delivered != 2 || b.Generated != 1 {
 		t.Errorf("balance %+v, want 2 delivered, one of them generated", b)
+	}
+}
+
+// A real Postfix sends through the city, with all that RFC 3461 lets a sender ask for, and
+// another one is the groupware that gets what comes back.
+func TestARealPostfixSendsAndAnotherReadsTheNotice(t *testing.T) {
+	peer.Need(t, peer.PostfixProgram, peer.SwaksProgram)
+	groupware := peer.For(t, peer.PostfixReceiver{Domain: "stadt.example"})
+	c := startTellingTo(t, "smtp://"+groupware.Addr(), "extensions = [\"none\"]\n[[rule]]\nphase = \"rcpt\"\nrecipient = \"no*\"\nreply = \"550 5.1.1 no such user\"\n")
+	sender := peer.For(t, peer.PostfixRelay{Domain: "far.example", NextHop: c.Listeners()["submission"]})
+	if got := sayTo(t, sender.Addr(), "<anna@stadt.example> RET=HDRS ENVID=abc+2Bdef", "<no@far.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;nobody@old.example",
+		"<never@far.example> NOTIFY=NEVER", "<yes@far.example> NOTIFY=SUCCESS"); got[0] != '2' {
+		t.Fatalf("Postfix says %s", got)
+	}
+	swaks := peer.Swaks{Addr: c.Listeners()["submission"], From: "anna@stadt.example", To: []string{"no2@far.example"},
+		Data: []byte("From: anna@stadt.example\nSubject: second\n\nx\n")}
+	if out, err := swaks.Run(t.Context()); err != nil {
+		t.Fatalf("swaks: %v\n%s", err, out)
+	}
+	mails, err := peer.WaitMails(groupware, "anna@stadt.example", 2, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := c.settled(t)
+	if b.Generated != 2 || b.Bounced != 2 || b.Delivered != 4 {
+		t.Errorf("balance %+v; want 2 bounced, 4 delivered (2 of them notices)", b)
+	}
+	found := map[string]textproto.Header{}
+	for _, mail := range mails {
+		kinds, all := readReport(t, mail)
+		for _, h := range all[1:] {
+			h.Add("Original-Envelope-Id", all[0].Get("Original-Envelope-Id"))
+			found[h.Get("Final-Recipient")] = h
+		}
+		if kinds != "text/plain message/delivery-status text/rfc822-headers" {
+			t.Errorf("a notice with the parts %s", kinds)
+		}
+	}
+	failed, relayed, second := found["rfc822; no@far.example"], found["rfc822; yes@far.example"], found["rfc822; no2@far.example"]
+	if failed.Get("Action") != "failed" || failed.Get("Original-Recipient") != "rfc822; nobody@old.example" || failed.Get("Status") != "5.1.1" ||
+		failed.Get("Diagnostic-Code") != "smtp; 550 5.1.1 no such user" || failed.Get("Original-Envelope-Id") != "abc+def" {
+		t.Errorf("what the notice says of no@: %v", failed.Map())
+	}
+	if relayed.Get("Action") != "relayed" || relayed.Get("Original-Envelope-Id") != "abc+def" {
+		t.Errorf("what the notice says of yes@: %v", relayed.Map())
+	}
+	if second.Get("Action") != "failed" || second.Get("Original-Envelope-Id") != "" || len(found) != 3 {
+		t.Errorf("what the notice says of no2@: %v; recipients told of: %d, want 3", second.Map(), len(found))
+	}
+}
+
+// readReport reads a DSN: the types of its parts, and the groups of fields for machines.
+func readReport(t *testing.T, mail []byte) (kinds string, groups []textproto.Header) {
+	t.Helper()
+	e, err := message.Read(bytes.NewReader(mail))
+	if err != nil || !strings.Contains(e.Header.Get("Return-Path"), "<>") {
+		t.Fatalf("a mail that is no notice: %v, Return-Path %q", err, e.Header.Get("Return-Path"))
+	}
+	var all []string
+	for parts := e.MultipartReader(); ; {
+		p, err := parts.NextPart()
+		if err == io.EOF {
+			return strings.Join(all, " "), groups
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, _, _ := p.Header.ContentType()
+		all = append(all, kind)
+		if kind != "message/delivery-status" {
+			continue
+		}
+		text, err := io.ReadAll(p.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range strings.Split(strings.TrimSpace(strings.ReplaceAll(string(text), "\r\n", "\n")), "\n\n") {
+			h, err := textproto.ReadHeader(bufio.NewReader(strings.NewReader(group + "\n\n")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			groups = append(groups, h)
+		}
 	}
 }
