@@ -82,7 +82,7 @@ func (p *program) mailboxImport() *cobra.Command {
 func (p *program) mailboxList() *cobra.Command {
 	var gone bool
 	var tenant string
-	c := p.command("list [flags]", p.say.T("show all mailboxes and lists"), p.exactly(0), func(ctx context.Context, _ []string) error {
+	c := p.command("list [--gone]", p.say.T("show all mailboxes and lists"), p.exactly(0), func(ctx context.Context, _ []string) error {
 		client, err := p.client()
 		if err != nil {
 			return err

@@ -127,7 +127,7 @@ func (p *program) mailboxRemove() *cobra.Command {
 func (p *program) mailboxRefresh() *cobra.Command {
 	var tenant string
 	var accept int
-	c := p.command("refresh [DIRECTORY] [flags]", p.say.T("read the directories of city.toml now; exit code 1 when one was not taken over"), p.atMost(1),
+	c := p.command("refresh [DIRECTORY] [--tenant TENANT] [--accept-removals N]", p.say.T("read the directories of city.toml now; exit code 1 when one was not taken over"), p.atMost(1),
 		func(ctx context.Context, args []string) error {
 			client, err := p.client()
 			if err != nil {
