@@ -21,6 +21,7 @@ type conn struct {
 
 	caps      capabilities
 	presented string // the client that XCLIENT named; "" for us
+	helo      string // what that client called itself; "" for our own name
 	tls       bool
 	dirty     bool      // a transaction of which the server may still hold something: RSET first
 	idle      time.Time // since when nothing happens, by the injected clock

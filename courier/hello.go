@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"cmp"
 	"encoding/base64"
 
 	"doppelboden"
@@ -94,7 +95,7 @@ func (a *Agent) introduce(c *conn) *verdict {
 		verb = "LHLO"
 	}
 	for {
-		r, err := c.ask(a.opts.Deadlines.Helo, "%s %s", verb, a.route.HeloName)
+		r, err := c.ask(a.opts.Deadlines.Helo, "%s %s", verb, cmp.Or(c.helo, a.route.HeloName))
 		if err == nil && r.class() == 3 {
 			err = unexpected(r, verb)
 		}

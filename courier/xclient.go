@@ -30,6 +30,7 @@ func (a *Agent) present(ctx context.Context, kept bool, m *doppelboden.Message) 
 			_, fault := a.connect(ctx)
 			return fault
 		}
+		c.helo = m.Helo // servers believe EHLO rather than the attribute
 		v, err := a.say(c, who)
 		switch {
 		case err != nil && kept && isClosed(err) && !errors.Is(err, os.ErrDeadlineExceeded):
@@ -67,6 +68,7 @@ func (a *Agent) say(c *conn, who string) (*verdict, error) {
 		v := judge(r, phaseHelo, doppelboden.AboutRoute)
 		return &v, nil
 	case r.class() != 2: // then it judges us; that is its affair
+		c.helo = ""
 		c.host.log.Debug("XCLIENT is offered and refused", "code", r.code)
 		return nil, nil
 	}

@@ -200,4 +200,6 @@ func (t *trace) readComment(text string) bool {
 }
 
 // isName reports whether s can be what a client calls itself.
-func isName(s string) bool { return s != "" && len(s) <= 255 && harmless(s) == s }
+func isName(s string) bool {
+	return s != "" && len(s) <= 255 && harmless(s) == s && !strings.Contains(s, " ")
+}

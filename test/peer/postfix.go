@@ -27,12 +27,14 @@ type PostfixReceiver struct {
 	Domain  string // the domain of all its mailboxes
 	Discard bool   // true: mails are counted by nobody and thrown away; false: kept in Maildirs
 	Parent  string // folder for its own folder; empty: the system's for temporary files
+
+	Settings []string // lines of main.cf that overrule the others
 }
 
 // Start starts it.
 func (o PostfixReceiver) Start() (*Postfix, error) {
 	return startPostfix(o.Parent, "conf/postfix-receiver.cf", postfixValues{
-		Name: "receiver.test", Domain: o.Domain, Discard: o.Discard,
+		Name: "receiver.test", Domain: o.Domain, Discard: o.Discard, Settings: o.Settings,
 	})
 }
 
@@ -47,6 +49,8 @@ type PostfixRelay struct {
 	Milter     string   // host:port of a milter that sees every mail; empty: none
 	Log        bool     // write a log into a file; else nothing is logged, in Postfix's favour
 	Parent     string   // folder for its own folder, on the disk to be measured; empty: the system's for temporary files
+
+	Settings []string // lines of main.cf that overrule the others
 }
 
 // Start starts it.
@@ -60,7 +64,7 @@ func (o PostfixRelay) Start() (*Postfix, error) {
 	}
 	return startPostfix(o.Parent, "conf/postfix-relay.cf", postfixValues{
 		Name: "relay.test", Domain: o.Domain, NextHop: "[" + host + "]:" + port,
-		Recipients: o.Recipients, Defer: o.Defer, Concurrency: o.Concurrent, Milter: o.Milter, Quiet: !o.Log,
+		Recipients: o.Recipients, Defer: o.Defer, Concurrency: o.Concurrent, Milter: o.Milter, Quiet: !o.Log, Settings: o.Settings,
 	})
 }
 
@@ -77,9 +81,10 @@ type postfixValues struct {
 	Discard     bool
 	Defer       bool
 	Concurrency int
-	SMTPDLimit  string // smtpd processes, "-" for the default
-	Milter      string // host:port, or empty
-	Quiet       bool   // nothing is logged, whatever log daemon the machine has
+	SMTPDLimit  string   // smtpd processes, "-" for the default
+	Milter      string   // host:port, or empty
+	Quiet       bool     // nothing is logged, whatever log daemon the machine has
+	Settings    []string // lines of main.cf that overrule the others
 }
 
 // Postfix is a running instance.
@@ -121,7 +126,16 @@ func launchPostfix(role string, v postfixValues) (*Postfix, error) {
 	if _, err := run(context.Background(), PostfixProgram, "-c", etc, "check"); err != nil {
 		return nil, err
 	}
-	master := filepath.Join(v.DaemonDir, "master")
+	proc, err := startMaster(v)
+	if err != nil {
+		return nil, err
+	}
+	return &Postfix{process: proc, v: v}, nil
+}
+
+// startMaster starts master(8) on what writePostfix wrote, and waits until it answers.
+func startMaster(v postfixValues) (*process, error) {
+	etc, master := filepath.Join(v.Dir, "etc"), filepath.Join(v.DaemonDir, "master")
 	cmd := exec.Command(master, "-s", "-c", etc)
 	if _, err := os.Stat("/dev/log"); err == nil && v.Quiet {
 		// With a log daemon each mail would cost Postfix several lines through it. In a
@@ -134,11 +148,23 @@ func launchPostfix(role string, v postfixValues) (*Postfix, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postfix{process: proc, v: v}
 	if err := proc.ready("tcp", v.Addr); err != nil {
-		return nil, errors.Join(err, errors.New(p.LogTail(20)), proc.stop())
+		return nil, errors.Join(err, errors.New((&Postfix{process: proc, v: v}).LogTail(20)), proc.stop())
 	}
-	return p, nil
+	return proc, nil
+}
+
+// Halt ends it and leaves its folder; Resume starts it again at the same address.
+func (p *Postfix) Halt() error { return p.stop() }
+
+// Resume starts it again after Halt.
+func (p *Postfix) Resume() error {
+	proc, err := startMaster(p.v)
+	if err != nil {
+		return err
+	}
+	p.process = proc
+	return nil
 }
 
 // writePostfix writes main.cf, master.cf and the tables, and makes the folders.
@@ -163,6 +189,7 @@ func writePostfix(role string, v postfixValues) error {
 	if err != nil {
 		return err
 	}
+	mainCF = overruled(mainCF, v.Settings)
 	masterCF, err := fill(v, "conf/postfix-master.cf")
 	if err != nil {
 		return err
@@ -181,6 +208,16 @@ func writePostfix(role string, v postfixValues) error {
 		}
 	}
 	return nil
+}
+
+// overruled returns main.cf with settings in the place of the lines that they overrule.
+func overruled(mainCF string, settings []string) string {
+	for _, line := range settings {
+		name, _, _ := strings.Cut(line, " ")
+		lines := slices.DeleteFunc(strings.Split(mainCF, "\n"), func(old string) bool { return strings.HasPrefix(old, name+" =") })
+		mainCF = strings.Join(append(lines, line, ""), "\n")
+	}
+	return mainCF
 }
 
 // fill fills embedded templates with v and joins them.

@@ -42,9 +42,9 @@ func TestMain(m *testing.M) {
 
 // A city is an installation with its node, which may be running or not.
 type city struct {
-	t    *testing.T
-	dir  string
-	mx   string // host:port
+	t   *testing.T
+	dir string
+	mx  string // host:port
 
 	submission string // host:port
 
