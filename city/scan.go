@@ -24,7 +24,7 @@ type Scan struct {
 const (
 	defaultDeadline  = 10 // seconds; rspamd itself gives up after 8
 	maxDeadline      = 60 // seconds; the sender waits for our answer
-	defaultUnscanned = 8  // hours: a working day in which somebody can repair a scanner (decision 0010)
+	defaultUnscanned = 8  // hours: a working day in which somebody can repair a scanner (decision 0013)
 	maxUnscanned     = 240
 	defaultFresh     = 4 // hours: signatures appear several times a day
 	maxFresh         = 168

@@ -11,7 +11,7 @@
 //   - Its memory does not grow with the mail or with the answer.
 //   - A mail that is Unscanned passes the gate only when it was scanned, when a person
 //     said so, or after the time that its tenant set; one that waited for hours passes
-//     only after it was scanned with today's signatures (decision 0010).
+//     only after it was scanned with today's signatures (decision 0013).
 //
 // Everything that a scanner says is hostile text: a mail's author chooses much of it.
 //

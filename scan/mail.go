@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 
@@ -60,7 +61,8 @@ const largeMail = 1 << 20
 // it in no other way. It must not count as dead, or a few large mails would stop the
 // scanning of all others.
 func brokeOff(m *Mail, sending, reading error) error {
-	if sending != nil && m.Size > largeMail && !timedOut(sending) && !timedOut(reading) {
+	ended := sending != nil || errors.Is(reading, syscall.ECONNRESET) // we may have sent all of it by then
+	if ended && m.Size > largeMail && !timedOut(sending) && !timedOut(reading) {
 		return fmt.Errorf("%w: it ended the connection in the middle of it", errTooLarge)
 	}
 	return errors.Join(sending, reading)
