@@ -30,7 +30,7 @@ func install(t *testing.T, groupware string) *city.Node {
 	t.Helper()
 	node, err := setup.Create(setup.Options{
 		Dir: filepath.Join(t.TempDir(), "city"), Domain: "stadt.example", Groupware: groupware,
-		Listen: "127.0.0.1", Now: time.Now(),
+		Listen: "127.0.0.1", DNS: "none", Now: time.Now(),
 	})
 	if err != nil {
 		t.Fatal(err)

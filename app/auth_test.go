@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"doppelboden/city"
 	"doppelboden/control"
 	"doppelboden/send"
 	"doppelboden/sink"
@@ -23,7 +24,7 @@ _dmarc.strange.example.  TXT "v=DMARC1; p=reject"
 	}
 	defer gw.Close()
 	node := install(t, "smtp://"+gw.Addr())
-	node.DNS.Servers = []string{dns.Addr()}
+	node.DNS = city.DNS{Servers: []string{dns.Addr()}}
 	n := start(t, node)
 	client := control.NewClient(node.Data, nil)
 	if _, err := client.AddMailbox(t.Context(), anna); err != nil {
@@ -47,27 +48,52 @@ _dmarc.strange.example.  TXT "v=DMARC1; p=reject"
 	}
 }
 
+func TestANodeWhoseNameServersAreDeadRaisesAnAlarmAndTakesMail(t *testing.T) {
+	dns := peer.For(t, peer.DNS{})
+	dns.Treat("", peer.Silent)
+	node := install(t, "here")
+	node.DNS = city.DNS{Servers: []string{dns.Addr()}}
+	n := start(t, node)
+	w := newWatcher(n, func() time.Duration { return 0 })
+	wrong := map[alarmKey]string{}
+	w.nameServers(t.Context(), wrong)
+	if !strings.Contains(wrong[alarmKey{"dns", ""}], dns.Addr()) {
+		t.Errorf("no alarm names %s: %v", dns.Addr(), wrong)
+	}
+	if _, err := control.NewClient(node.Data, nil).AddMailbox(t.Context(), anna); err != nil {
+		t.Fatal(err)
+	}
+	if a := mail(t, n, "anna@stadt.example"); !a.Kept() {
+		t.Errorf("%d %s, want 250", a.Code, a.Text)
+	}
+	dns.Treat("", peer.Well)
+	clear(wrong)
+	if w.nameServers(t.Context(), wrong); len(wrong) > 0 {
+		t.Errorf("when they answer again: %v", wrong)
+	}
+}
+
 func TestATenantThatRefusesByDMARCRefusesWithAPermanentAnswerButNeverWithoutDNS(t *testing.T) {
 	dns := peer.For(t, peer.DNS{Zone: `
 strange.example.         TXT "v=spf1 -all"
 _dmarc.strange.example.  TXT "v=DMARC1; p=reject"
 `})
 	node := install(t, "here")
-	node.DNS.Servers = []string{dns.Addr()}
+	node.DNS = city.DNS{Servers: []string{dns.Addr()}}
 	n := start(t, node)
 	client := control.NewClient(node.Data, nil)
 	if _, err := client.AddMailbox(t.Context(), anna); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range n.house.Directory().City().Tenants {
-		if c.DMARC != 0 {
+		if c.DMARC != city.MarkDMARC {
 			t.Fatalf("a new city does something about DMARC: %v", c.DMARC)
 		}
 	}
 	if a := mail(t, n, "anna@stadt.example"); !a.Kept() {
 		t.Errorf("a tenant that only marks: %d %s, want 250", a.Code, a.Text)
 	}
-	n.house.Directory().City().Tenants[0].DMARC = 2 // city.RefuseDMARC
+	n.house.Directory().City().Tenants[0].DMARC = city.RefuseDMARC
 	if a := mail(t, n, "anna@stadt.example"); a.Code != 554 || !strings.Contains(a.Text, "strange.example") {
 		t.Errorf("a tenant that refuses: %d %s, want 554 that names the domain", a.Code, a.Text)
 	}

@@ -108,7 +108,7 @@ func (p *play) open(ctx context.Context) error {
 	p.tell(say.T("The groupware (a stand-in) takes mail at %s.", p.groups.addr))
 	conf, err := setup.Create(setup.Options{
 		Dir: filepath.Join(p.dir, "city"), Domain: domain, Groupware: "smtp://" + p.groups.addr,
-		Listen: "127.0.0.1", Now: time.Now(),
+		Listen: "127.0.0.1", DNS: "none", Now: time.Now(),
 	})
 	if err != nil {
 		return err

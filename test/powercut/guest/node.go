@@ -35,7 +35,7 @@ func startNode(ctx context.Context, w wire.Weakness) (*node, error) {
 	fresh := errors.Is(err, fs.ErrNotExist)
 	if fresh {
 		config, err = setup.Create(setup.Options{Dir: dir, Domain: letter.Domain, Groupware: "smtp://" + groupwareAddr,
-			Listen: "127.0.0.1", MXPort: 2525, MetricsPort: 9125, Now: time.Now()})
+			Listen: "127.0.0.1", DNS: "none", MXPort: 2525, MetricsPort: 9125, Now: time.Now()})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("set up: %w", err)
