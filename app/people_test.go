@@ -327,3 +327,24 @@ func TestAPasswordThatOthersCanReadIsNotUsed(t *testing.T) {
 func listing(n *Node, writing bool) store.Listing {
 	return store.Listing{Tenant: n.house.Directory().Tenants()[0].ID, Writing: writing}
 }
+
+func TestADirectoryUnderANewNameKeepsItsMailboxesAndTheirMail(t *testing.T) {
+	peer.Need(t, peer.SlapdProgram, peer.SlapaddProgram)
+	s := peer.For(t, peer.Slapd{LDIF: strings.ReplaceAll(person("anna")+person("bert"), "changetype: add\n", "")})
+	w := newTown(t, groupware(t).Addr(), "")
+	w.configure(ldapOf(s.Addr(), ""))
+	waitFor(t, "the directory was read by itself", func() bool { return w.house.Directory().Len() == 2 })
+	before, _ := w.house.Directory().Holder(parse(t, "anna@stadt.example"))
+	w.configure(strings.Replace(ldapOf(s.Addr(), ""), `name = "ldap"`, `name = "other"`, 1))
+	if r := w.refresh(0); r.Error != "" || r.Wrong != 0 || r.Changed+r.New > 2 {
+		t.Errorf("refresh under another name: %+v", r)
+	}
+	id, _ := w.house.Directory().Holder(parse(t, "anna@stadt.example"))
+	m, _ := w.house.Directory().Mailbox(id)
+	if id != before || m.Source != "other" {
+		t.Errorf("mailbox %d of %q, want %d of the new name", id, m.Source, before)
+	}
+	if _, err := w.client.RemoveMailbox(t.Context(), "anna@stadt.example"); err == nil {
+		t.Error("a mailbox that its directory lists was removed by hand; it would be back in minutes")
+	}
+}

@@ -132,6 +132,11 @@ func (p *People) priority(box doppelboden.Mailbox) int {
 	return box.Priority
 }
 
+// Lists reports whether a directory of the tenant has this name.
+func (p *People) Lists(source string) bool {
+	return slices.ContainsFunc(p.Directories, func(l LDAP) bool { return l.Name == source })
+}
+
 // unknownIn returns what becomes of mail for nobody in a domain; nil: it is refused.
 func (p *People) unknownIn(domain string) *Unknown {
 	for i := range p.Unknown {

@@ -135,7 +135,7 @@ func (d *Desk) removeMailbox(ctx context.Context, c *call) (any, error) {
 		return nil, notFound("no mailbox has this address")
 	case m.Address.Key() != a.Key():
 		return nil, invalid(a.String() + " is an alias of " + m.Address.String() + "; to remove an alias, change the mailbox")
-	case m.Source != "":
+	case m.Source != "" && listedBy(dir, m):
 		return nil, invalid(m.Address.String() + " is listed by the directory " + m.Source + "; remove it there, or it would come back")
 	}
 	at := d.opts.Clock()
@@ -148,6 +148,13 @@ func (d *Desk) removeMailbox(ctx context.Context, c *call) (any, error) {
 	}
 	d.opts.Log.InfoContext(ctx, "a mailbox was removed", "mailbox", int64(id), "by", c.by)
 	return present(d.opts.House.Directory(), m), nil
+}
+
+// listedBy reports whether the directory that listed a mailbox is still one of its
+// tenant's.
+func listedBy(dir *city.Directory, m doppelboden.Mailbox) bool {
+	t, _ := dir.City().Tenant(dir.TenantName(m.Tenant))
+	return t.Lists(m.Source)
 }
 
 func (d *Desk) refresh(ctx context.Context, c *call) (any, error) {

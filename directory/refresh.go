@@ -286,13 +286,7 @@ func (r *Refresher) refresh(ctx context.Context, dir *city.Directory, l *city.LD
 	lock.Lock()
 	defer lock.Unlock()
 	dir = r.opts.House.Directory()
-	var known []doppelboden.Mailbox
-	for b := range dir.All() {
-		if b.Tenant == state.Tenant {
-			known = append(known, b)
-		}
-	}
-	change := Compare(known, listed.Mailboxes, l.Name)
+	change := Compare(knownOf(dir, state.Tenant), listed.Mailboxes, l.Name)
 	report.note(change.Notes...)
 	report.New, report.Changed, report.Gone, report.Lost = change.New, change.Changed, len(change.Retire), change.Lost
 	if err := guard(change, len(listed.Mailboxes), l.MaxLost, accept); err != nil {
@@ -305,6 +299,24 @@ func (r *Refresher) refresh(ctx context.Context, dir *city.Directory, l *city.LD
 	}
 	state.Read, state.Writing = state.Tried, false
 	return nil
+}
+
+// knownOf returns all mailboxes of a tenant. Those of a directory that city.toml no longer
+// names count as added by people: another directory, or the same under a new name, may
+// have them.
+func knownOf(dir *city.Directory, id doppelboden.TenantID) []doppelboden.Mailbox {
+	t, _ := dir.City().Tenant(dir.TenantName(id))
+	var known []doppelboden.Mailbox
+	for b := range dir.All() {
+		if b.Tenant != id {
+			continue
+		}
+		if b.Source != "" && !t.Lists(b.Source) {
+			b.Source, b.External = "", ""
+		}
+		known = append(known, b)
+	}
+	return known
 }
 
 // note adds to the notes of a report.
