@@ -177,9 +177,10 @@ func (a agent) Hand(ctx context.Context, j courier.Job) []doppelboden.Outcome {
 			g.broken = append(g.broken, "two transactions at once for one mailbox")
 		}
 	}
+	takes := g.takes
 	g.mu.Unlock()
 	select {
-	case <-time.After(g.takes):
+	case <-time.After(takes):
 	case <-ctx.Done():
 	}
 	g.mu.Lock()
