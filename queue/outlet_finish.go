@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"strings"
 	"time"
 
 	"doppelboden"
@@ -61,7 +62,8 @@ func (o *outlet) conclude(d *domain, it store.Item, out doppelboden.Outcome) (do
 
 // overaged makes s the end of what was tried for too long.
 func overaged(s doppelboden.Settlement) doppelboden.Settlement {
-	s.State, s.Next, s.Reply = doppelboden.Bounced, time.Time{}, "expired: "+s.Reply
+	// It may have been tried before, when the sender could not be told.
+	s.State, s.Next, s.Reply = doppelboden.Bounced, time.Time{}, "expired: "+strings.TrimPrefix(s.Reply, "expired: ")
 	return s
 }
 

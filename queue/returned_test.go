@@ -182,23 +182,25 @@ func TestSendersWhoAskedHearOfASuccessOnceUnlessTheNextServerTellsThem(t *testin
 	}
 }
 
-func TestASuccessInAMailboxHereIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, s, _ := newQueue(t, 1)
-		r := &scribe{}
-		q.opts.Returner, q.opts.Router = r, hereNow{oneLane{1}}
-		start(t, q)
-		m := s.accept(time.Now(), 1)
-		s.wants("SUCCESS")
-		m.Deliveries[0].Notify = "SUCCESS"
-		q.Notify(m)
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if len(r.asked) != 1 || len(r.asked[0]) != 1 || r.asked[0][0].How != doppelboden.Arrived {
-			t.Errorf("asked %v, want once about one that arrived", r.asked)
-		}
-		if got := s.states()[doppelboden.Delivered]; got != 1 {
-			t.Errorf("%d delivered, want 1", got)
-		}
-	})
+func TestASuccessInAMailboxHereIsToldAndIsOneAlsoWhenItCannotBe(t *testing.T) {
+	for _, err := range []error{nil, errors.New("the list of mailboxes is old")} {
+		synctest.Test(t, func(t *testing.T) {
+			q, s, _ := newQueue(t, 1)
+			r := &scribe{err: err}
+			q.opts.Returner, q.opts.Router = r, hereNow{oneLane{1}}
+			start(t, q)
+			m := s.accept(time.Now(), 1)
+			s.wants("SUCCESS")
+			m.Deliveries[0].Notify = "SUCCESS"
+			q.Notify(m)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if len(r.asked) != 1 || len(r.asked[0]) != 1 || r.asked[0][0].How != doppelboden.Arrived {
+				t.Errorf("asked %v, want once about one that arrived", r.asked)
+			}
+			if got := s.states()[doppelboden.Delivered]; got != 1 {
+				t.Errorf("%d delivered while the notice ends in %v, want 1", got, err)
+			}
+		})
+	}
 }

@@ -52,3 +52,35 @@ func TestABounceWhoseCommitIsUnknownBringsExactlyOneNotice(t *testing.T) {
 		})
 	}
 }
+
+func TestRetentionLeavesNoTiesBehind(t *testing.T) {
+	s := openNew(t, func(*Options) {})
+	m := accept(t, s)
+	var made realistic
+	n := made.message(1)
+	n.Class, n.About = doppelboden.ClassNotice, []doppelboden.Ref{{Message: m.ID}}
+	if _, err := s.Accept(ctx, n); err != nil {
+		t.Fatal(err)
+	}
+	lease, err := s.Join(ctx, "node", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := doppelboden.Settlement{Ref: doppelboden.Ref{Message: m.ID}, State: doppelboden.Delivered, At: time.Now()}
+	if err := s.Settle(ctx, lease, []doppelboden.Settlement{end}); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := s.Expire(ctx, time.Now().Add(time.Hour), nil, 10); err != nil || removed != 1 {
+		t.Fatalf("%d messages removed, %v, wanted the one whose delivery has ended", removed, err)
+	}
+	err = s.read(ctx, func(c *conn) error {
+		row, err := c.one(ctx, "SELECT count(*) FROM notice")
+		if err == nil && asInt(row[0]) != 0 {
+			t.Errorf("%d ties are left of a message that is gone", asInt(row[0]))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
