@@ -2,6 +2,7 @@ package intake
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,6 +53,9 @@ func delivery(r Recipient, found Found, to *Target, n int) doppelboden.Delivery 
 		// RFC 3461, section 5.2.7.2: who sent it learns of the address that it wrote, not
 		// of those behind it.
 		d.ORcpt = cmp.Or(r.ORcpt, originalRecipient(r.Address))
+		if len(found.Targets) > 1 {
+			d.Notify = withoutSuccess(r.Notify)
+		}
 	}
 	if to.Mailbox != 0 && d.Box < 0 {
 		// What becomes of a second way says nothing about the mail: the sender hears of
@@ -62,6 +66,16 @@ func delivery(r Recipient, found Found, to *Target, n int) doppelboden.Delivery 
 		d.State, d.Reply = doppelboden.Held, to.Hold
 	}
 	return d
+}
+
+// withoutSuccess returns NOTIFY for one of several members behind an address: RFC 3461,
+// section 5.2.7.2. A success for each would tell a stranger who is in the list.
+func withoutSuccess(notify string) string {
+	if notify == "" {
+		return ""
+	}
+	words := slices.DeleteFunc(strings.Split(notify, ","), func(w string) bool { return strings.EqualFold(w, "SUCCESS") })
+	return cmp.Or(strings.Join(words, ","), "NEVER")
 }
 
 // originalRecipient returns an address as ORCPT has it: RFC 3461, section 4.2, and, when it

@@ -88,6 +88,24 @@ func TestAMemberOfAListGetsTheListAsTheOriginalRecipient(t *testing.T) {
 	}
 }
 
+func TestNobodyIsToldOfASuccessForEachMemberOfAList(t *testing.T) {
+	for notify, want := range map[string]string{"": "", "SUCCESS": "NEVER", "success,FAILURE": "FAILURE", "DELAY,FAILURE": "DELAY,FAILURE", "NEVER": "NEVER"} {
+		var l addressees
+		found := Found{Targets: []Target{{Mailbox: 1, Recipient: address(t, "a@stadt.example")}, {Mailbox: 2, Recipient: address(t, "b@stadt.example")}}}
+		l.add(Recipient{Address: address(t, "list@stadt.example"), Notify: notify}, found)
+		for _, d := range l.deliveries {
+			if d.Notify != want {
+				t.Errorf("NOTIFY=%s: %q for a member, want %q", notify, d.Notify, want)
+			}
+		}
+		var one addressees
+		one.add(Recipient{Address: address(t, "alias@stadt.example"), Notify: notify}, Found{Targets: found.Targets[:1]})
+		if got := one.deliveries[0].Notify; got != notify {
+			t.Errorf("NOTIFY=%s: %q for the one behind an alias, want it as it came", notify, got)
+		}
+	}
+}
+
 func TestAListWithMoreMembersThanOneMessageMayHaveIsRefused(t *testing.T) {
 	in, _ := newIntake(t, 0)
 	in.opts.MostDeliveries = 2
