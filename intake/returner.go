@@ -117,7 +117,7 @@ func (r *Returner) Return(ctx context.Context, ends []doppelboden.Ending) ([]dop
 			case ends[i].How.Success():
 				follows[i] = quiet // a success must not be held for want of a notice
 			default:
-				follows[i] = r.hold(&list[i], hold)
+				follows[i] = r.hold(&ends[i], &list[i], hold)
 			}
 		}
 	}
@@ -139,20 +139,21 @@ func (r *Returner) judge(e *doppelboden.Ending, s *doppelboden.Settlement) strin
 	}
 	switch {
 	case m.Scan == doppelboden.Malware:
-		return r.hold(s, "malware is not returned")
+		return r.hold(e, s, "malware is not returned")
 	case m.Sender.IsNull():
 		return r.discard(e, s)
 	case !doppelboden.Notify(e.Delivery.Notify, doppelboden.OnFailure):
 		return quiet
 	case !m.Confirmed:
-		return r.hold(s, "the sender is not confirmed, so a notice could reach somebody who never wrote")
+		return r.hold(e, s, "the sender is not confirmed, so a notice could reach somebody who never wrote")
 	}
 	return told
 }
 
 // hold leaves a delivery to a person.
-func (r *Returner) hold(s *doppelboden.Settlement, why string) string {
-	s.State, s.By = doppelboden.Held, "intake"
+func (r *Returner) hold(e *doppelboden.Ending, s *doppelboden.Settlement, why string) string {
+	s.State = doppelboden.Held
+	decide(e, s)
 	s.Reply = line("not returned, " + why + ": " + s.Reply)
 	return held
 }
@@ -162,12 +163,20 @@ func (r *Returner) hold(s *doppelboden.Settlement, why string) string {
 func (r *Returner) discard(e *doppelboden.Ending, s *doppelboden.Settlement) string {
 	box := r.opts.Postmaster(e.Message.Tenant).Mailbox
 	if box == 0 {
-		return r.hold(s, "it has no sender, and no mailbox stands behind the postmaster")
+		return r.hold(e, s, "it has no sender, and no mailbox stands behind the postmaster")
 	}
-	s.State, s.By = doppelboden.Discarded, "intake"
+	s.State = doppelboden.Discarded
+	decide(e, s)
 	s.Reply = line("double bounce: " + s.Reply)
 	s.Copies = []doppelboden.Copy{{Mailbox: box, Folder: DoubleBounces, Message: e.Message.ID, Date: s.At}}
 	return discarded
+}
+
+// decide notes who decided: the person who wanted the mail returned, or this room.
+func decide(e *doppelboden.Ending, s *doppelboden.Settlement) {
+	if e.How != doppelboden.Returned {
+		s.By = "intake"
+	}
 }
 
 // maxReply bounds what a delivery keeps of the last words, in bytes; see Delivery.Reply.

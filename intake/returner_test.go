@@ -139,6 +139,9 @@ func TestEveryEndFollowsThePromiseOfNoBackscatter(t *testing.T) {
 						in, c.confirmed, s.State, s.Generated != nil, s.Copies, c.state, c.notice, c.copy)
 					continue
 				}
+				if by := map[bool]string{true: "courier", false: "intake"}[how == doppelboden.Returned]; c.copy && s.By != by {
+					t.Errorf("%s: discarded by %s, want %s", in, s.By, by)
+				}
 				if c.copy && (s.Copies[0] != doppelboden.Copy{Mailbox: 99, Folder: "Double-Bounces", Message: m.ID, Date: returnerTime} ||
 					!strings.HasPrefix(s.Reply, "double bounce: ") || !strings.Contains(s.Reply, "550 no such user")) {
 					t.Errorf("%s: the postmaster gets %+v, and reads %q", in, s.Copies, s.Reply)
@@ -267,7 +270,8 @@ func TestWhatCannotGoToItsSenderIsHeldWithTheReason(t *testing.T) {
 	} {
 		r, f := newReturner(t, c.change)
 		s := one(t, r, ending(f.kept(c.sender), 0, c.how))
-		if s.State != doppelboden.Held || s.Generated != nil || s.Copies != nil || s.By != "intake" || !strings.Contains(s.Reply, c.reason) || !strings.Contains(s.Reply, "550 no such user") {
+		by := map[bool]string{true: "courier", false: "intake"} // ending says "courier" of everybody
+		if s.State != doppelboden.Held || s.Generated != nil || s.Copies != nil || s.By != by[c.how == doppelboden.Returned] || !strings.Contains(s.Reply, c.reason) || !strings.Contains(s.Reply, "550 no such user") {
 			t.Errorf("%s: %v by %s, %q; want held because %q", name, s.State, s.By, s.Reply, c.reason)
 		}
 	}
