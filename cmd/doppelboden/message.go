@@ -7,27 +7,36 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"doppelboden"
 	"doppelboden/control"
 	"doppelboden/say"
 )
 
 func (p *program) messageCommand() *cobra.Command {
-	return p.group("message", p.say.T("one message"),
-		p.command("show ID|RECEIPT", p.say.T("tell the whole story of one message"), p.exactly(1), func(ctx context.Context, args []string) error {
-			client, err := p.client()
-			if err != nil {
-				return err
-			}
-			s, err := client.Message(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			if p.json {
-				return p.object(s)
-			}
-			p.story(s)
-			return nil
-		}))
+	return p.group("message", p.say.T("one message"), p.messageShow())
+}
+
+func (p *program) messageShow() *cobra.Command {
+	var tenant string
+	c := p.command("show ID|RECEIPT [--tenant TENANT]", p.say.T("tell the whole story of one message"), p.exactly(1), func(ctx context.Context, args []string) error {
+		client, err := p.client()
+		if err != nil {
+			return err
+		}
+		s, err := client.Message(ctx, args[0])
+		switch {
+		case err != nil:
+			return err
+		case tenant != "" && s.Tenant != tenant: // as if there were none, also when it is gone and nobody knows whose it was
+			return &doppelboden.Error{Code: doppelboden.NotFound, Public: "no message has this id or receipt"}
+		case p.json:
+			return p.object(s)
+		}
+		p.story(s)
+		return nil
+	})
+	p.tenantFlag(c, &tenant)
+	return c
 }
 
 // story tells a message's story.
