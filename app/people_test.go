@@ -348,3 +348,21 @@ func TestADirectoryUnderANewNameKeepsItsMailboxesAndTheirMail(t *testing.T) {
 		t.Error("a mailbox that its directory lists was removed by hand; it would be back in minutes")
 	}
 }
+
+func TestMailForNobodyIsPutOffBeforeItFillsTheDisk(t *testing.T) {
+	h := &house{}
+	if h.mayKeep(1) {
+		t.Error("mail was kept before anybody counted")
+	}
+	counts := keptCounts{1: new(atomic.Int64), 2: new(atomic.Int64)}
+	counts[1].Store(maxKept - 1)
+	h.people.kept.Store(&counts)
+	for i, want := range []bool{true, false, false} {
+		if got := h.mayKeep(1); got != want {
+			t.Errorf("mail %d beyond %d: kept %v, want %v", i, maxKept-1, got, want)
+		}
+	}
+	if !h.mayKeep(2) {
+		t.Error("one tenant's mail for nobody keeps another's out")
+	}
+}

@@ -196,3 +196,43 @@ func TestADepartmentGivesItsMailboxesAPriorityUnlessTheyHaveTheirOwn(t *testing.
 		t.Errorf("looked up: %+v, %v; want priority 9", r, err)
 	}
 }
+
+func TestADirectoryIsReadFromTheConfigurationWithSaneDefaults(t *testing.T) {
+	c := peopleCity(t)
+	want := LDAP{Name: "ad", Preset: ActiveDirectory, Servers: []LDAPServer{{TLS: true, Addr: "dc1.musterstadt.de:636"}}, StartTLS: true,
+		Base: "dc=musterstadt,dc=de", Refresh: 10 * time.Minute, MaxAge: 2 * time.Hour, MaxLost: 5, MaxEntries: 200_000}
+	if diff := cmp.Diff([]LDAP{want}, c.Tenants[0].Directories); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	text := `format = 1
+[[tenant]]
+name = "a"
+domains = ["a.de"]
+[[tenant.route]]
+name = "here"
+here = true
+[[tenant.ldap]]
+name = "open"
+preset = "openldap"
+servers = ["ldap://[::1]", "ldap://127.0.0.1:1389"]
+tls = "off"
+ca_file = "ca.pem"
+base = "dc=a"
+filter = "(&(ou=x)(!(l=*)))"
+aliases_attribute = "mailLocalAddress"
+bind_dn = "user@a.de"
+password_credential = "ldap"
+max_removals_percent = 0
+max_entries = 10
+`
+	c, err := Parse("city.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = LDAP{Name: "open", Preset: OpenLDAP, Servers: []LDAPServer{{Addr: "[::1]:389"}, {Addr: "127.0.0.1:1389"}}, CA: "ca.pem", Base: "dc=a",
+		Filter: "(&(ou=x)(!(l=*)))", Aliases: "mailLocalAddress", BindDN: "user@a.de", Password: Secret{Credential: "ldap"},
+		Refresh: 15 * time.Minute, MaxAge: 48 * time.Hour, MaxEntries: 10}
+	if diff := cmp.Diff([]LDAP{want}, c.Tenants[0].Directories); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
