@@ -115,6 +115,9 @@ func (p *program) waiting(w control.Waiting) {
 	if w.Next.Before(p.now()) {
 		next = p.say.T("when it is its turn")
 	}
+	if w.Scan == "unscanned" {
+		next = p.say.T("when a scanner has seen it")
+	}
 	if w.State == "held" {
 		next = p.say.T("when somebody decides")
 	}
@@ -168,7 +171,7 @@ func (p *program) decision(verb queue.Verb, short string) *cobra.Command {
 		} else {
 			p.print(p.say.T("%d deliveries changed.", sum.Changed))
 			if sum.Quarantined > 0 {
-				p.print(p.say.T("In quarantine because of malware, and left there: %d. Who is sure adds --malware.", sum.Quarantined))
+				p.print(p.say.T("In quarantine because of malware, and left there: %d. Who is sure writes: doppelboden queue release --malware", sum.Quarantined))
 			}
 			if sum.Kept > 0 {
 				p.print(p.say.T("May not go back and are held: %d. The first: %s", sum.Kept, say.Plain(sum.Why)))
