@@ -116,7 +116,7 @@ func (l *addressees) has(to *Target) bool {
 //
 // The mail goes first and is kept after it, so that a refused mail leaves nothing behind.
 // Between the two a crash takes only what the next server has, and what the sender, who
-// has no answer, sends again: in doubt twice (decision 0008).
+// has no answer, sends again: in doubt twice (decision 0022).
 func (t *Transaction) handThrough(ctx context.Context, m *doppelboden.Message) error {
 	p := &t.through
 	if p.passage == nil || m.Scan == doppelboden.Unscanned {
