@@ -44,13 +44,20 @@ func testCrash(t *testing.T, open Open) {
 
 // crash kills a child under load and counts what it acknowledged and what is missing.
 func crash(t *testing.T, open Open, early bool) (missing, acked int) {
-	dir := t.TempDir()
+	var env []string
+	if early {
+		env = []string{crashEarly + "=1"}
+	}
+	dir, ids := kill(t, env...)
+	return lost(t, open, dir, ids), len(ids)
+}
+
+// kill kills a child under load and returns its folder and what it acknowledged.
+func kill(t *testing.T, env ...string) (dir string, ids []doppelboden.ID) {
+	dir = t.TempDir()
 	top, _, _ := strings.Cut(t.Name(), "/")
 	child := exec.Command(os.Args[0], "-test.run=^"+regexp.QuoteMeta(top)+"$", "-test.count=1")
-	child.Env = append(os.Environ(), crashDir+"="+dir)
-	if early {
-		child.Env = append(child.Env, crashEarly+"=1")
-	}
+	child.Env = append(append(os.Environ(), crashDir+"="+dir), env...)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -59,7 +66,6 @@ func crash(t *testing.T, open Open, early bool) (missing, acked int) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var ids []doppelboden.ID
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		id, err := doppelboden.ParseID(strings.TrimPrefix(lines.Text(), "ack "))
@@ -77,7 +83,7 @@ func crash(t *testing.T, open Open, early bool) (missing, acked int) {
 	if len(ids) < crashAfter {
 		t.Fatalf("the child ended after %d messages", len(ids))
 	}
-	return lost(t, open, dir, ids), len(ids)
+	return dir, ids
 }
 
 // lost counts the ids that are not in the store, and checks what is there.
@@ -119,6 +125,9 @@ func crashChild(t *testing.T, open Open) bool {
 	w := &world{t: t, tb: t, open: open, dir: dir, chain: newChain("before"), now: day}
 	w.start()
 	box := doppelboden.Mailbox{ID: 1, Tenant: 1, Address: addr("anna", "stadt.example")}
+	if mode := os.Getenv(crashNotices); mode != "" {
+		bounceForEver(w, box, mode == "apart")
+	}
 	var s store.Acceptor = w.s
 	if os.Getenv(crashEarly) != "" {
 		s = hasty{w.s}

@@ -58,6 +58,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("together", func(t *testing.T) { testTogether(t, open) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 	t.Run("crash", func(t *testing.T) { testCrash(t, open) })
+	t.Run("crash with notices", func(t *testing.T) { testNoticeCrash(t, open) })
 }
 
 // ctx is the context of calls that nobody cancels.
