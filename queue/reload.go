@@ -122,7 +122,9 @@ func (l *lane) part(between map[doppelboden.BoxID]*passage, stays func(doppelbod
 		priority, ok := stays(id)
 		switch {
 		case ok && b.leaving && !between[id].cross:
-			b.leaving = false // it was about to go, and may stay after all
+			// It was about to go, and may stay after all. What came for it meanwhile is only
+			// in the store.
+			b.leaving, b.more, b.after = false, true, 0
 			delete(between, id)
 		case ok && b.priority != priority && !b.leaving:
 			l.lift(b)

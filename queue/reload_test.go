@@ -261,6 +261,24 @@ func TestAMoveDoesNotStopTheHandOverOfOthers(t *testing.T) {
 	})
 }
 
+func TestABoxThatMayStayAfterAllFindsWhatCameWhileItWasAboutToGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, newSwitchboard("a", "b"))
+		w.g.takes = 10 * time.Second
+		start(t, w.q)
+		w.q.Notify(w.accept(time.Now(), 1))
+		time.Sleep(time.Second)
+		w.plug("b", 1)
+		w.q.Notify(w.accept(time.Now(), 1))
+		w.plug("a", 1)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := w.sorted("a"); !slices.Equal(got, []int64{1, 2}) {
+			t.Errorf("an hour later lane a took %v, want both mails", got)
+		}
+	})
+}
+
 func TestWhatIsTakenButNotYetWrittenIsNotHandedOverAgainAfterAMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t, newSwitchboard("a", "b"))
