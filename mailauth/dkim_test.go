@@ -244,6 +244,28 @@ func TestSignaturesOfAnotherProgramPass(t *testing.T) {
 	}
 }
 
+func TestOfSeveralFieldsOfANameTheLowestAreSigned(t *testing.T) {
+	// RFC 6376, section 5.4.2: whoever hands the mail on puts his fields above.
+	s := edSigner(t)
+	server := peer.For(t, peer.DNS{Zone: "s._domainkey.sender.example. TXT " + quoteTXT(s.text)})
+	c := newChecker(t, server.Addr(), Mark)
+	var b bytes.Buffer
+	err := dkim.Sign(&b, strings.NewReader("Received: two\r\nReceived: one\r\n"+letter), &dkim.SignOptions{
+		Domain: "sender.example", Selector: "s", Signer: s.key, Hash: crypto.SHA256, HeaderKeys: []string{"From", "Received", "Received"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mail, want := range map[string]Value{
+		b.String(): Pass, "Received: three\r\n" + b.String(): Pass,
+		strings.Replace(b.String(), "Received: one\r\n", "Received: one\r\nReceived: zero\r\n", 1): Fail,
+	} {
+		if got := verdicts(t, c, []byte(mail)); len(got) != 1 || got[0].Value != want {
+			t.Errorf("%.60q: %+v; want %s", mail, got, want)
+		}
+	}
+}
+
 func TestWhatIsWrongWithASignatureDecidesTheVerdict(t *testing.T) {
 	good := edSigner(t)
 	signed := string(good.sign(t, "sender.example", dkim.CanonicalizationRelaxed, []byte(letter)))
@@ -262,6 +284,8 @@ func TestWhatIsWrongWithASignatureDecidesTheVerdict(t *testing.T) {
 		{what: "the key is for another use", key: good.text + "; s=tlsrpt", want: PermError},
 		{what: "the key forbids the hash", key: good.text + "; h=sha1", want: PermError},
 		{what: "the key is of another kind", key: rsaSigner(t, 1024).text, want: PermError},
+		{what: "two keys in one place", key: "2", want: PermError},
+		{what: "i= below d= with a key that forbids it", key: good.text + "; t=s", change: [2]string{" s=s;", " s=s; i=@x.sender.example;"}, want: PermError},
 		{what: "another key", key: edSigner(t).text, want: Fail},
 		{what: "the key's domain tries out", key: good.text + "; t=y", want: Pass},
 		{what: "the DNS fails", mood: peer.ServFail, want: TempError},
@@ -283,6 +307,8 @@ func TestWhatIsWrongWithASignatureDecidesTheVerdict(t *testing.T) {
 			zone := "x. TXT x"
 			switch tc.key {
 			case "-":
+			case "2":
+				zone = "s._domainkey.sender.example. TXT " + quoteTXT(good.text) + "\ns._domainkey.sender.example. TXT " + quoteTXT(good.text+";n=x")
 			case "":
 				zone = "s._domainkey.sender.example. TXT " + quoteTXT(good.text)
 			default:

@@ -186,8 +186,10 @@ func TestTheTenantDecidesWhatBecomesOfMailThatFails(t *testing.T) {
 _dmarc.reject.example.     TXT "v=DMARC1; p=reject"
 _dmarc.quarantine.example. TXT "v=DMARC1; p=quarantine"
 _dmarc.none.example.       TXT "v=DMARC1; p=none"
+_dmarc.half.example.       TXT "v=DMARC1; p=reject"
 `})
 	s.Treat("_dmarc.broken.example", peer.ServFail)
+	s.Treat("half.example", peer.ServFail) // its SPF record
 	for _, tc := range []struct {
 		handling Handling
 		author   string
@@ -201,6 +203,8 @@ _dmarc.none.example.       TXT "v=DMARC1; p=none"
 		{Hold, "none.example", "", false, false},
 		{Hold, "broken.example", "", false, false},
 		{Hold, "unknown.example", "", false, false},
+		{Hold, "half.example", "", false, false},
+		{Refuse, "half.example", "", false, false},
 		{Refuse, "reject.example", "", true, false},
 		{Refuse, "quarantine.example", "", false, true},
 		{Refuse, "none.example", "", false, false},
@@ -210,7 +214,7 @@ _dmarc.none.example.       TXT "v=DMARC1; p=none"
 		{Refuse, "reject.example", "gw.stadt.example; dmarc=pass header.from=other.example", true, false},
 	} {
 		c := newChecker(t, s.Addr(), tc.handling)
-		in := incoming(t, "192.0.2.1", "x.example", "a@other.example", []byte("From: a@"+tc.author+"\r\n\r\nx\r\n"))
+		in := incoming(t, "192.0.2.1", "x.example", "a@"+strings.Replace(tc.author, "reject.", "other.", 1), []byte("From: a@"+tc.author+"\r\n\r\nx\r\n"))
 		if tc.trusted != "" {
 			in.Envelope.Trusted = []string{tc.trusted}
 		}

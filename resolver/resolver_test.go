@@ -110,7 +110,12 @@ func TestWhatIsNotThereIsNotFoundAndEverythingElseTemporary(t *testing.T) {
 	for i := range 150 {
 		many += fmt.Sprintf("many.example. A 10.0.%d.%d\n", i/250, i%250)
 	}
-	s := peer.For(t, peer.DNS{Zone: zone + big + many})
+	chain := ""
+	for i := range 10 {
+		chain += fmt.Sprintf("c%d.example. CNAME c%d.example.\n", i, i+1)
+	}
+	chain += "c10.example. A 192.0.2.10\n"
+	s := peer.For(t, peer.DNS{Zone: zone + big + many + chain})
 	s.Treat("fails.example", peer.ServFail)
 	s.Treat("refuses.example", peer.Refused)
 	s.Treat("garbage.example", peer.Garbage)
@@ -135,6 +140,7 @@ func TestWhatIsNotThereIsNotFoundAndEverythingElseTemporary(t *testing.T) {
 		"garbage.example":               doppelboden.Temporary,
 		"other-question.example":        doppelboden.Temporary,
 		"silent.example":                doppelboden.Temporary,
+		"c0.example":                    doppelboden.Temporary, // ten aliases
 		"many.example":                  doppelboden.Temporary,
 	} {
 		got, err := c.Addrs(t.Context(), name)
