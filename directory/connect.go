@@ -47,8 +47,7 @@ func (s *Source) connectTo(ctx context.Context, server city.LDAPServer) (*sessio
 	if conn, err = s.encrypt(dialing, conn, server); err != nil {
 		return nil, err
 	}
-	until, _ := ctx.Deadline() // Read has set one
-	f := newFrame(conn, s.opts.PageTime, until)
+	f := newFrame(conn, s.opts.PageTime)
 	c := &session{Conn: ldap.NewConn(f, true), frame: f}
 	c.Start()
 	if err := s.bind(c); err != nil {
@@ -96,7 +95,7 @@ func askTLS(conn net.Conn, deadline time.Time) error {
 	packet := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
 	packet.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, 1, ""))
 	packet.AppendChild(request)
-	f := newFrame(oneByOne{conn}, time.Until(deadline), deadline)
+	f := newFrame(oneByOne{conn}, time.Until(deadline))
 	if _, err := f.Write(packet.Bytes()); err != nil {
 		return err
 	}

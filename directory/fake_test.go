@@ -254,6 +254,28 @@ func TestHalfAnAnswerIsNoList(t *testing.T) {
 	}
 }
 
+func TestElementsThatLieTooDeepNeverReachTheLibrary(t *testing.T) {
+	for name, tag := range map[string]byte{"in an entry": tagSearchEntry, "in the end": 0x65} {
+		f := newFake(t, func(c *fakeConn, id int64, _ int) {
+			deep := []byte{}
+			for range 1000 {
+				deep = element(0x30, deep)
+			}
+			c.Write(element(0x30, []byte{2, 1, byte(id)}, element(tag, deep)))
+			c.hang()
+		})
+		if _, err := f.source().Read(t.Context()); err == nil || !strings.Contains(err.Error(), "too deep") {
+			t.Errorf("%s: %v, want that they lie too deep", name, err)
+		}
+	}
+}
+
+// element makes an element of others, with a length of four bytes.
+func element(tag byte, content ...[]byte) []byte {
+	all := bytes.Join(content, nil)
+	return append([]byte{tag, 0x84, byte(len(all) >> 24), byte(len(all) >> 16), byte(len(all) >> 8), byte(len(all))}, all...)
+}
+
 func TestAReadingEndsWithItsContext(t *testing.T) {
 	asked := make(chan struct{})
 	f := newFake(t, func(c *fakeConn, _ int64, _ int) { close(asked); c.hang() })

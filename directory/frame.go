@@ -45,14 +45,13 @@ type frame struct {
 	in       *bufio.Reader
 	message  []byte        // what is left of the message that was read last
 	patience time.Duration // how long an answer may take
-	until    time.Time     // when everything must be over
 	entries  atomic.Int64  // how many more entries this answer may have
 	bytes    atomic.Int64  // and how many more bytes
 }
 
 // newFrame returns a frame around a connection.
-func newFrame(c net.Conn, patience time.Duration, until time.Time) *frame {
-	return &frame{Conn: c, in: bufio.NewReaderSize(c, 64<<10), patience: patience, until: until}
+func newFrame(c net.Conn, patience time.Duration) *frame {
+	return &frame{Conn: c, in: bufio.NewReaderSize(c, 64<<10), patience: patience}
 }
 
 // allow says how many entries the answer to the next request may have.
@@ -62,11 +61,7 @@ func (f *frame) allow(entries int) { f.entries.Store(int64(entries)) }
 // with one call.
 func (f *frame) Write(p []byte) (int, error) {
 	f.bytes.Store(maxAnswerBytes)
-	deadline := time.Now().Add(f.patience)
-	if f.until.Before(deadline) {
-		deadline = f.until
-	}
-	if err := f.Conn.SetDeadline(deadline); err != nil {
+	if err := f.Conn.SetDeadline(time.Now().Add(f.patience)); err != nil {
 		return 0, err
 	}
 	return f.Conn.Write(p)
