@@ -76,7 +76,7 @@ func (n *Node) startScanning(ctx context.Context) {
 func (n *Node) kept(m *doppelboden.Message) {
 	n.house.queue.Notify(m)
 	if m.Scan == doppelboden.Unscanned {
-		n.scanning.again.Wake()
+		n.scanning.again.Noted(m)
 	}
 }
 

@@ -97,6 +97,15 @@ func (a *Again) Wake() {
 	}
 }
 
+// Noted is Wake for an unscanned message, if something can be done about it now: while
+// scanners are dead, every mail that comes would have all others looked through.
+func (a *Again) Noted(m *doppelboden.Message) {
+	p := a.opts.Station.Plan(m.Tenant)
+	if p == nil || p.over(a.opts.Clock().Sub(scannedAt(m))) || a.opts.Station.works(p) {
+		a.Wake()
+	}
+}
+
 // Back is Wake after a scanner was found again: what failed before is tried at once.
 func (a *Again) Back() {
 	a.mu.Lock()
@@ -320,7 +329,7 @@ func (a *Again) Admit(ctx context.Context, m *doppelboden.Message) Ruling {
 	case m.Scan == doppelboden.Malware:
 		return Ruling{Hold: Quarantine + "malware"}
 	case m.Scan == doppelboden.Unscanned:
-		a.Wake()
+		a.Noted(m)
 		return a.wait(m.ID, p, now)
 	case p == nil || m.Scan != doppelboden.NotScanned && now.Sub(scannedAt(m)) < p.Fresh:
 		return Ruling{Admit: m}
@@ -334,12 +343,15 @@ func (a *Again) fresh(ctx context.Context, m *doppelboden.Message, p *Plan) Ruli
 	if err != nil {
 		return Ruling{Until: a.opts.Clock().Add(soon)}
 	}
+	if whole.Scan != m.Scan || !whole.Scanned.Equal(m.Scanned) {
+		return a.Admit(ctx, whole) // it was scanned for another of its recipients
+	}
 	r, scanned, err := a.scan(ctx, p, whole)
 	switch {
 	case err != nil:
 		return Ruling{Until: a.opts.Clock().Add(soon)}
 	case r.State == doppelboden.Unscanned:
-		a.Wake()
+		a.Noted(scanned)
 		return a.wait(m.ID, p, a.opts.Clock())
 	case r.State == doppelboden.Malware:
 		return Ruling{Hold: Quarantine + found(r)}

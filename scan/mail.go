@@ -34,6 +34,9 @@ type Mail struct {
 // mailOf describes a message that is kept.
 func mailOf(m *doppelboden.Message, open func() (io.ReadCloser, error)) *Mail {
 	mail := &Mail{ID: m.ID.String(), Peer: m.Peer, Helo: m.Helo, Sender: m.Sender.String(), Size: m.Body.Size, Open: open}
+	if m.Door == "submission" {
+		mail.User = "own" // whoever it was: rspamd asks only whether somebody logged in
+	}
 	for i := range m.Deliveries {
 		mail.Recipients = append(mail.Recipients, m.Deliveries[i].Recipient.String())
 	}
