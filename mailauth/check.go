@@ -82,7 +82,7 @@ func New(o Options) (*Checker, error) {
 // logged in or whose address is known, are somebody else's matter. The error has the
 // code Policy: the tenant refuses what the sender's domain wants refused.
 func (c *Checker) Check(ctx context.Context, in *intake.Incoming) (intake.Finding, error) {
-	if in.Envelope.Door != "mx" {
+	if in.Envelope.Door != "mx" || in.Envelope.Own != nil {
 		return intake.Finding{}, nil
 	}
 	began := time.Now()

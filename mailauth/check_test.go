@@ -93,9 +93,12 @@ func TestAMailGetsOneLineForEachThingThatIsKnownAboutItsSender(t *testing.T) {
 	if err != nil || got != want || !found.Confirmed || found.Hold != "" {
 		t.Errorf("got\n%s%+v, %v\nwant\n%s", got, found, err, want)
 	}
-	in.Envelope.Door = "submission"
-	if found, err := c.Check(t.Context(), in); err != nil || found.Prefix != nil || found.Confirmed {
-		t.Errorf("mail of an own sender: %+v, %v; want nothing", found, err)
+	for _, own := range []intake.Envelope{{Door: "submission"}, {Door: "mx", Own: &intake.Own{}}} {
+		own.Peer, own.Helo, own.Sender = in.Envelope.Peer, in.Envelope.Helo, in.Envelope.Sender
+		in.Envelope = own
+		if found, err := c.Check(t.Context(), in); err != nil || found.Prefix != nil || found.Confirmed {
+			t.Errorf("mail of an own sender by %s: %+v, %v; want nothing", own.Door, found, err)
+		}
 	}
 }
 
