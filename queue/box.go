@@ -39,6 +39,8 @@ type box struct {
 	// after is where the next load begins; not 0 only while a load found nothing but
 	// mail that is stepped over.
 	after int64
+	// anew says, while loading, that the store is to be asked once more, from the beginning.
+	anew bool
 	// stepped holds mails that alone were refused for the time being, until their time.
 	stepped map[doppelboden.Ref]time.Time
 
@@ -67,6 +69,9 @@ func (b *box) insert(it store.Item) {
 		b.items = slices.Insert(b.items, i, it)
 	}
 }
+
+// reread has the store asked for everything that waits.
+func (b *box) reread() { b.more, b.after, b.anew = true, 0, b.loading }
 
 // drop takes the delivery out of items and reports whether it was there.
 func (b *box) drop(ref doppelboden.Ref) bool {

@@ -291,7 +291,8 @@ func (l *lane) look(s doppelboden.Settlement, priority int) {
 		l.boxes[s.Box] = b
 	}
 	l.lift(b)
-	b.priority, b.more, b.after = priority, true, 0
+	b.priority = priority
+	b.reread()
 	l.arrange(b)
 	l.mu.Unlock()
 	l.wake()

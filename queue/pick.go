@@ -147,6 +147,9 @@ func (l *lane) load(ctx context.Context, first *box) {
 	for _, b := range boxes {
 		b.loading, b.overruled = false, nil
 		l.loadedBox(b, got[b.id], limit, err != nil)
+		if b.anew { // what was loaded may be older than what somebody decided
+			b.more, b.after, b.anew = true, 0, false
+		}
 		b.place = nowhere
 		l.arrange(b)
 	}

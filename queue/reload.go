@@ -124,7 +124,8 @@ func (l *lane) part(between map[doppelboden.BoxID]*passage, stays func(doppelbod
 		case ok && b.leaving && !between[id].cross:
 			// It was about to go, and may stay after all. What came for it meanwhile is only
 			// in the store.
-			b.leaving, b.more, b.after = false, true, 0
+			b.leaving = false
+			b.reread()
 			delete(between, id)
 		case ok && b.priority != priority && !b.leaving:
 			l.lift(b)
@@ -161,7 +162,8 @@ func (l *lane) adopt(was *box, priority int) {
 		l.boxes[was.id] = b
 	}
 	l.lift(b)
-	b.priority, b.more, b.after = priority, true, 0
+	b.priority = priority
+	b.reread()
 	b.queued += was.queued
 	l.queued += was.queued
 	l.arrange(b)
