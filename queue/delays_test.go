@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,16 +37,21 @@ func (s *overdueStore) Overdue(_ context.Context, box doppelboden.BoxID, cut tim
 func TestSendersHearOfADelayOnceForEachMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &overdueStore{&fakeStore{}, map[doppelboden.Ref]bool{}}
+		var mu sync.Mutex // guards told and fail
 		told := map[doppelboden.ID][]int{}
 		fail := map[doppelboden.ID]int{}
 		d, err := NewDelays(DelayOptions{
 			Store: s, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			After: func(doppelboden.TenantID) time.Duration { return 4 * time.Hour },
 			Tell: func(_ context.Context, m *doppelboden.Message, waiting []doppelboden.Delivery) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if fail[m.ID] > 0 {
 					fail[m.ID]--
 					return errors.New("the disk is full")
 				}
+				s.mu.Lock()
+				defer s.mu.Unlock()
 				for _, one := range waiting {
 					s.told[doppelboden.Ref{Message: m.ID, N: one.N}] = true
 					told[m.ID] = append(told[m.ID], one.N)
@@ -84,15 +90,19 @@ func TestSendersHearOfADelayOnceForEachMessage(t *testing.T) {
 		} {
 			time.Sleep(time.Until(began.Add(step.at)))
 			synctest.Wait()
+			mu.Lock()
 			for id := range told {
 				slices.Sort(told[id])
 			}
 			if !maps.EqualFunc(told, step.want, slices.Equal) {
 				t.Errorf("after %v: told of %v, want %v", step.at, told, step.want)
 			}
+			mu.Unlock()
 		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if n := len(told); n != 2+delayPage {
 			t.Errorf("told of %d messages in the end, want %d", n, 2+delayPage)
 		}
