@@ -114,6 +114,7 @@ away.example.      300 IN MX 10 mx.away.example.
 mx.away.example.   300 IN A 127.0.0.98
 loop.example.      300 IN MX 10 mx.stadt.example.
 mx.stadt.example.  300 IN A 127.0.0.1
+a.root-servers.net. 300 IN A 198.41.0.4
 `})
 	n := startOnInternet(t, cityOnInternet(t, dns, "connections_per_domain = 3"), world.Addr())
 	for i := range 30 {

@@ -69,11 +69,24 @@ func (a *Agent) locate(ctx context.Context) *connectFault {
 		return no("5.4.6", "mail for "+s.domain+" loops back to this server: it is the best mail exchanger and does not know the domain")
 	case s.unknown != nil:
 		return later("4.4.3", "the addresses of the mail exchangers of "+s.domain+" cannot be looked up: "+describeLookup(s.unknown))
+	case implicit && !a.knowsTheWorld(ctx):
+		return later("4.4.3", "the DNS says that "+s.domain+" does not exist, but it does not know the Internet either")
 	case implicit:
 		return no("5.1.2", "the domain "+s.domain+" does not exist, or nobody takes mail for it")
 	}
 	// Promise 3: a mistake in somebody's DNS is no word about the recipient.
 	return later("4.4.4", "no mail exchanger of "+s.domain+" has an address that can be used")
+}
+
+// rootServer is a name that every name server of the Internet knows: RFC 8109, section 3.
+const rootServer = "a.root-servers.net"
+
+// knowsTheWorld reports whether "does not exist" can be believed. A name server of a city
+// that has lost its forwarders, or that was only ever meant for inside, says it of every
+// domain, and all mail would go back to its senders (promise 3).
+func (a *Agent) knowsTheWorld(ctx context.Context) bool {
+	addrs, err := a.opts.Resolver.Addrs(ctx, rootServer)
+	return err == nil && len(addrs) > 0
 }
 
 // describeLookup says what a failed look-up may tell: the public part of its error.
