@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -93,7 +95,14 @@ _dmarc.strange.example.  TXT "v=DMARC1; p=reject"
 	if a := mail(t, n, "anna@stadt.example"); !a.Kept() {
 		t.Errorf("a tenant that only marks: %d %s, want 250", a.Code, a.Text)
 	}
-	n.house.Directory().City().Tenants[0].DMARC = city.RefuseDMARC
+	text, err := os.ReadFile(node.City)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`dmarc = "mark"`), []byte(`dmarc = "refuse"`), 1)
+	if _, err := client.ApplyConfig(t.Context(), "city.toml", text, 0); err != nil {
+		t.Fatal(err)
+	}
 	if a := mail(t, n, "anna@stadt.example"); a.Code != 554 || !strings.Contains(a.Text, "strange.example") {
 		t.Errorf("a tenant that refuses: %d %s, want 554 that names the domain", a.Code, a.Text)
 	}
