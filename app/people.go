@@ -104,13 +104,27 @@ func (h *house) count(ctx context.Context) error {
 	return nil
 }
 
-// mayKeep reports whether one more mail may be held for nobody, and counts it.
+// keptOne counts what a kept message holds for nobody. RCPT alone counts nothing: it
+// costs a stranger no mail.
+func (h *house) keptOne(m *doppelboden.Message) {
+	counts := h.people.kept.Load()
+	if counts == nil || (*counts)[m.Tenant] == nil {
+		return
+	}
+	for i := range m.Deliveries {
+		if d := &m.Deliveries[i]; d.Box == 0 && d.State == doppelboden.Held {
+			(*counts)[m.Tenant].Add(1)
+		}
+	}
+}
+
+// mayKeep reports whether one more mail may be held for nobody.
 func (h *house) mayKeep(t doppelboden.TenantID) bool {
 	counts := h.people.kept.Load()
 	if counts == nil || (*counts)[t] == nil {
 		return false
 	}
-	return (*counts)[t].Add(1) <= maxKept
+	return (*counts)[t].Load() < maxKept
 }
 
 // What Find answers besides what the city's directory does.

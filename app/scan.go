@@ -75,6 +75,7 @@ func (n *Node) startScanning(ctx context.Context) {
 // kept tells of a message that a door has kept.
 func (n *Node) kept(m *doppelboden.Message) {
 	n.house.queue.Notify(m)
+	n.house.keptOne(m)
 	if m.Scan == doppelboden.Unscanned {
 		n.scanning.again.Noted(m)
 	}

@@ -119,11 +119,12 @@ func (w *walk) list(id doppelboden.MailboxID) {
 		case err == nil && t.Tenant == w.to.Tenant:
 			w.member(t)
 		case w.outside[m.Key()]:
-		case err == nil || doppelboden.CodeOf(err) == doppelboden.Policy:
-			// Another tenant's address is as far away as any.
+		case err != nil && doppelboden.CodeOf(err) == doppelboden.Policy:
 			w.outside[m.Key()] = true
 			w.to.Outside = append(w.to.Outside, m)
 		default:
+			// Another tenant's address stands here too: on the way over the Internet we
+			// would meet ourselves.
 			w.outside[m.Key()] = true
 			w.to.Nobody = append(w.to.Nobody, m)
 		}
@@ -145,7 +146,7 @@ func (w *walk) member(t Target) {
 // Strays are members of a list who are not our mailboxes.
 type Strays struct {
 	Outside []doppelboden.Address // not in our domains
-	Nobody  []doppelboden.Address // in our domains, and nobody knows them
+	Nobody  []doppelboden.Address // in our domains, and nobody of the tenant has them
 }
 
 // Strays yields every distribution list that names somebody outside or nobody, with

@@ -79,8 +79,10 @@ func (c *content) endField() error {
 func (c *content) decide(id string) error {
 	held := c.held
 	c.held = held[:0]
-	// RFC 8601, section 2.5: the authserv-id is compared without case.
-	if strings.EqualFold(id, c.ourID) {
+	// RFC 8601, section 2.5: the authserv-id is compared without case. A version behind a
+	// slash and a dot at the end are no valid spelling, but lenient readers take them.
+	id, _, _ = strings.Cut(id, "/")
+	if strings.EqualFold(strings.TrimSuffix(id, "."), c.ourID) {
 		c.field = drop
 		return nil
 	}

@@ -133,6 +133,8 @@ func TestOurNameInAuthenticationResultsIsLeftOut(t *testing.T) {
 		{"blank before colon", "Authentication-Results \t: mx.city.example; spf=pass\r\n\r\n", "\r\n"},
 		{"no results", "Authentication-Results: mx.city.example\r\n\r\n", "\r\n"},
 		{"version", "Authentication-Results: mx.city.example 1; none\r\n\r\n", "\r\n"},
+		{"version behind a slash", "Authentication-Results: mx.city.example/1; spf=pass\r\n\r\n", "\r\n"},
+		{"dot at the end", "Authentication-Results: mx.city.example.; spf=pass\r\n\r\n", "\r\n"},
 		{"two", "Authentication-Results: mx.city.example; a\r\nAuthentication-Results: mx.city.example; b\r\n\r\n", "\r\n"},
 		{"in the body", "A: 1\r\n\r\nAuthentication-Results: mx.city.example; spf=pass\r\n", "A: 1\r\n\r\nAuthentication-Results: mx.city.example; spf=pass\r\n"},
 		{"no header", "\r\nAuthentication-Results: mx.city.example; spf=pass\r\n", "\r\nAuthentication-Results: mx.city.example; spf=pass\r\n"},

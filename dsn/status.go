@@ -120,6 +120,13 @@ func originalRecipient(orcpt string, text func(string, int) string) string {
 	return kind + "; " + text(address, 500)
 }
 
+// OriginalOf returns the address that ORCPT names: RFC 3461, section 4.2.
+func OriginalOf(orcpt string) (doppelboden.Address, bool) {
+	_, written, _ := strings.Cut(originalRecipient(orcpt, func(s string, _ int) string { return s }), "; ")
+	a, err := doppelboden.ParseAddress(written)
+	return a, err == nil && written != ""
+}
+
 // remote names the next server: RFC 3464, section 2.3.5.
 func remote(server string) string {
 	h := host(server)

@@ -52,6 +52,9 @@ func (b *body) header() []byte {
 	return headerOf(b.buf)
 }
 
+// headerCut reports whether the header section is longer than what header returns.
+func (b *body) headerCut() bool { return len(b.head) >= inMemory }
+
 // headerOf returns the header section of a mail, without the empty line behind it, or
 // all of what is only its beginning.
 func headerOf(all []byte) []byte {

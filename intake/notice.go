@@ -32,10 +32,20 @@ func (r *Returner) notice(ctx context.Context, ends []doppelboden.Ending) (*dopp
 	return r.generate(ctx, ends[0].Message, recipients, about)
 }
 
+// shown returns the address that a sender may read in a notice about a delivery: of a
+// member of a list of ours only the list, to which the sender wrote. It is the address in
+// ORCPT when that is one of ours (see addressees).
+func (r *Returner) shown(d *doppelboden.Delivery) doppelboden.Address {
+	if original, ok := dsn.OriginalOf(d.ORcpt); ok && r.opts.Ours(original.Domain) {
+		return original
+	}
+	return d.Recipient
+}
+
 // ended describes the end of a delivery.
 func (r *Returner) ended(e *doppelboden.Ending) dsn.Recipient {
 	to := dsn.Recipient{
-		Address: e.Delivery.Recipient, ORcpt: e.Delivery.ORcpt, Server: e.Server, Reply: e.Reply, Status: e.Reply.Enhanced,
+		Address: r.shown(&e.Delivery), ORcpt: e.Delivery.ORcpt, Server: e.Server, Reply: e.Reply, Status: e.Reply.Enhanced,
 		LastAttempt: e.Settlement.At.In(r.opts.Clock().Location()),
 	}
 	switch e.How {
@@ -68,7 +78,7 @@ func (r *Returner) Delayed(ctx context.Context, m *doppelboden.Message, waiting 
 		if !doppelboden.Notify(d.Notify, doppelboden.OnDelay) {
 			continue
 		}
-		to := dsn.Recipient{Address: d.Recipient, ORcpt: d.ORcpt, Action: dsn.Delayed, Reply: doppelboden.Reply{Text: d.Reply}}
+		to := dsn.Recipient{Address: r.shown(&d), ORcpt: d.ORcpt, Action: dsn.Delayed, Reply: doppelboden.Reply{Text: d.Reply}}
 		if until := r.opts.Until(m); !until.IsZero() {
 			to.Until = until.In(zone)
 		}

@@ -56,7 +56,7 @@ func (o *Own) mayWrite(header []byte) error {
 
 func (o *Own) mayWriteFrom(value string) error {
 	list, err := mail.ParseAddressList(value)
-	if err != nil {
+	if err != nil || len(list) == 0 { // a group without members is shown by its name
 		return &doppelboden.Error{Code: doppelboden.BadMessage, Public: "the From field cannot be read (RFC 5322, section 3.6.2)", Cause: err}
 	}
 	for _, one := range list {

@@ -465,3 +465,19 @@ func TestWhoMaySendInAnybodysNameConfirmsOnlyAddressesOfItsTenant(t *testing.T) 
 		}
 	}
 }
+
+func TestANoticeNamesTheListToWhichTheSenderWroteAndNotItsMember(t *testing.T) {
+	r, _ := newReturner(t, asItIs)
+	for orcpt, want := range map[string]string{
+		"rfc822;alle@stadt.example":         "alle@stadt.example",
+		"rfc822;eva@strange.example":        "eva@strange.example",
+		"rfc822;somebody@elsewhere.example": "eva@strange.example", // the sender's own affair
+		"":                                  "eva@strange.example",
+		"nonsense":                          "eva@strange.example",
+	} {
+		d := doppelboden.Delivery{Recipient: address(t, "eva@strange.example"), ORcpt: orcpt}
+		if got := r.shown(&d); got.String() != want {
+			t.Errorf("ORCPT %q: the notice names %s, want %s", orcpt, got, want)
+		}
+	}
+}

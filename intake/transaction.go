@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -194,13 +195,22 @@ func (t *Transaction) message() (*doppelboden.Message, error) {
 	t.envelope.fill(m)
 	m.Prefix = received(line, t.in.opts.Hostname, m, t.first)
 	if own := t.env.Own; own != nil {
-		return m, t.takeOwn(m, own, header)
+		if err := t.takeOwn(m, own, header); err != nil {
+			return m, err
+		}
+	}
+	if len(header) > 0 && (header[0] == ' ' || header[0] == '\t') && !bytes.HasSuffix(m.Prefix, []byte("\r\n\r\n")) {
+		// RFC 5322, section 2.2.3: such a line would continue the last one of ours.
+		m.Prefix = append(m.Prefix, "\r\n"...)
 	}
 	return m, nil
 }
 
 // takeOwn completes the message of an own sender.
 func (t *Transaction) takeOwn(m *doppelboden.Message, own *Own, header []byte) error {
+	if own.MaySend != nil && t.body.headerCut() && fieldsOf(header).any {
+		return &doppelboden.Error{Code: doppelboden.BadMessage, Public: "the header is longer than we read, so nobody can tell in whose name the mail is"}
+	}
 	if err := own.mayWrite(header); err != nil {
 		return err
 	}

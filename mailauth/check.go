@@ -202,7 +202,9 @@ func (c *Checker) confirmed(ctx context.Context, r *report) bool {
 	if r.sender.IsNull() {
 		return false
 	}
-	if r.from.value == Pass || r.trusted.spf[r.sender.Domain] {
+	// What a hop tells of SPF counts only where we could not ask ourselves: anybody may have
+	// written it in its name.
+	if r.from.value == Pass || (r.from.value == "" || r.from.value == TempError) && r.trusted.spf[r.sender.Domain] {
 		return true
 	}
 	authors := slices.Collect(maps.Keys(r.trusted.dmarc))
@@ -223,6 +225,11 @@ func (c *Checker) confirmed(ctx context.Context, r *report) bool {
 // handle does what the tenant has chosen for mail that fails DMARC.
 func (c *Checker) handle(in *intake.Incoming, r *report, found *intake.Finding) error {
 	handling := c.opts.Handling(in.Message.Tenant)
+	if handling != Mark && !r.author {
+		// Else one unreadable address would be the way around every policy.
+		c.metrics.handled.WithLabelValues("held").Inc()
+		found.Hold = "DMARC: From cannot be read as a whole, so nobody can tell in whose name the mail is"
+	}
 	for _, v := range r.dmarc {
 		if handling == Mark || v.value != Fail || v.wish == NoWish || r.trusted.dmarc[v.author] {
 			continue

@@ -231,6 +231,11 @@ func (c *Checker) verify(all []field, found []*signed) {
 				index[name] = append(index[name], i)
 			}
 		}
+		// RFC 6376, section 8.15: programs show the From above the signed one.
+		if len(index["from"]) > s.signs("from") {
+			s.end(Policy, "there is a From that is not signed")
+			continue
+		}
 		buf = s.signedHeader(buf[:0], all, index)
 		sum := sha256.Sum256(buf)
 		if s.key.verify(sum[:], s.sig) {
@@ -263,4 +268,14 @@ func (s *signature) signedHeader(b []byte, all []field, index map[string][]int) 
 	own = append(own, s.field[s.cutTo:]...)
 	b = s.head.field(b, own)
 	return bytes.TrimSuffix(b, []byte("\r\n"))
+}
+
+// signs returns how many fields of a name the signature signs.
+func (s *signature) signs(name string) (n int) {
+	for _, h := range s.headers {
+		if h == name {
+			n++
+		}
+	}
+	return n
 }

@@ -64,24 +64,25 @@ const mostAuthors = 4
 // order in which they stand. ok is false when there are none, too many, or one that
 // cannot be read: RFC 9989 leaves such mail to the receiver.
 func authors(all []field) (domains []string, ok bool) {
+	bad := false
 	for _, f := range all {
 		if !f.named("from") {
 			continue
 		}
 		for _, spec := range addresses(f.value()) {
 			a, err := doppelboden.ParseAddress(spec)
-			if err != nil || strings.HasPrefix(a.Domain, "[") {
-				return nil, false
-			}
-			if contains(domains, a.Domain) {
-				continue
-			}
-			if domains = append(domains, a.Domain); len(domains) > mostAuthors {
-				return nil, false
+			switch {
+			case err != nil || strings.HasPrefix(a.Domain, "["):
+				bad = true // the others are judged all the same
+			case contains(domains, a.Domain):
+			case len(domains) == mostAuthors:
+				return domains, false
+			default:
+				domains = append(domains, a.Domain)
 			}
 		}
 	}
-	return domains, len(domains) > 0
+	return domains, !bad && len(domains) > 0
 }
 
 func contains(all []string, one string) bool {
