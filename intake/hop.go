@@ -54,7 +54,8 @@ func believe(e Envelope, header []byte) Envelope {
 				lines = 1 // what stands above the next one is the hop's
 			}
 		case e.Hop.AuthservID != "" && (inside || lines <= 1):
-			if value, is := cutField(field, "authentication-results"); is && authservID(value, e.Hop.AuthservID) {
+			if value := field[min(len(authRes), len(field)):]; strings.EqualFold(string(field[:len(field)-len(value)]), authRes) &&
+				authservID(value, e.Hop.AuthservID) {
 				results = append(results, string(unfold(value)))
 			}
 		}
@@ -62,6 +63,9 @@ func believe(e Envelope, header []byte) Envelope {
 	e.Trusted = results
 	return e
 }
+
+// authRes begins the field in which a hop tells what it checked: RFC 8601, section 2.
+const authRes = "Authentication-Results:"
 
 // fold reports whether names holds name, in either case.
 func fold(names []string, name string) bool {
@@ -74,13 +78,12 @@ func fold(names []string, name string) bool {
 }
 
 // authservID reports whether an Authentication-Results field is the word of id: RFC
-// 8601, section 2.2. A field that begins with a comment is nobody's whom we trust.
+// 8601, section 2.2. Only the plain spelling is believed, as every program writes its own
+// and removes what strangers forged: a comment, a version or a space before the colon may
+// have slipped past the hop.
 func authservID(value []byte, id string) bool {
-	word := bytes.TrimLeft(value, " \t\r\n")
-	if end := bytes.IndexAny(word, " \t\r\n;"); end >= 0 {
-		word = word[:end]
-	}
-	return strings.EqualFold(string(word), id)
+	word, _, ended := bytes.Cut(bytes.TrimLeft(value, " \t\r\n"), []byte(";"))
+	return ended && strings.EqualFold(string(word), id)
 }
 
 // A trace is what a Received line says.

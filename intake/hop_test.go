@@ -105,6 +105,14 @@ func TestATrustedHopsResultsAreBelievedAsFarAsItsOwnHeaderReaches(t *testing.T) 
 			t.Errorf("%q: believed %q, want %q", header, e.Trusted, want)
 		}
 	}
+	for _, odd := range []string{
+		"Authentication-Results : gw.stadt.example; spf=pass\r\n", "Authentication-Results: gw.stadt.example 1; spf=pass\r\n",
+		"Authentication-Results: (x) gw.stadt.example; spf=pass\r\n", "Authentication-Results: gw.stadt.example\r\n", "A\r\n",
+	} {
+		if e := believe(Envelope{Peer: "192.0.2.20", Hop: gateway()}, []byte(odd+received)); len(e.Trusted) > 0 {
+			t.Errorf("%q is believed, and the hop may not have removed it", odd)
+		}
+	}
 	quiet := gateway()
 	quiet.AuthservID = ""
 	if e := believe(Envelope{Hop: quiet}, []byte(mine+received)); len(e.Trusted) > 0 {
