@@ -128,12 +128,17 @@ func isAtext(r rune) bool {
 		strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
-// parseDomain returns the domain in lower case with A-labels.
+// parseDomain returns a domain, or an address literal. A dot at the end is left out.
 func parseDomain(s string) (string, bool) {
 	if strings.HasPrefix(s, "[") {
 		return parseLiteral(s)
 	}
-	s = strings.TrimSuffix(s, ".")
+	return ParseDomain(strings.TrimSuffix(s, "."))
+}
+
+// ParseDomain returns a domain in lower case with A-labels (RFC 5890), of at most 253
+// octets. Labels hold letters, digits, hyphens and underscores; there is no dot at the end.
+func ParseDomain(s string) (string, bool) {
 	ascii, err := idna.Lookup.ToASCII(s)
 	if err != nil {
 		// Underscores and such appear in real host names; take plain LDH plus "_".

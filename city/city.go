@@ -395,14 +395,14 @@ func isName(s string) bool {
 // asciiDomain returns a domain in lower case with A-labels. Address literals are no
 // domains of a city.
 func asciiDomain(s string) (string, bool) {
-	a, err := doppelboden.ParseAddress("x@" + s)
-	if err != nil || strings.HasPrefix(a.Domain, "[") || strings.ContainsAny(s, " \t\"") {
+	domain, ok := doppelboden.ParseDomain(strings.TrimSuffix(s, "."))
+	if !ok {
 		return "", false
 	}
-	if _, err := netip.ParseAddr(a.Domain); err == nil {
+	if _, err := netip.ParseAddr(domain); err == nil {
 		return "", false
 	}
-	return a.Domain, true
+	return domain, true
 }
 
 // Tenant returns the tenant with a name.

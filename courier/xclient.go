@@ -95,7 +95,7 @@ func xclientOf(offered string, m *doppelboden.Message) string {
 		b += " NAME=[UNAVAILABLE]"
 	}
 	if m.Helo != "" && offers(offered, "HELO") {
-		b += " HELO=" + xtext(m.Helo)
+		b += " HELO=" + doppelboden.Xtext(m.Helo)
 	}
 	return b
 }
@@ -108,18 +108,4 @@ func offers(offered, name string) bool {
 		}
 	}
 	return false
-}
-
-// xtext encodes s: RFC 3461, section 4.
-func xtext(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if c < '!' || c > '~' || c == '+' || c == '=' {
-			b.Write([]byte{'+', hex[c>>4], hex[c&15]})
-			continue
-		}
-		b.WriteByte(c)
-	}
-	return b.String()
 }

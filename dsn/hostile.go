@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"doppelboden"
 )
 
 const (
@@ -72,27 +74,6 @@ func isToken(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf || !isAlnum(byte(r)) && r != '-' })
 }
 
-// decodeXtext decodes RFC 3461, section 4. What is no xtext comes back as it is.
-func decodeXtext(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '+' {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+2 >= len(s) {
-			return s
-		}
-		high, low := unhex(s[i+1]), unhex(s[i+2])
-		if high < 0 || low < 0 {
-			return s
-		}
-		b.WriteByte(byte(high<<4 | low))
-		i += 2
-	}
-	return b.String()
-}
-
 // decodeUTF8Type decodes the \x{…} of the address type utf-8: RFC 6533, section 3. What
 // is malformed comes back as it is.
 func decodeUTF8Type(s string) string {
@@ -106,7 +87,7 @@ func decodeUTF8Type(s string) string {
 		digits, after, closed := strings.Cut(rest, "}")
 		r := rune(0)
 		for i := range len(digits) {
-			d := unhex(digits[i])
+			d := doppelboden.Unhex(digits[i])
 			if d < 0 || len(digits) > 6 {
 				closed = false
 				break
@@ -122,18 +103,6 @@ func decodeUTF8Type(s string) string {
 		s = after
 	}
 	return b.String()
-}
-
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	case c >= 'a' && c <= 'f': // not allowed, and harmless
-		return int(c-'a') + 10
-	}
-	return -1
 }
 
 // fold breaks a field at spaces so that its lines are short where that is possible, and

@@ -24,7 +24,7 @@ func (r *Report) statusPart() part {
 		text = plain
 	}
 	// RFC 3464, section 2.2.1: decoded from xtext.
-	field("Original-Envelope-Id", text(decodeXtext(r.EnvID), 200))
+	field("Original-Envelope-Id", text(doppelboden.FromXtext(r.EnvID), 200))
 	field("Reporting-MTA", "dns; "+r.Hostname)
 	if helo := hostname(r.Helo); helo != "" {
 		field("Received-From-MTA", "dns; "+helo)
@@ -115,7 +115,7 @@ func originalRecipient(orcpt string, text func(string, int) string) string {
 	if strings.EqualFold(kind, "utf-8") {
 		address = decodeUTF8Type(address)
 	} else {
-		address = decodeXtext(address)
+		address = doppelboden.FromXtext(address)
 	}
 	return kind + "; " + text(address, 500)
 }

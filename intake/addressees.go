@@ -81,19 +81,10 @@ func withoutSuccess(notify string) string {
 // originalRecipient returns an address as ORCPT has it: RFC 3461, section 4.2, and, when it
 // is not US-ASCII, RFC 6533, section 3, in the form that every server takes.
 func originalRecipient(a doppelboden.Address) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
 	if a.IsASCII() {
-		b.WriteString("rfc822;")
-		for _, c := range []byte(a.String()) {
-			if c <= ' ' || c == '+' || c == '=' || c > '~' {
-				b.Write([]byte{'+', hex[c>>4], hex[c&15]})
-				continue
-			}
-			b.WriteByte(c)
-		}
-		return b.String()
+		return "rfc822;" + doppelboden.Xtext(a.String())
 	}
+	var b strings.Builder
 	b.WriteString("utf-8;")
 	for _, c := range a.String() {
 		if c > ' ' && c <= '~' && c != '+' && c != '=' && c != '\\' {

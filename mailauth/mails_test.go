@@ -11,7 +11,7 @@ import (
 )
 
 // mailsDir holds mails as people send them, where this machine has them.
-const mailsDir = "/work/shared/mails"
+const mailsDir = "../../shared/mails"
 
 func TestMailsAsPeopleSendThemGetResultsThatCanBeRead(t *testing.T) {
 	if _, err := os.Stat(mailsDir); err != nil {

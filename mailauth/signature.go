@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/idna"
+	"doppelboden"
 )
 
 // A signature is a DKIM-Signature field: RFC 6376, section 3.5.
@@ -149,32 +149,4 @@ func (s *signature) readNumbers(list tags) error {
 }
 
 // dnsName returns a domain in lower case with A-labels: RFC 8616, section 3.
-func dnsName(s string) (string, bool) {
-	s = dense(s)
-	ascii := true
-	for i := range len(s) {
-		ascii = ascii && s[i] < 0x80
-	}
-	if !ascii {
-		var err error
-		if s, err = idna.Lookup.ToASCII(s); err != nil {
-			return "", false
-		}
-	}
-	s = strings.ToLower(s)
-	if s == "" || len(s) > 253 {
-		return "", false
-	}
-	for _, label := range strings.Split(s, ".") {
-		if label == "" || len(label) > 63 {
-			return "", false
-		}
-		for i := range len(label) {
-			c := label[i]
-			if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-				return "", false
-			}
-		}
-	}
-	return s, true
-}
+func dnsName(s string) (string, bool) { return doppelboden.ParseDomain(dense(s)) }

@@ -66,14 +66,8 @@ type scanner struct {
 	largeAt atomic.Int64 // when, in seconds since 1970
 }
 
-// ParseAddr checks the address of a scanner: for rspamd http://host:port with an optional
-// path, for ClamAV unix:///path or tcp://host:port.
-func ParseAddr(kind, addr string) error {
-	_, err := newEngine(kind, addr, "")
-	return err
-}
-
-// newEngine returns what speaks to the scanner at an address.
+// newEngine returns what speaks to the scanner at an address: for rspamd http://host:port
+// with an optional path, for ClamAV unix:///path or tcp://host:port.
 func newEngine(kind, addr, name string) (engine, error) {
 	u, err := url.Parse(addr)
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {

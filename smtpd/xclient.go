@@ -3,6 +3,8 @@ package smtpd
 import (
 	"net/netip"
 	"strings"
+
+	"doppelboden"
 )
 
 // ehloXclient is what EHLO tells trusted hops: Postfix's XCLIENT_README. Others learn
@@ -111,34 +113,7 @@ func xclientValue(raw string) (string, bool) {
 	if len(raw) > 255 || !isXtext([]byte(raw), false) {
 		return "", false
 	}
-	return unxtext(raw), true
-}
-
-// unxtext decodes what isXtext has accepted: "+" and two hexadecimal digits are an octet.
-func unxtext(s string) string {
-	if strings.IndexByte(s, '+') < 0 {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '+' {
-			b.WriteByte(hexOf(s[i+1])<<4 | hexOf(s[i+2]))
-			i += 2
-			continue
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-func hexOf(c byte) byte {
-	switch {
-	case c >= 'a':
-		return c - 'a' + 10
-	case c >= 'A':
-		return c - 'A' + 10
-	}
-	return c - '0'
+	return doppelboden.FromXtext(raw), true
 }
 
 // xclientAddr reads an address: IPv6 has "IPV6:" in front.
