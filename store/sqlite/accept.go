@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"doppelboden"
+	"doppelboden/store"
 )
 
 // Flags of a message's row.
@@ -108,7 +109,7 @@ func (t *tx) accept(m *doppelboden.Message) (int64, error) {
 	if err := t.addAbout(m, num); err != nil {
 		return 0, err
 	}
-	t.noteAccepted(m)
+	t.entries = append(t.entries, store.Entries(m)...)
 	return num, nil
 }
 
@@ -226,25 +227,4 @@ func (t *tx) folder(tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, 
 		return 0, fmt.Errorf("find folder: %w", err)
 	}
 	return asInt(row[0]), nil
-}
-
-// noteAccepted puts the new message into the ledger.
-func (t *tx) noteAccepted(m *doppelboden.Message) {
-	e := doppelboden.Entry{Kind: doppelboden.EntryAccepted, At: m.Received, Tenant: m.Tenant, Message: m.ID,
-		Recipients: m.Recipients, Deliveries: len(m.Deliveries), Expanded: m.Expanded, Merged: m.Merged,
-		Generated: m.Door == "generated", Sum: m.Body.Sum}
-	var settled []doppelboden.Entry
-	for i := range m.Deliveries {
-		switch d := &m.Deliveries[i]; {
-		case d.State == doppelboden.Delivered && d.Attempts > 0: // a next server took it meanwhile
-			settled = append(settled, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: d.Changed, Tenant: m.Tenant,
-				Message: m.ID, N: i, State: doppelboden.Delivered, By: "courier"})
-		case d.State == doppelboden.Delivered:
-			e.Here = append(e.Here, i)
-		case d.State == doppelboden.Held:
-			settled = append(settled, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: m.Received, Tenant: m.Tenant,
-				Message: m.ID, N: i, State: doppelboden.Held, By: "intake"})
-		}
-	}
-	t.entries = append(append(t.entries, e), settled...)
 }
