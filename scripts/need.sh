@@ -3,7 +3,8 @@
 # nothing when nothing is missing. Runs as root on Debian 12 and 13.
 #
 # Postfix and Dovecot start as services when they are installed. The tests start their
-# own on free ports, so while packages are installed policy-rc.d forbids every start.
+# own on free ports, so while packages are installed policy-rc.d forbids every start, and
+# Debian's PostgreSQL makes no database of its own.
 set -eu
 
 # Program or file that shows that a package is there : the package.
@@ -19,6 +20,7 @@ needs=(
     /usr/bin/rspamd:rspamd
     /usr/sbin/clamd:clamav-daemon
     /usr/share/doc/libnet-ssleay-perl:libnet-ssleay-perl
+    /usr/share/doc/postgresql:postgresql # its programs lie in a folder with their version
     /usr/bin/qemu-system-x86_64:qemu-system-x86
     /usr/bin/qemu-img:qemu-utils
     /bin/cpio:cpio
@@ -45,7 +47,9 @@ command -v debconf-set-selections >/dev/null || fail "debconf is missing"
 echo "installing Debian packages for the tests: ${missing[*]}"
 work=$(mktemp -d)
 policy=/usr/sbin/policy-rc.d
+cluster=/etc/postgresql-common/createcluster.d
 cleanup() {
+    rm -f "$cluster/doppelboden.conf"
     if [ -e "$work/policy" ]; then mv "$work/policy" "$policy"; else rm -f "$policy"; fi
     rm -rf "$work"
 }
@@ -54,6 +58,8 @@ trap cleanup EXIT
 trap 'exit 1' INT TERM
 printf '#!/bin/sh\nexit 101\n' >"$policy"
 chmod 755 "$policy"
+mkdir -p "$cluster"
+echo 'create_main_cluster = false' >"$cluster/doppelboden.conf"
 
 # Postfix would ask what kind of mail server this machine is to be: none.
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections

@@ -107,32 +107,55 @@ func (p *process) end() error {
 	return nil
 }
 
-// descendants returns the living processes whose group or session is pid. Every
+// descendants returns the living processes whose group or session is pid. Nearly every
 // program here makes its helpers in one of the two.
 func descendants(pid int) ([]int, error) {
+	return processes(func(p processStat) bool { return p.group == pid || p.session == pid })
+}
+
+// children returns the living processes whose parent is pid.
+func children(pid int) ([]int, error) {
+	return processes(func(p processStat) bool { return p.parent == pid })
+}
+
+// A processStat is what Linux says of a process in /proc/PID/stat.
+type processStat struct {
+	state                  string // R running, S and D waiting, T stopped, Z ended
+	parent, group, session int
+}
+
+// readStat reads it; false says that there is no such process.
+func readStat(path string) (p processStat, ok bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return p, false
+	}
+	// proc(5): pid (comm) state ppid pgrp session …; comm may hold anything.
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(f) < 4 {
+		return p, false
+	}
+	p.state = f[0]
+	p.parent, _ = strconv.Atoi(f[1])
+	p.group, _ = strconv.Atoi(f[2])
+	p.session, _ = strconv.Atoi(f[3])
+	return p, true
+}
+
+// processes returns the living processes that are wanted.
+func processes(wanted func(processStat) bool) ([]int, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	var found []int
 	for _, path := range stats {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // it ended meanwhile
+		p, ok := readStat(path)
+		if !ok || p.state == "Z" || !wanted(p) {
+			continue // it ended meanwhile, or is another's
 		}
-		// proc(5): pid (comm) state ppid pgrp session …; comm may hold anything.
-		after := text[bytes.LastIndexByte(text, ')')+1:]
-		f := strings.Fields(string(after))
-		if len(f) < 4 || f[0] == "Z" {
-			continue
-		}
-		group, _ := strconv.Atoi(f[2])
-		session, _ := strconv.Atoi(f[3])
-		if group != pid && session != pid {
-			continue
-		}
-		if child, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
-			found = append(found, child)
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			found = append(found, pid)
 		}
 	}
 	return found, nil
