@@ -37,6 +37,7 @@ type Store interface {
 	Scans
 	Notices
 	Destinations
+	Filings
 
 	// Ready returns nil when the store could take a message now; otherwise why not.
 	// It costs no disk access and may be asked for every MAIL.

@@ -1,0 +1,44 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// PutFiling replaces what is known of a box's folder.
+func (s *Store) PutFiling(ctx context.Context, lease store.Lease, f store.Filing) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.holds(lease); err != nil {
+			return err
+		}
+		_, err := t.c.exec(background, `INSERT INTO filing (box, route, validity, next, through, at) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (box) DO UPDATE SET route = excluded.route, validity = excluded.validity, next = excluded.next,
+			through = excluded.through, at = excluded.at`,
+			int64(f.Box), f.Route, int64(f.Validity), int64(f.Next), f.Through, micros(f.At))
+		if err != nil {
+			return fmt.Errorf("write filing: %w", err)
+		}
+		return nil
+	})
+}
+
+// FilingOf returns the last filing of a box.
+func (s *Store) FilingOf(ctx context.Context, box doppelboden.BoxID) (f store.Filing, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		row, err := c.one(ctx, "SELECT route, validity, next, through, at FROM filing WHERE box = ?", int64(box))
+		if errors.Is(err, errNoRow) {
+			return &doppelboden.Error{Code: doppelboden.NotFound, Public: "nothing was put into the folder of this box"}
+		}
+		if err != nil {
+			return err
+		}
+		f = store.Filing{Box: box, Route: asText(row[0]), Validity: uint32(asInt(row[1])), Next: uint32(asInt(row[2])),
+			Through: asInt(row[3]), At: asTime(row[4])}
+		return nil
+	})
+	return f, err
+}
