@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"intake":          rooms,
 	"ledger":          rooms,
 	"mailauth":        rooms,
+	"mailbox":         rooms,
 	"queue":           rooms,
 	"retention":       rooms,
 	"sender":          rooms,
