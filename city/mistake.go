@@ -139,7 +139,7 @@ func shown(field string, value any) string {
 	var s string
 	switch v := value.(type) {
 	case string:
-		s = strconv.Quote(maskUserinfo(v))
+		s = strconv.Quote(maskParameter(maskUserinfo(v)))
 	case []any:
 		s = "a list"
 	case map[string]any:
@@ -149,6 +149,14 @@ func shown(field string, value any) string {
 	}
 	if len(s) > maxShown {
 		s = strings.ToValidUTF8(s[:maxShown], "") + "…"
+	}
+	return s
+}
+
+// maskParameter hides a password among the parameters of a URL, with all that follows it.
+func maskParameter(s string) string {
+	if at := strings.Index(strings.ToLower(s), "password="); at >= 0 {
+		return s[:at+len("password=")] + "***"
 	}
 	return s
 }

@@ -31,8 +31,9 @@ type Node struct {
 	Certificate string // PEM file for STARTTLS, with its chain
 	Key         string // PEM file of its private key
 
-	DNS    DNS
-	Limits Limits
+	DNS      DNS
+	Database Database
+	Limits   Limits
 }
 
 // A Role is a part of the work.
@@ -106,6 +107,7 @@ func ParseNode(name string, text []byte) (*Node, error) {
 		top.missing("tls", says("write [tls] with certificate and key: submission_tls is of no use without"))
 	}
 	n.DNS = parseDNS(top.table("dns"))
+	n.Database = parseDatabase(top.table("database"), top.has("database"))
 	n.Limits = parseLimits(top.table("limits"))
 	top.done()
 	if err := d.mistakes.sorted(); err != nil {

@@ -1,8 +1,7 @@
 package say
 
-// german holds the German text of every key that stays the same whatever its numbers
-// are.
-var german = map[string]string{
+// plain holds what german says of no topic that has a file of its own.
+var plain = map[string]string{
 	// The command line.
 	"Keeps a city's mail while its groupware is down, hands it over, and accounts for it.": "Hält die Mail einer Stadt fest, solange ihre Groupware ausfällt, übergibt sie und legt Rechenschaft ab.",
 	"Usage:":                    "Aufruf:",

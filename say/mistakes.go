@@ -1,8 +1,7 @@
 package say
 
-// mistakes holds the German text of what package city says about mistakes in files, and
-// of why an address is none. A mistake reads "problem; what to write instead".
-var mistakes = map[string]string{
+// plainMistakes holds what mistakes says of no topic that has a file of its own.
+var plainMistakes = map[string]string{
 	"column %s":   "Spalte %s",
 	"a list":      "eine Liste",
 	"a table":     "eine Tabelle",
