@@ -47,6 +47,7 @@ type Route struct {
 	// PassThrough gives the next server's answers through to the sender, as long as it
 	// answers: it is a gateway, which knows better than we what it takes.
 	PassThrough bool
+	IMAP        *IMAP // how we look into its mailboxes; nil: we cannot
 }
 
 // Key names the route within the installation: tenant/name.
@@ -65,6 +66,9 @@ func (r *Route) String() string {
 	line := fmt.Sprintf("%s, %d connections, TLS %s", strings.Join(hosts, " "), r.Connections, r.TLS)
 	if r.PassThrough {
 		line += ", pass-through"
+	}
+	if r.IMAP != nil {
+		line += ", IMAP " + r.IMAP.Server.String()
 	}
 	return line
 }
@@ -290,7 +294,7 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 	}
 	r.Here = s.flag("here")
 	if r.Here {
-		for _, key := range []string{"hosts", "connections", "tls", "pass_through"} {
+		for _, key := range []string{"hosts", "connections", "tls", "pass_through", "imap"} {
 			if s.has(key) {
 				s.wrong(key, says("contradicts here = true: mail that stays here is not handed over"), says("leave out one of the two"))
 			}
@@ -302,6 +306,7 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 	r.Connections = int(s.number("connections", defaultConnections, 1, maxConnections))
 	r.TLS = parseTLS(s)
 	r.PassThrough = s.flag("pass_through")
+	r.IMAP = parseIMAP(s)
 	s.done()
 	return r
 }

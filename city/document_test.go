@@ -56,7 +56,7 @@ func TestTheDocumentationShowsEveryKeyThatIsRead(t *testing.T) {
 		t.Fatalf("only %d keys were found in the source", len(keys))
 	}
 	for key := range keys {
-		shown := regexp.MustCompile(`\n(` + key + ` = |\[\[?(tenant\.)?` + key + `\]|.* or ` + key + `\b)`)
+		shown := regexp.MustCompile(`\n(` + key + ` = |\[\[?(tenant\.)?(route\.)?` + key + `\]|.* or ` + key + `\b)`)
 		if !shown.MatchString(example) {
 			t.Errorf("docs/city.md does not show the key %s", key)
 		}

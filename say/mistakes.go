@@ -98,6 +98,21 @@ var plainMistakes = map[string]string{
 	"a second address of the same family":                                                                         "eine zweite Adresse derselben Art",
 	`write addresses of this machine, at most one IPv4 and one IPv6: ["192.0.2.1", "2001:db8::1"]`:                `Adressen dieser Maschine schreiben, höchstens eine IPv4 und eine IPv6: ["192.0.2.1", "2001:db8::1"]`,
 
+	// Mailboxes over IMAP.
+	"not an IMAP server": "kein IMAP-Server",
+	`write server = "imaps://host:993" or "imap://host:143"`:                                                    `server = "imaps://host:993" oder "imap://host:143" schreiben`,
+	`write password_file = "imap.password" (a file in the folder of the keys), or password_credential = "imap"`: `password_file = "imap.password" (eine Datei im Ordner der Schlüssel) oder password_credential = "imap" schreiben`,
+	`write the name of the master user, such as "doppelboden"`:                                                  `den Namen des Master-Benutzers schreiben, etwa "doppelboden"`,
+	`write a PEM file, such as "imap-ca.pem" (in the folder of the keys)`:                                       `eine PEM-Datei schreiben, etwa "imap-ca.pem" (im Ordner der Schlüssel)`,
+	"checks a certificate, and tls says that nobody does":                                                       "prüft ein Zertifikat, und tls sagt, dass das niemand tut",
+	`write tls = "verified", or leave it out`:                                                                   `tls = "verified" schreiben, oder es weglassen`,
+	`write what stands between mailbox and master user, such as "*"`:                                            `schreiben, was zwischen Postfach und Master-Benutzer steht, etwa "*"`,
+	`write "address" or "local"`:                                                                                `"address" (die ganze Adresse) oder "local" (was vor dem @ steht) schreiben`,
+	`write the name of a folder, with "/" between its parts`:                                                    `den Namen eines Ordners schreiben, mit "/" zwischen seinen Teilen`,
+	`write "sample", "full" or "off"`:                                                                           `"sample" (Stichprobe), "full" (alles) oder "off" (nichts) schreiben`,
+	`write "verified" or "required"; "off" only for a server on this machine`:                                   `"verified" oder "required" schreiben; "off" nur für einen Server auf dieser Maschine`,
+	`contradicts "imaps://" in server`:                                                                          `widerspricht "imaps://" in server`,
+
 	// Tenants and routes.
 	"write [[tenant]] with name, domains and a [[tenant.route]]":                                      "[[tenant]] schreiben mit name, domains und einer [[tenant.route]]",
 	`write lower-case letters, digits and hyphens, such as "musterstadt"`:                             `Kleinbuchstaben, Ziffern und Bindestriche schreiben, etwa "musterstadt"`,
