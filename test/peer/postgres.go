@@ -226,6 +226,12 @@ func (p *PostgresServer) NewDatabase(ctx context.Context, template string) (stri
 	return name, err
 }
 
+// DropDatabase removes a database that NewDatabase made, and ends who is connected to it.
+func (p *PostgresServer) DropDatabase(ctx context.Context, name string) error {
+	_, err := p.SQL(ctx, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
+	return err
+}
+
 // Addr is where it listens.
 func (p *PostgresServer) Addr() string { return p.opts.Addr }
 

@@ -57,6 +57,9 @@ func TestAPostgresHasAFreshDatabaseForEveryTestAndARoleWithoutPower(t *testing.T
 		if err != nil || got != "7" {
 			t.Errorf("database %s: wanted the template's row, got %q (%v)", name, got, err)
 		}
+		if err := p.DropDatabase(t.Context(), name); err != nil {
+			t.Error(err)
+		}
 	}
 	if got := sql(t, p, "SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = '"+PostgresRole+"'"); got != "f" {
 		t.Errorf("the node's role: wanted no power, got %q", got)
