@@ -48,6 +48,7 @@ type content struct {
 	ourID   string // see Options.AuthservID
 
 	forged func(line []byte) bool // see Options.Marks; nil for a mail that was not scanned
+	plain  bool                   // no dots are stuffed: see Text
 }
 
 // A fate says what becomes of a header field.
@@ -75,7 +76,7 @@ func (c *content) open(m *doppelboden.Message, bodies Bodies, ourID string) erro
 	c.src.Reset(body)
 	*c = content{
 		out: c.out[:0], src: c.src, held: c.held[:0],
-		body: body, left: m.Body.Size, bol: true, header: ourID != "" || c.forged != nil, ourID: ourID, forged: c.forged,
+		body: body, left: m.Body.Size, bol: true, header: ourID != "" || c.forged != nil, ourID: ourID, forged: c.forged, plain: c.plain,
 	}
 	if err := c.put(m.Prefix); err != nil {
 		return err
@@ -166,7 +167,7 @@ func (c *content) put(p []byte) error {
 		return errBareCR
 	}
 	for len(p) > 0 {
-		if c.bol && p[0] == '.' {
+		if c.bol && p[0] == '.' && !c.plain {
 			c.out = append(c.out, '.')
 		}
 		lf := bytes.IndexByte(p, '\n')

@@ -1,7 +1,6 @@
 package courier
 
 import (
-	"errors"
 	"strconv"
 
 	"doppelboden"
@@ -101,10 +100,7 @@ func (t *transaction) run(c *conn, kept bool) (stale bool) {
 // prepare reads the beginning of the mail, often all of it, before anything is said to
 // the server.
 func (t *transaction) prepare() bool {
-	if t.content.forged = t.agent.opts.Marks; t.job.Message.Scan == doppelboden.NotScanned {
-		// What stands there may be the word of a filter before us.
-		t.content.forged = nil
-	}
+	t.content.forged = marksOf(t.agent.opts, t.job.Message)
 	if err := t.content.open(t.job.Message, t.agent.opts.Bodies, t.agent.opts.AuthservID); err != nil {
 		t.rest(bodyVerdict(err))
 		return false
@@ -115,7 +111,7 @@ func (t *transaction) prepare() bool {
 
 // bodyVerdict says what becomes of a mail whose body is not fit to be sent.
 func bodyVerdict(err error) verdict {
-	if errors.Is(err, errBareCR) || errors.Is(err, errNUL) {
+	if Unfit(err) {
 		return ours(doppelboden.Refused, doppelboden.AboutMessage, phaseData, "5.6.0", err.Error())
 	}
 	return ours(doppelboden.Later, doppelboden.AboutMessage, phaseData, "", "body cannot be read: "+err.Error())
