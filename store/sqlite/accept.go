@@ -21,7 +21,7 @@ const inboxNumber = 1
 // Accept makes a message durable. A message with this id that is there already stays
 // as it is.
 func (s *Store) Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error) {
-	if err := acceptable(m); err != nil {
+	if err := store.Acceptable(m); err != nil {
 		return 0, &doppelboden.Error{Code: doppelboden.Temporary, Public: publicStorage,
 			Cause: fmt.Errorf("message %s: %w", m.ID, err)}
 	}
@@ -41,36 +41,8 @@ func (s *Store) Accept(ctx context.Context, m *doppelboden.Message) (copies int,
 func placed(m *doppelboden.Message, num int64) {
 	for i := range m.Deliveries {
 		m.Deliveries[i].Seq = num + int64(i)
-		m.Deliveries[i].Box = boxOf(&m.Deliveries[i])
+		m.Deliveries[i].Box = store.BoxOf(&m.Deliveries[i])
 	}
-}
-
-// acceptable reports what nobody could store or find again.
-func acceptable(m *doppelboden.Message) error {
-	if m.ID.IsZero() {
-		return fmt.Errorf("it has no id")
-	}
-	if m.Tenant <= 0 {
-		return fmt.Errorf("its tenant is %d", m.Tenant)
-	}
-	if m.Received.IsZero() {
-		return fmt.Errorf("nobody knows when it was received")
-	}
-	for i := range m.Deliveries {
-		d := &m.Deliveries[i]
-		if d.N != i {
-			return fmt.Errorf("delivery %d has number %d", i, d.N)
-		}
-		if d.Tenant != 0 && d.Tenant != m.Tenant {
-			return fmt.Errorf("delivery %d belongs to tenant %d, the message to %d", i, d.Tenant, m.Tenant)
-		}
-		switch d.State {
-		case doppelboden.Queued, doppelboden.Held, doppelboden.Delivered:
-		default:
-			return fmt.Errorf("delivery %d begins in state %v", i, d.State)
-		}
-	}
-	return nil
 }
 
 const insertMessage = `INSERT INTO message (num, tenant, id, receipt, received, deliveries, recipients, expanded, merged,
@@ -99,7 +71,7 @@ func (t *tx) accept(m *doppelboden.Message) (int64, error) {
 		return asInt(row[0]), nil
 	}
 	t.next += max(1, int64(len(m.Deliveries)))
-	inbox, rows := impliedCopies(m)
+	inbox, rows := store.ImpliedCopies(m)
 	if err := t.addDeliveries(m, num, inbox); err != nil {
 		return 0, err
 	}
@@ -127,49 +99,6 @@ func flagsOf(m *doppelboden.Message) (flags int64) {
 	return flags
 }
 
-// impliedCopies divides the copies of a new message. inbox[i] says that the copy in the
-// INBOX of delivery i's mailbox is as it is for every new mail, so that it needs no row;
-// rows are the other copies, at most one for each folder.
-func impliedCopies(m *doppelboden.Message) (inbox []bool, rows []*doppelboden.Copy) {
-	inbox = make([]bool, len(m.Deliveries))
-	// A list may have made thousands of them.
-	own := make(map[doppelboden.MailboxID]int, len(m.Deliveries))
-	for i := len(m.Deliveries) - 1; i >= 0; i-- {
-		if d := &m.Deliveries[i]; boxOf(d) == doppelboden.BoxID(d.Mailbox) {
-			own[d.Mailbox] = i
-		}
-	}
-	shown := make(map[place]bool, len(m.Copies))
-	for i := range m.Copies {
-		c := &m.Copies[i]
-		n, mine := own[c.Mailbox]
-		plain := c.Folder == doppelboden.Inbox && c.UID == 0 && c.Flags == 0 && micros(c.Date) == micros(m.Received)
-		switch p := (place{c.Mailbox, c.Folder}); {
-		case !plain || !mine && !shown[p]:
-			rows = append(rows, c)
-			shown[p] = true
-		case !shown[p]:
-			inbox[n] = true
-			shown[p] = true
-		}
-	}
-	return inbox, rows
-}
-
-// A place is a folder of a mailbox.
-type place struct {
-	mailbox doppelboden.MailboxID
-	folder  string
-}
-
-// boxOf returns whose order a delivery waits in.
-func boxOf(d *doppelboden.Delivery) doppelboden.BoxID {
-	if d.Box == 0 {
-		return doppelboden.BoxID(d.Mailbox)
-	}
-	return d.Box
-}
-
 // addDeliveries writes the deliveries of a new message.
 func (t *tx) addDeliveries(m *doppelboden.Message, num int64, inbox []bool) error {
 	for i := range m.Deliveries {
@@ -178,7 +107,7 @@ func (t *tx) addDeliveries(m *doppelboden.Message, num int64, inbox []bool) erro
 		_, err := t.c.exec(background, `INSERT INTO delivery
 			(seq, n, tenant, mailbox, box, inbox, state, attempts, next, changed, recipient, notify, orcpt, reply)
 			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-			seq, int64(i), int64(m.Tenant), int64(d.Mailbox), int64(boxOf(d)), inbox[i], int64(d.State), int64(d.Attempts), micros(d.Next),
+			seq, int64(i), int64(m.Tenant), int64(d.Mailbox), int64(store.BoxOf(d)), inbox[i], int64(d.State), int64(d.Attempts), micros(d.Next),
 			micros(d.Changed), address(d.Recipient), d.Notify, d.ORcpt, d.Reply)
 		if err != nil {
 			return fmt.Errorf("write delivery %d of %s: %w", i, m.ID, err)

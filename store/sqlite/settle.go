@@ -17,7 +17,7 @@ func (s *Store) Settle(ctx context.Context, lease store.Lease, list []doppelbode
 			return &doppelboden.Error{Code: doppelboden.Invalid, Public: fmt.Sprintf("there is no state %d", st)}
 		}
 		if m := list[i].Generated; m != nil {
-			if err := acceptable(m); err != nil {
+			if err := store.Acceptable(m); err != nil {
 				return &doppelboden.Error{Code: doppelboden.Temporary, Public: publicStorage,
 					Cause: fmt.Errorf("generated message %s: %w", m.ID, err)}
 			}
