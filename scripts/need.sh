@@ -14,6 +14,7 @@ needs=(
     /usr/sbin/dovecot:dovecot-core
     /usr/lib/dovecot/lmtp:dovecot-lmtpd
     /usr/lib/dovecot/imap:dovecot-imapd
+    /usr/bin/sievec:dovecot-sieve
     /usr/bin/swaks:swaks
     /usr/sbin/slapd:slapd
     /usr/bin/ldapmodify:ldap-utils

@@ -15,7 +15,12 @@ import (
 // DovecotPassword is what every user of a Dovecot of ours logs in with.
 const DovecotPassword = "geheim"
 
-// Dovecot is a groupware made of Dovecot: LMTP in, IMAP to look, Maildirs below.
+// DovecotMaster is who may open every mailbox of a Dovecot of ours, with DovecotPassword:
+// as mailbox*master, or by SASL PLAIN with the mailbox as authorization identity.
+const DovecotMaster = "doppelboden"
+
+// Dovecot is a groupware made of Dovecot: LMTP in, IMAP to look, Maildirs below. Everybody
+// is on vacation: each sender gets an answer a day from each mailbox that LMTP delivers to.
 type Dovecot struct {
 	Users  []string // local@domain, as LMTP and IMAP name them
 	Parent string   // folder for its own folder; empty: the system's for temporary files
@@ -25,6 +30,13 @@ type Dovecot struct {
 	// Dir is the folder of an earlier Dovecot that was ended by Halt, to go on with its
 	// mails; empty: a new one.
 	Dir string
+
+	// Certificate and Key are PEM files; with them IMAP offers STARTTLS.
+	Certificate, Key string
+	AlwaysSync       bool // every write is on the disk before it is answered
+	QuotaKB          int  // what a mailbox may hold; 0: no bound
+	Quiet            bool // nobody is on vacation
+	Forgets          bool // it answers 250 and keeps nothing
 }
 
 // DovecotServer is a running Dovecot.
@@ -35,8 +47,9 @@ type DovecotServer struct {
 
 // dovecotValues is what the templates of the configuration are filled with.
 type dovecotValues struct {
-	Dir                string
+	Dovecot
 	LMTPPort, IMAPPort string
+	Script             bool // a script comes before those of the users
 }
 
 // Start starts it.
@@ -92,7 +105,7 @@ func (o Dovecot) write() error {
 	if strings.HasPrefix(string(version), "2.3.") {
 		template = "conf/dovecot-2.3.conf"
 	}
-	v := dovecotValues{Dir: o.Dir}
+	v := dovecotValues{Dovecot: o, Script: o.Forgets || !o.Quiet}
 	if _, v.LMTPPort, err = net.SplitHostPort(o.LMTPAddr); err != nil {
 		return fmt.Errorf("read LMTP address: %w", err)
 	}
@@ -110,7 +123,8 @@ func (o Dovecot) write() error {
 	mail := filepath.Join(o.Dir, "mail")
 	if err := errors.Join(os.MkdirAll(mail, 0o755), os.Chown(mail, 65534, 65534),
 		os.WriteFile(filepath.Join(o.Dir, "dovecot.conf"), []byte(text), 0o644),
-		os.WriteFile(filepath.Join(o.Dir, "users"), []byte(users.String()), 0o644)); err != nil {
+		os.WriteFile(filepath.Join(o.Dir, "masters"), []byte(DovecotMaster+":{PLAIN}"+DovecotPassword+"\n"), 0o644),
+		os.WriteFile(filepath.Join(o.Dir, "users"), []byte(users.String()), 0o644), o.writeScripts()); err != nil {
 		return fmt.Errorf("write configuration of Dovecot: %w", err)
 	}
 	return nil

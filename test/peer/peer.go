@@ -55,6 +55,7 @@ const (
 	DovecotProgram    = "/usr/sbin/dovecot"
 	LMTPProgram       = "/usr/lib/dovecot/lmtp"
 	IMAPProgram       = "/usr/lib/dovecot/imap"
+	SieveProgram      = "/usr/bin/sievec"
 	SourceProgram     = "/usr/sbin/smtp-source"
 	SinkProgram       = "/usr/sbin/smtp-sink"
 	SwaksProgram      = "/usr/bin/swaks"
