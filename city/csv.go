@@ -26,12 +26,12 @@ type Import struct {
 }
 
 // Columns of the list. Their order in the file is free.
-var csvColumns = [...]string{"address", "name", "kind", "department", "priority", "aliases", "members"}
+var csvColumns = [...]string{"address", "name", "kind", "department", "priority", "aliases", "members", "building"}
 
 // Bounds of a list, so that a wrong file ends soon and says why.
 const (
 	maxCSV      = 256 << 20 // bytes; a million mailboxes take half of it
-	maxName     = 200       // characters of a name or department
+	maxName     = 200       // characters of a name, department or building
 	maxAliases  = 500       // of one mailbox
 	maxMembers  = 100_000   // of one list
 	maxMistakes = 100       // told of one list
@@ -255,6 +255,7 @@ func (l *list) record(record []string) {
 	}
 	box.Name = l.words(record, "name")
 	box.Department = l.words(record, "department")
+	box.Building = l.words(record, "building")
 	l.kind(record, &box)
 	l.priority(record, &box)
 	l.aliases(record, &box)
@@ -287,7 +288,7 @@ func (l *list) words(record []string, name string) string {
 	return value
 }
 
-// BadWords says what is wrong with a name or department, or nothing.
+// BadWords says what is wrong with a name, department or building, or nothing.
 func BadWords(s string) Text {
 	if utf8.RuneCountInString(s) > maxName {
 		return says("longer than %s characters", maxName)

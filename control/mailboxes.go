@@ -19,6 +19,7 @@ type Mailbox struct {
 	Name       string   `json:"name,omitempty"`
 	Kind       string   `json:"kind"` // person, function or list
 	Department string   `json:"department,omitempty"`
+	Building   string   `json:"building,omitempty"`
 	Priority   int      `json:"priority"` // 0 to 9, its own
 	Aliases    []string `json:"aliases,omitempty"`
 	Members    []string `json:"members,omitempty"` // of a list
@@ -81,7 +82,7 @@ func (d *Desk) listMailboxes(ctx context.Context, c *call) (any, error) {
 // present returns a mailbox as commands show it.
 func present(dir *city.Directory, m doppelboden.Mailbox) Mailbox {
 	p := Mailbox{ID: int64(m.ID), Tenant: dir.TenantName(m.Tenant), Address: m.Address.String(), Name: m.Name,
-		Kind: string(m.Kind), Department: m.Department, Priority: m.Priority, Route: route(dir, doppelboden.BoxID(m.ID))}
+		Kind: string(m.Kind), Department: m.Department, Building: m.Building, Priority: m.Priority, Route: route(dir, doppelboden.BoxID(m.ID))}
 	p.Directory, p.Gone, p.Closed = m.Source, m.Gone, m.Closed
 	if rank := dir.PriorityOf(m.ID); rank != m.Priority {
 		p.Rank = rank
@@ -118,7 +119,8 @@ func (d *Desk) addMailbox(ctx context.Context, c *call) (any, error) {
 
 // checked returns the mailbox that a person asked for.
 func checked(dir *city.Directory, asked Mailbox) (doppelboden.Mailbox, error) {
-	m := doppelboden.Mailbox{Name: asked.Name, Kind: doppelboden.MailboxKind(asked.Kind), Department: asked.Department, Priority: asked.Priority}
+	m := doppelboden.Mailbox{Name: asked.Name, Kind: doppelboden.MailboxKind(asked.Kind), Department: asked.Department,
+		Building: asked.Building, Priority: asked.Priority}
 	var err error
 	if m.Address, err = doppelboden.ParseAddress(asked.Address); err != nil {
 		return m, err
@@ -145,9 +147,9 @@ func checked(dir *city.Directory, asked Mailbox) (doppelboden.Mailbox, error) {
 	if m.Priority < 0 || m.Priority > 9 {
 		return m, invalid("the priority is 0 to 9")
 	}
-	for _, words := range []string{m.Name, m.Department} {
+	for _, words := range []string{m.Name, m.Department, m.Building} {
 		if problem := city.BadWords(words); !problem.IsZero() {
-			return m, invalid("the name or department " + problem.String())
+			return m, invalid("the name, department or building " + problem.String())
 		}
 	}
 	return m, nil

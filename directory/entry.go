@@ -18,7 +18,7 @@ import (
 const (
 	maxAliases = 500     // the same as for a list in CSV
 	maxMembers = 100_000 // of one distribution list
-	maxName    = 200     // characters of a name or department
+	maxName    = 200     // characters of a name, department or building
 	maxID      = 64      // characters of what stays the same
 )
 
@@ -46,6 +46,7 @@ type Entry struct {
 	Addresses  []string                // the first is its own
 	Name       string
 	Department string
+	Building   string
 	Members    []string // DNs
 	Outside    []string // addresses of members
 	Closed     bool     // the list takes no mail from outside
@@ -53,7 +54,7 @@ type Entry struct {
 
 // entry reads an entry, and the rest of its members where the server gave only some.
 func (s *Source) entry(c *session, p preset, raw *ldap.Entry) (Entry, error) {
-	e := Entry{DN: raw.DN, ID: identity(p.id, raw), Department: words(first(raw, p.department...)), Name: words(first(raw, "displayName", "cn"))}
+	e := Entry{DN: raw.DN, ID: identity(p.id, raw), Department: words(first(raw, p.department...)), Building: words(first(raw, p.building...)), Name: words(first(raw, "displayName", "cn"))}
 	e.Class, e.Kind = classify(raw)
 	e.Closed = strings.EqualFold(value(raw, "msExchRequireAuthToSendTo"), "TRUE")
 	e.Addresses = addresses(raw, s.opts.LDAP.Aliases)

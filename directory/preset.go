@@ -8,6 +8,7 @@ type preset struct {
 	id          string   // the attribute that stays when everything else changes
 	attributes  []string // to ask for, besides that with the aliases
 	department  []string // attributes with the department, the first that has a value
+	building    []string // attributes with the building, likewise
 	membersBy   []string // attributes with names of members
 	addressesBy []string // attributes with addresses of members
 	domainScope bool     // whether the server knows the control
@@ -20,17 +21,19 @@ var presets = map[city.Preset]preset{
 		filter: "(mail=*)",
 		id:     "entryUUID", // RFC 4530
 		attributes: []string{"objectClass", "entryUUID", "mail", "cn", "displayName", "ou", "departmentNumber", "employeeType",
-			"member", "uniqueMember", "rfc822MailMember"},
+			"physicalDeliveryOfficeName", "member", "uniqueMember", "rfc822MailMember"},
 		department:  []string{"ou", "departmentNumber"},
+		building:    []string{"physicalDeliveryOfficeName"}, // RFC 4519, section 2.23
 		membersBy:   []string{"member", "uniqueMember"},
 		addressesBy: []string{"rfc822MailMember"},
 	},
 	city.ActiveDirectory: {
 		filter: "(&(|(mail=*)(proxyAddresses=*))(|(&(objectClass=user)(!(objectClass=computer)))(objectClass=group)(objectClass=contact)))",
 		id:     "objectGUID",
-		attributes: []string{"objectClass", "objectGUID", "mail", "cn", "displayName", "department", "proxyAddresses", "targetAddress",
+		attributes: []string{"objectClass", "objectGUID", "mail", "cn", "displayName", "department", "physicalDeliveryOfficeName", "proxyAddresses", "targetAddress",
 			"userAccountControl", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo", "member"},
 		department:  []string{"department"},
+		building:    []string{"physicalDeliveryOfficeName"},
 		membersBy:   []string{"member"},
 		domainScope: true,
 	},

@@ -4,7 +4,7 @@ import "maps"
 
 // german holds the German text of every key that stays the same whatever its numbers
 // are: one map for each topic, in a file of its own.
-var german = together(plain, database)
+var german = together(plain, database, events)
 
 // mistakes holds the German text of what package city says about mistakes in files, and
 // of why an address is none. A mistake reads "problem; what to write instead".

@@ -37,6 +37,7 @@ type Store interface {
 	Scans
 	Notices
 	Destinations
+	Events
 	Filings
 
 	// Ready returns nil when the store could take a message now; otherwise why not.

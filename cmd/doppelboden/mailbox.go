@@ -46,6 +46,7 @@ func (p *program) mailboxAdd() *cobra.Command {
 	f.StringVar(&m.Name, "name", "", p.say.T("the `name` for people"))
 	f.StringVar(&m.Kind, "kind", string(doppelboden.Person), p.say.T("the `kind`: person, function or list"))
 	f.StringVar(&m.Department, "department", "", p.say.T("the `department`"))
+	f.StringVar(&m.Building, "building", "", p.say.T("the `building`"))
 	f.IntVar(&m.Priority, "priority", doppelboden.DefaultPriority, p.say.T("`0 to 9`; 9 is handed over first"))
 	f.StringSliceVar(&m.Members, "member", nil, p.say.T("the `address` of a member of the list; may be given several times"))
 	f.BoolVar(&m.Closed, "closed", false, p.say.T("the list takes no mail from strangers"))
@@ -54,7 +55,7 @@ func (p *program) mailboxAdd() *cobra.Command {
 }
 
 func (p *program) mailboxImport() *cobra.Command {
-	return p.command("import FILE.csv", p.say.T("add or change all mailboxes of a list (address,name,kind,department,priority,aliases,members); one with a mistake changes nothing; - reads standard input"),
+	return p.command("import FILE.csv", p.say.T("add or change all mailboxes of a list (address,name,kind,department,priority,aliases,members,building); one with a mistake changes nothing; - reads standard input"),
 		p.exactly(1), func(ctx context.Context, args []string) error {
 			client, err := p.client()
 			if err != nil {
@@ -97,7 +98,7 @@ func (p *program) mailboxList() *cobra.Command {
 			if p.json {
 				return p.object(m)
 			}
-			t.row(m.Address, m.Name, p.kind(m.Kind), m.Department, strconv.Itoa(m.Priority), m.Route, strings.Join(m.Aliases, " "))
+			t.row(m.Address, m.Name, p.kind(m.Kind), m.Department, m.Building, strconv.Itoa(m.Priority), m.Route, strings.Join(m.Aliases, " "))
 			return nil
 		})
 		if err != nil || p.json {
