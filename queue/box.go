@@ -44,20 +44,22 @@ type box struct {
 	// stepped holds mails that alone were refused for the time being, until their time.
 	stepped map[doppelboden.Ref]time.Time
 
-	flying   doppelboden.Ref // while busy and not loading: what is in flight
-	wait     time.Time       // not before this; zero for at once
-	gated    bool            // it is the gate that it waits for
-	attempts int             // in a row that failed for this mailbox
-	oldest   int64           // Seq of the first delivery, for the order between boxes
-	since    time.Time       // when its message was received
+	flying   []doppelboden.Ref // while busy and not loading: what is in flight
+	wait     time.Time         // not before this; zero for at once
+	gated    bool              // it is the gate that it waits for
+	attempts int               // in a row that failed for this mailbox
+	oldest   int64             // Seq of the first delivery, for the order between boxes
+	since    time.Time         // when its message was received
+	newest   time.Time         // when the last message that Notify told of was received
 
 	// overruled holds deliveries that a person decided about while they were in flight:
 	// a failure of theirs is not written any more.
 	overruled map[doppelboden.Ref]bool
 
 	place place
-	index int  // in the heap that holds it
-	fresh bool // in the heap of new mail rather than of backlog
+	side  *side // while ready: in whose list
+	index int   // in the heap that holds it
+	fresh bool  // in the heap of new mail rather than of backlog
 }
 
 // insert puts an item where its Seq belongs.

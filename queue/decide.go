@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"doppelboden"
@@ -253,7 +254,7 @@ func (l *lane) overrule(s doppelboden.Settlement) {
 	if b == nil {
 		return
 	}
-	if b.loading || b.place == busy && b.flying == s.Ref {
+	if b.loading || b.place == busy && slices.Contains(b.flying, s.Ref) {
 		if b.overruled == nil {
 			b.overruled = map[doppelboden.Ref]bool{}
 		}
@@ -272,7 +273,7 @@ func (l *lane) decided(s doppelboden.Settlement, priority int) {
 		return
 	}
 	l.mu.Lock()
-	l.health.probe = time.Time{}
+	l.health.probe, l.filing.health.probe = time.Time{}, time.Time{}
 	if b := l.boxes[s.Box]; b != nil {
 		l.lift(b)
 		delete(b.stepped, s.Ref)

@@ -38,8 +38,14 @@ func (l *lane) admit(j *job) bool {
 	}
 	r := l.q.opts.Gate.Admit(l.hand, j.items[0].Message)
 	if r.Admit == nil {
+		j.items = j.items[:len(j.boxes)] // of a run, the first alone
 		l.turnBack(j, r)
 		return false
+	}
+	if j.run {
+		j.items[0].Message = r.Admit
+		l.admitRun(j)
+		return true
 	}
 	for i := range j.items {
 		j.items[i].Message = r.Admit
@@ -47,14 +53,33 @@ func (l *lane) admit(j *job) bool {
 	return true
 }
 
+// admitRun asks the gate about the mails of a run behind its first, and ends the run before
+// one that may not go, or when asking has taken long.
+func (l *lane) admitRun(j *job) {
+	began := l.q.opts.Clock()
+	for i := 1; i < len(j.items); i++ {
+		var r Ruling
+		if l.q.opts.Clock().Sub(began) < admitFor {
+			r = l.q.opts.Gate.Admit(l.hand, j.items[i].Message)
+		}
+		if r.Admit == nil { // it is asked about again when it is the first
+			j.items = j.items[:i]
+			return
+		}
+		j.items[i].Message = r.Admit
+	}
+}
+
+// admitFor is how long the gate is asked about a run: its first mails must not wait for
+// the scanning of all of them.
+const admitFor = 5 * time.Second
+
 // turnBack ends a job that the gate did not let through. Nothing of it says anything
 // about the route.
 func (l *lane) turnBack(j *job, r Ruling) {
 	var held []doppelboden.Settlement
 	l.mu.Lock()
-	l.inFlight--
-	l.settling++
-	l.metrics.inFlight.Set(float64(l.inFlight))
+	l.ended(j)
 	for i, b := range j.boxes {
 		ref := refOf(j.items[i])
 		if r.Hold == "" {

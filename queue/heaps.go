@@ -64,9 +64,9 @@ func newReadyList() *readyList {
 // rankOf returns the rank of a box; a priority out of range counts as the nearest.
 func (r *readyList) rankOf(b *box) *rank { return &r.ranks[min(max(b.priority, 0), 9)] }
 
-// push adds a box.
-func (r *readyList) push(b *box, now time.Time) {
-	b.fresh = now.Sub(b.since) < freshFor
+// push adds a box; fresh says that it counts as new mail.
+func (r *readyList) push(b *box, fresh bool) {
+	b.fresh = fresh
 	h := &r.rankOf(b).backlog
 	if b.fresh {
 		h = &r.rankOf(b).fresh
@@ -83,6 +83,16 @@ func (r *readyList) remove(b *box) {
 	}
 	heap.Remove(h, b.index)
 	r.n--
+}
+
+// top returns the priority of the box whose turn it is; -1 when there is none.
+func (r *readyList) top() int {
+	for p := len(r.ranks) - 1; p >= 0; p-- {
+		if r.ranks[p].fresh.Len()+r.ranks[p].backlog.Len() > 0 {
+			return p
+		}
+	}
+	return -1
 }
 
 // pop takes out the box whose turn it is, or returns nil.

@@ -14,10 +14,12 @@ import (
 // the throttle allows; each transaction has a goroutine of its own that goes on with
 // the next job as long as there is one.
 type lane struct {
-	q    *Queue
-	conf LaneConfig
-	kick chan struct{} // wakes run; holds at most one wake-up
-	work sync.WaitGroup
+	q      *Queue
+	conf   LaneConfig
+	side                 // to the next server
+	filing side          // straight into mailboxes; of use only with LaneConfig.FileAfter
+	kick   chan struct{} // wakes run; holds at most one wake-up
+	work   sync.WaitGroup
 
 	metrics laneMetrics
 
@@ -28,18 +30,14 @@ type lane struct {
 
 	mu       sync.Mutex
 	boxes    map[doppelboden.BoxID]*box
-	ready    *readyList
 	waiting  boxHeap
 	heads    map[doppelboden.ID]map[*box]bool // ready boxes by first message, for mails to several
 	buffered int                              // items in all boxes
 	queued   int64                            // deliveries that wait, in memory or in the store
 	loaded   int64                            // the greatest Seq that a load returned
 	moves    int                              // calls of refresh, which make loads under way void
-	throttle throttle
-	inFlight int // transactions
-	settling int // transactions that ended and are being written
 	agents   []idleAgent
-	health   health
+	turn     bool // whether it is filing that is next, where both sides could go on
 }
 
 // health is what a lane knows of its next server.
@@ -63,19 +61,18 @@ type idleAgent struct {
 const keepIdle = 30 * time.Second
 
 func newLane(q *Queue, c LaneConfig) *lane {
-	c.Connections = max(1, c.Connections)
+	c.Connections, c.FileAtOnce = max(1, c.Connections), max(1, c.FileAtOnce)
 	l := &lane{
 		q: q, conf: c,
-		kick:     make(chan struct{}, 1),
-		boxes:    map[doppelboden.BoxID]*box{},
-		ready:    newReadyList(),
-		heads:    map[doppelboden.ID]map[*box]bool{},
-		throttle: newThrottle(c.Connections),
-		metrics:  q.metrics.lane(c.Route.Name),
+		kick:    make(chan struct{}, 1),
+		boxes:   map[doppelboden.BoxID]*box{},
+		side:    newSide(c.Connections, q.opts.Clock()),
+		filing:  newSide(c.FileAtOnce, q.opts.Clock()),
+		heads:   map[doppelboden.ID]map[*box]bool{},
+		metrics: q.metrics.lane(c.Route.Name),
 	}
 	l.waiting.less = func(a, b *box) bool { return a.due().Before(b.due()) }
-	l.health.since = q.opts.Clock()
-	l.metrics.up.Set(1)
+	l.tellUp()
 	return l
 }
 
@@ -121,6 +118,9 @@ func (l *lane) addOne(it store.Item, priority int) {
 		l.queued++ // what is in doubt is not counted
 		b.queued++
 	}
+	if it.Message.Received.After(b.newest) {
+		b.newest = it.Message.Received
+	}
 	if d.Seq == 0 || b.more || b.loading || d.Seq <= l.loaded || l.buffered >= l.q.opts.Window {
 		b.more = true
 	} else {
@@ -134,7 +134,7 @@ func (l *lane) addOne(it store.Item, priority int) {
 func (l *lane) lift(b *box) {
 	switch b.place {
 	case ready:
-		l.ready.remove(b)
+		b.side.ready.remove(b)
 		l.unhead(b)
 	case waiting:
 		heap.Remove(&l.waiting, b.index)
@@ -172,8 +172,8 @@ func (l *lane) arrange(b *box) {
 		l.buffered -= len(b.items)
 		b.items = nil
 	}
-	b.place = ready
-	l.ready.push(b, now)
+	b.place, b.side = ready, l.sideOf(b, now)
+	b.side.ready.push(b, l.isFresh(b, now))
 	l.head(b)
 }
 
@@ -196,7 +196,7 @@ func (l *lane) refresh() {
 
 // head notes the first message of a ready box when it goes to several mailboxes.
 func (l *lane) head(b *box) {
-	if len(b.items) == 0 || b.items[0].Message.Recipients < 2 {
+	if len(b.items) == 0 || b.side == &l.filing || b.items[0].Message.Recipients < 2 {
 		return
 	}
 	id := b.items[0].Delivery.Message
@@ -281,8 +281,7 @@ func (l *lane) startJobs(ctx context.Context) time.Time {
 		if j == nil {
 			break
 		}
-		agent := l.agent()
-		l.work.Go(func() { l.transact(ctx, j, agent) })
+		l.work.Go(func() { l.transact(ctx, j) })
 	}
 	now := l.q.opts.Clock()
 	idle := l.closeIdle(now.Add(-keepIdle))
@@ -290,8 +289,8 @@ func (l *lane) startJobs(ctx context.Context) time.Time {
 	defer l.mu.Unlock()
 	l.metrics.waiting.Set(float64(l.queued))
 	next := l.promote(now)
-	if l.health.down && l.inFlight == 0 && l.settling == 0 && l.ready.n > 0 {
-		next = earlier(next, l.health.probe)
+	for _, s := range l.sides() {
+		next = earlier(next, s.probe())
 	}
 	return earlier(next, idle)
 }

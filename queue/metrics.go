@@ -12,6 +12,7 @@ type metrics struct {
 	inFlight  *prometheus.GaugeVec
 	waiting   *prometheus.GaugeVec
 	up        *prometheus.GaugeVec
+	filingUp  *prometheus.GaugeVec
 	handSecs  *prometheus.HistogramVec
 	settleErr prometheus.Counter
 	domains   *prometheus.GaugeVec
@@ -35,6 +36,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "doppelboden_queue_lane_up",
 			Help: "1 while the lane's next server answers, else 0.",
 		}, []string{"lane"}),
+		filingUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "doppelboden_queue_lane_filing_up",
+			Help: "1 while mail that is old can be put into the lane's mailboxes, else 0.",
+		}, []string{"lane"}),
 		handSecs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "doppelboden_queue_transaction_seconds",
 			Help:    "Time that one transaction with the next server took.",
@@ -49,15 +54,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Settlements that the store did not take at the first try.",
 		}),
 	}
-	r.MustRegister(m.outcomes, m.inFlight, m.waiting, m.up, m.handSecs, m.settleErr, m.domains)
+	r.MustRegister(m.outcomes, m.inFlight, m.waiting, m.up, m.filingUp, m.handSecs, m.settleErr, m.domains)
 	return m
 }
 
 // laneMetrics are the metrics of one lane, looked up once.
 type laneMetrics struct {
-	outcomes              [4][3]prometheus.Counter // by verdict and scope
-	inFlight, waiting, up prometheus.Gauge
-	handSecs              prometheus.Observer
+	outcomes          [4][3]prometheus.Counter // by verdict and scope
+	inFlight, waiting prometheus.Gauge
+	up, filingUp      prometheus.Gauge
+	handSecs          prometheus.Observer
 }
 
 // lane returns the metrics of the named lane.
@@ -66,6 +72,7 @@ func (m *metrics) lane(name string) laneMetrics {
 		inFlight: m.inFlight.WithLabelValues(name),
 		waiting:  m.waiting.WithLabelValues(name),
 		up:       m.up.WithLabelValues(name),
+		filingUp: m.filingUp.WithLabelValues(name),
 		handSecs: m.handSecs.WithLabelValues(name),
 	}
 	for v := range l.outcomes {

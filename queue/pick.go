@@ -17,10 +17,20 @@ const (
 	mostRecipients = 100
 )
 
-// A job is one transaction: a message, and the boxes whose turn it is.
+// A job is one transaction: a message, and the boxes whose turn it is; or a run: the
+// first messages of one box, to be put into the mailbox one after the other.
 type job struct {
-	boxes []*box // boxes[i] has items[i] at its head
+	boxes []*box // boxes[i] has items[i] at its head; of a run, the one box
 	items []store.Item
+	run   bool
+}
+
+// box returns whose the i-th item is.
+func (j *job) box(i int) *box {
+	if j.run {
+		return j.boxes[0]
+	}
+	return j.boxes[i]
 }
 
 // pick takes the next job, or returns nil when none may start now. The boxes of a job
@@ -31,34 +41,29 @@ func (l *lane) pick(ctx context.Context) *job {
 	for ctx.Err() == nil {
 		now := l.q.opts.Clock()
 		l.promote(now)
-		if !l.mayStart(now) {
+		s := l.next(now)
+		if s == nil {
 			return nil
 		}
-		b := l.take()
-		if b == nil {
-			return nil
-		}
-		if len(b.items) > 0 {
+		b := l.take(s)
+		switch {
+		case l.sideOf(b, now) != s: // it has become old meanwhile
+			b.place = nowhere
+			l.arrange(b)
+		case len(b.items) == 0:
+			l.load(ctx, s, b)
+		case s == &l.filing:
+			return l.runOf(b, now)
+		default:
 			return l.jobOf(b)
 		}
-		l.load(ctx, b)
 	}
 	return nil
 }
 
-// mayStart reports whether one more transaction may begin.
-func (l *lane) mayStart(now time.Time) bool {
-	if l.health.down {
-		return l.inFlight == 0 && l.settling == 0 && !now.Before(l.health.probe)
-	}
-	// What was answered but is not yet written would be handed over twice after a
-	// crash, so there is a bound to it.
-	return l.inFlight < l.throttle.now && l.settling < 4*l.conf.Connections
-}
-
-// take makes the box whose turn it is busy.
-func (l *lane) take() *box {
-	b := l.ready.pop()
+// take makes the box of a side whose turn it is busy; nil when there is none.
+func (l *lane) take(s *side) *box {
+	b := s.ready.pop()
 	if b != nil {
 		l.unhead(b)
 		b.place = busy
@@ -82,10 +87,9 @@ func (l *lane) jobOf(b *box) *job {
 		other.place = busy
 	}
 	for i, box := range j.boxes {
-		box.flying, box.gated = refOf(j.items[i]), false
+		box.flying, box.gated = append(box.flying[:0], refOf(j.items[i])), false
 	}
-	l.inFlight++
-	l.metrics.inFlight.Set(float64(l.inFlight))
+	l.begun(j)
 	return j
 }
 
@@ -98,13 +102,17 @@ func (j *job) courierJob() courier.Job {
 	return c
 }
 
-// load asks the store for the first deliveries of first and of other ready boxes that
-// have none in memory. It gives up l.mu meanwhile. first is busy; it and the others
-// are arranged anew afterwards.
-func (l *lane) load(ctx context.Context, first *box) {
+// load asks the store for the first deliveries of first and of other ready boxes of a
+// side that have none in memory. It gives up l.mu meanwhile. first is busy; it and the
+// others are arranged anew afterwards.
+func (l *lane) load(ctx context.Context, s *side, first *box) {
+	most := loadBoxes
+	if s == &l.filing {
+		most = loadFiled
+	}
 	boxes := []*box{first}
-	for len(boxes) < loadBoxes {
-		b := l.take()
+	for len(boxes) < most {
+		b := l.take(s)
 		if b == nil {
 			break
 		}

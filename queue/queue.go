@@ -49,6 +49,11 @@ type Router interface {
 type LaneConfig struct {
 	Route       courier.Route // where it leads; Route.Name names the lane
 	Connections int           // at most this many at once; at least 1
+	// FileAfter is the age from which on mail is put straight into the mailbox by
+	// Options.Filer, instead of being handed to the next server; 0: never.
+	FileAfter time.Duration
+	// FileAtOnce bounds how many mailboxes it works on at once; at least 1.
+	FileAtOnce int
 }
 
 // An Agent is one kept connection; see courier.Agent.
@@ -63,6 +68,7 @@ type Options struct {
 	Lease    store.Lease
 	Router   Router
 	NewAgent func(courier.Route) Agent
+	Filer    Filer // nil: all mail goes to next servers
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 

@@ -90,7 +90,7 @@ func (q *Queue) follow(crossed []doppelboden.BoxID) {
 func (q *Queue) renewLanes(old map[string]*lane) (fresh []*lane) {
 	q.lanes = make(map[string]*lane, len(old))
 	for _, c := range q.opts.Router.Lanes() {
-		c.Connections = max(1, c.Connections)
+		c.Connections, c.FileAtOnce = max(1, c.Connections), max(1, c.FileAtOnce)
 		l := old[c.Route.Name]
 		if l == nil || !reflect.DeepEqual(l.conf, c) {
 			l = newLane(q, c)

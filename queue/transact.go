@@ -11,23 +11,34 @@ import (
 
 // transact hands over j and goes on with further jobs on the same connection until
 // there is none.
-func (l *lane) transact(ctx context.Context, j *job, a Agent) {
+func (l *lane) transact(ctx context.Context, j *job) {
+	var a Agent // nil until a next server is to be asked
 	for j != nil {
 		if !l.admit(j) {
 			j = l.pick(ctx)
 			continue
 		}
 		began := l.q.opts.Clock()
-		outcomes := a.Hand(l.hand, j.courierJob())
+		var outcomes []doppelboden.Outcome
+		if j.run {
+			outcomes = l.q.opts.Filer.File(l.hand, l.conf.Route.Name, j.items)
+		} else {
+			if a == nil {
+				a = l.agent()
+			}
+			outcomes = a.Hand(l.hand, j.courierJob())
+		}
 		l.metrics.handSecs.Observe(l.q.opts.Clock().Sub(began).Seconds())
-		l.judge(outcomes)
+		l.judge(j, outcomes)
 		ended := j
 		l.work.Go(func() { l.finish(ended, outcomes) })
 		j = l.pick(ctx)
 	}
-	l.mu.Lock()
-	l.agents = append(l.agents, idleAgent{agent: a, since: l.q.opts.Clock()})
-	l.mu.Unlock()
+	if a != nil {
+		l.mu.Lock()
+		l.agents = append(l.agents, idleAgent{agent: a, since: l.q.opts.Clock()})
+		l.mu.Unlock()
+	}
 	if ctx.Err() != nil {
 		l.closeIdle(time.Time{}) // run may have ended before us
 		return
@@ -35,13 +46,12 @@ func (l *lane) transact(ctx context.Context, j *job, a Agent) {
 	l.wake()
 }
 
-// judge learns from a transaction's outcomes how the route is.
-func (l *lane) judge(outcomes []doppelboden.Outcome) {
+// judge learns from a transaction's outcomes how its side of the route is.
+func (l *lane) judge(j *job, outcomes []doppelboden.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inFlight--
-	l.settling++
-	l.metrics.inFlight.Set(float64(l.inFlight))
+	l.ended(j)
+	s := l.sideFor(j)
 	var took, broke, later, dead bool
 	for _, o := range outcomes {
 		l.metrics.outcomes[o.Verdict][o.Scope].Inc()
@@ -51,27 +61,27 @@ func (l *lane) judge(outcomes []doppelboden.Outcome) {
 		case o.Verdict == doppelboden.Refused:
 			// It talks to us; a verdict about this mail says nothing about the route.
 		case o.Scope == doppelboden.AboutRoute || o.InDoubt:
-			broke, l.health.reply = true, replyLine(o)
+			broke, s.health.reply = true, replyLine(o)
 			dead = dead || beforeMail(o.Phase)
 		default:
-			later, l.health.reply = true, replyLine(o)
+			later, s.health.reply = true, replyLine(o)
 		}
 	}
 	switch {
 	case took:
-		l.up()
-		l.throttle.well()
+		l.up(s)
+		s.throttle.well()
 	case broke:
-		l.throttle.badly()
-		l.health.bad++
-		if dead || l.health.down || l.health.bad >= l.q.opts.Pace.Suspect {
-			l.down()
+		s.throttle.badly()
+		s.health.bad++
+		if dead || s.health.down || s.health.bad >= l.q.opts.Pace.Suspect {
+			l.down(s)
 		}
 	case later:
-		l.throttle.badly()
-		l.health.bad = 0
+		s.throttle.badly()
+		s.health.bad = 0
 	default:
-		l.health.bad = 0
+		s.health.bad = 0
 	}
 }
 
@@ -80,30 +90,30 @@ func beforeMail(phase string) bool {
 	return phase == "connect" || phase == "greeting" || phase == "helo" || phase == "starttls"
 }
 
-// up notes that the next server takes mail.
-func (l *lane) up() {
-	l.health.bad, l.health.failures = 0, 0
-	if !l.health.down {
+// up notes that a side takes mail.
+func (l *lane) up(s *side) {
+	s.health.bad, s.health.failures = 0, 0
+	if !s.health.down {
 		return
 	}
-	l.metrics.up.Set(1)
 	now := l.q.opts.Clock()
-	l.q.opts.Log.Info("the route takes mail again", "lane", l.conf.Route.Name, "down_seconds", now.Sub(l.health.since).Seconds())
-	l.health.down, l.health.since = false, now
-	l.throttle.restart()
+	l.q.opts.Log.Info("the route takes mail again", "lane", l.conf.Route.Name, "filing", s == &l.filing, "down_seconds", now.Sub(s.health.since).Seconds())
+	s.health.down, s.health.since = false, now
+	s.throttle.restart()
+	l.tellUp()
 }
 
-// down notes that the route does not answer, and sets the time of the next probe.
-func (l *lane) down() {
+// down notes that a side does not answer, and sets the time of the next probe.
+func (l *lane) down(s *side) {
 	now := l.q.opts.Clock()
-	if !l.health.down {
-		l.health.down, l.health.since = true, now
-		l.q.opts.Log.Warn("the route does not answer", "lane", l.conf.Route.Name, "reply", l.health.reply)
-		l.metrics.up.Set(0)
+	if !s.health.down {
+		s.health.down, s.health.since = true, now
+		l.q.opts.Log.Warn("the route does not answer", "lane", l.conf.Route.Name, "filing", s == &l.filing, "reply", s.health.reply)
+		l.tellUp()
 	}
-	l.health.failures++
+	s.health.failures++
 	p := l.q.opts.Pace
-	l.health.probe = now.Add(backoff(p.RouteFirst, p.RouteMost, l.health.failures))
+	s.health.probe = now.Add(backoff(p.RouteFirst, p.RouteMost, s.health.failures))
 }
 
 // finish writes what came of a job and lets its boxes go on.
@@ -111,7 +121,7 @@ func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 	l.mu.Lock()
 	settlements := make([]doppelboden.Settlement, 0, len(outcomes))
 	for i, o := range outcomes {
-		if s, ok := l.conclude(j.boxes[i], j.items[i], o); ok {
+		if s, ok := l.conclude(j, j.box(i), j.items[i], o); ok {
 			settlements = append(settlements, s)
 		}
 	}
@@ -127,14 +137,16 @@ func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 // letGo lets the boxes of a job go on, after what came of it is written.
 func (l *lane) letGo(j *job) {
 	l.mu.Lock()
-	l.settling--
+	l.sideFor(j).settling--
 	for _, b := range j.boxes {
-		if b.overruled[b.flying] { // while it was being written
-			delete(b.overruled, b.flying)
-			delete(b.stepped, b.flying)
-			l.forget(b, b.flying)
+		for _, ref := range b.flying {
+			if b.overruled[ref] { // while it was being written
+				delete(b.overruled, ref)
+				delete(b.stepped, ref)
+				l.forget(b, ref)
+			}
 		}
-		b.place, b.flying = nowhere, doppelboden.Ref{}
+		b.place, b.flying = nowhere, b.flying[:0]
 		l.arrange(b)
 	}
 	l.mu.Unlock()
@@ -142,7 +154,7 @@ func (l *lane) letGo(j *job) {
 }
 
 // conclude changes a box by one outcome and returns what is to be written.
-func (l *lane) conclude(b *box, it store.Item, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
+func (l *lane) conclude(j *job, b *box, it store.Item, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
 	s := doppelboden.Settlement{
 		Ref: refOf(it), Box: b.id, Reply: replyLine(o),
 		By: "courier", Attempt: true, At: o.At,
@@ -165,7 +177,7 @@ func (l *lane) conclude(b *box, it store.Item, o doppelboden.Outcome) (doppelbod
 		b.attempts, b.wait = 0, time.Time{}
 		return s, true
 	}
-	return l.postpone(b, it, s, o)
+	return l.postpone(l.sideFor(j), b, it, s, o)
 }
 
 // mostStepped is how many mails of one mailbox are stepped over at a time: where more are
@@ -173,13 +185,13 @@ func (l *lane) conclude(b *box, it store.Item, o doppelboden.Outcome) (doppelbod
 const mostStepped = 10
 
 // postpone decides when a delivery that was put off is tried again.
-func (l *lane) postpone(b *box, it store.Item, s doppelboden.Settlement, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
+func (l *lane) postpone(way *side, b *box, it store.Item, s doppelboden.Settlement, o doppelboden.Outcome) (doppelboden.Settlement, bool) {
 	now, p := l.q.opts.Clock(), l.q.opts.Pace
 	s.State = doppelboden.Queued
 	if o.Scope == doppelboden.AboutRoute && beforeMail(o.Phase) {
 		// The lane waits, not the mailbox. Only the first failure is written: probes
 		// of a dead route must not fill the disk.
-		return s, l.health.failures <= 1
+		return s, way.health.failures <= 1
 	}
 	b.attempts++
 	b.wait = now.Add(backoff(p.BoxFirst, p.BoxMost, b.attempts))
