@@ -117,8 +117,8 @@ func (k *checkpointer) look() error {
 		return err
 	}
 	k.s.metrics.walPages.Set(float64(pages))
-	if pages < k.s.opts.walPages {
-		return nil
+	if pages < k.s.opts.walPages || k.s.copying.Load() > 0 {
+		return nil // a snapshot reads for so long that trying would only hold up the writer
 	}
 	return k.checkpoint()
 }

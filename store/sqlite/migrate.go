@@ -5,7 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"strings"
+	"path"
 
 	"doppelboden"
 )
@@ -20,15 +20,15 @@ const applicationID = 0x44625374
 // of an index in which one entry is new; larger ones would only make the WAL longer.
 const pageSize = 4096
 
-// migrate brings the schema of the file up to date, one transaction for each version.
-// A database that is newer than the program is refused: who wrote it knows things that
-// we would lose.
-func migrate(ctx context.Context, path string) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+// migrate brings the schema of the file up to date with the migrations of from. A
+// database that is newer than the program is refused: who wrote it knows things that we
+// would lose.
+func migrate(ctx context.Context, file string, from fs.FS) error {
+	files, err := fs.Glob(from, "migrations/*.sql")
 	if err != nil {
 		return fmt.Errorf("list migrations: %w", err)
 	}
-	c, err := connect(path, "FULL", writing)
+	c, err := connect(file, "FULL", writing)
 	if err != nil {
 		return err
 	}
@@ -41,18 +41,34 @@ func migrate(ctx context.Context, path string) error {
 		return &doppelboden.Error{Code: doppelboden.Invalid, Public: fmt.Sprintf(
 			"the database has schema version %d, this program knows versions up to %d: use the newer program", version, len(files))}
 	}
-	for i := version; i < len(files); i++ {
-		// Files sort by their number; number 1 comes first.
-		text, err := migrations.ReadFile(files[i])
+	if version == len(files) {
+		return nil
+	}
+	if err := upgrade(c, from, files, version); err != nil {
+		_ = c.script("ROLLBACK") // its own failure changes nothing: the connection ends here
+		return err
+	}
+	return nil
+}
+
+// upgrade applies the migrations after version, all of them in one transaction: when one
+// fails, the database is as it was.
+func upgrade(c *conn, from fs.FS, files []string, version int) error {
+	if err := c.script("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("begin to migrate: %w", err)
+	}
+	// Files sort by their number; number 1 comes first.
+	for i, name := range files[version:] {
+		text, err := fs.ReadFile(from, name)
 		if err != nil {
 			return fmt.Errorf("read migration: %w", err)
 		}
-		var b strings.Builder
-		fmt.Fprintf(&b, "BEGIN IMMEDIATE;\n%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\nCOMMIT;",
-			text, applicationID, i+1)
-		if err := c.script(b.String()); err != nil {
-			return fmt.Errorf("migrate to version %d: %w", i+1, err)
+		if err := c.script(fmt.Sprintf("%s\n;PRAGMA user_version = %d;", text, version+i+1)); err != nil {
+			return fmt.Errorf("migration %s failed, and the database is as it was, with schema version %d: %w", path.Base(name), version, err)
 		}
+	}
+	if err := c.script(fmt.Sprintf("PRAGMA application_id = %d; COMMIT", applicationID)); err != nil {
+		return fmt.Errorf("end of the migration, and the database is as it was, with schema version %d: %w", version, err)
 	}
 	return nil
 }

@@ -18,11 +18,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,9 +49,10 @@ type Options struct {
 	// and "OFF" are known.
 	Synchronous string
 
-	// walPages and faults are for the tests of this package.
-	walPages int64   // in the log start a checkpoint; 0: walStart
-	faults   *faults // what goes wrong; nil: nothing
+	// What follows is for the tests of this package.
+	walPages   int64   // in the log start a checkpoint; 0: walStart
+	faults     *faults // what goes wrong; nil: nothing
+	migrations fs.FS   // nil: those of the program
 }
 
 // validate fills in defaults and reports what is wrong.
@@ -78,6 +81,9 @@ func (o *Options) validate() error {
 	if o.faults == nil {
 		o.faults = &faults{}
 	}
+	if o.migrations == nil {
+		o.migrations = migrations
+	}
 	return nil
 }
 
@@ -91,6 +97,7 @@ type Store struct {
 	tallies tallies
 	readers readers
 	expiry  expiry
+	copying atomic.Int32 // snapshots that are being made: the log must not start over
 
 	ops     chan *op      // to the writer; unbuffered, so that who waits can withdraw
 	wrote   chan struct{} // wakes the checkpointer; holds one
@@ -160,7 +167,7 @@ func (s *Store) prepare(ctx context.Context, w *writer) error {
 	if err != nil {
 		return fmt.Errorf("make database: %w", err)
 	}
-	if err := migrate(ctx, s.opts.Path); err != nil {
+	if err := migrate(ctx, s.opts.Path, s.opts.migrations); err != nil {
 		return err
 	}
 	return w.open()
