@@ -36,7 +36,7 @@ const (
 type cellar struct {
 	doors   *tally.Doors
 	replies *tally.Replies
-	store   *sqlite.Store
+	store   store.Store
 	ring    *keyring.Ring
 	bodies  *segment.Store
 	lease   store.Lease
