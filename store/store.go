@@ -122,10 +122,11 @@ type Queue interface {
 	// Settle writes the new state of deliveries. lease is the node's; when another
 	// node has taken over, nothing is written and the code is Fenced.
 	//
-	// A delivery that has ended is changed only by a settlement to Confirmed, or from
+	// A delivery that has ended is changed only by a settlement to Confirmed, from
 	// Bounced or Discarded by a late Delivered (promise 4: a late success ends the
-	// delivery, a late failure is dropped); other settlements for it are ignored, and
-	// so are unknown refs. Settle is durable when it returns.
+	// delivery, a late failure is dropped), or from Delivered or Confirmed to Queued by a
+	// replay (By begins with ReplayBy) that was decided (At) after the delivery was last
+	// written; other settlements for it are ignored, and so are unknown refs. See Effective. Settle is durable when it returns.
 	//
 	// Generated and Copies of a settlement are written with it, in the same commit, or
 	// not at all when it is ignored. A message that goes with several settlements is

@@ -84,15 +84,14 @@ func (t *tx) settle(s, last *doppelboden.Settlement, made map[*doppelboden.Messa
 	// A row that is as the last settlement leaves it shows the repetition of a call that
 	// got no answer; its attempts are counted already.
 	repeated := last.State == was && nextOf(last) == row[3] && last.Reply == asText(row[4]) && micros(last.At) == row[5]
-	if repeated || !effective(was, s.State) {
+	if repeated || !store.Effective(was, asTime(row[5]), s) {
 		return nil
 	}
 	attempts := int64(0)
 	if s.Attempt {
 		attempts = 1
 	}
-	_, err = t.c.exec(background, `UPDATE delivery SET state = ?, attempts = attempts + ?, next = ?, reply = ?, changed = ?
-		WHERE seq = ?`, int64(s.State), attempts, nextOf(s), s.Reply, micros(s.At), seq)
+	_, err = t.c.exec(background, settleText(s, was), int64(s.State), attempts, nextOf(s), s.Reply, micros(s.At), seq)
 	if err != nil {
 		return err
 	}
@@ -109,6 +108,26 @@ func (t *tx) settle(s, last *doppelboden.Settlement, made map[*doppelboden.Messa
 // bring writes what comes together with a settlement of the message num.
 func (t *tx) bring(s *doppelboden.Settlement, tenant doppelboden.TenantID, num int64, made map[*doppelboden.Message]int64) error {
 	if g := s.Generated; g != nil && made[g] == 0 {
+// Ways to write a settlement: what a next server took has a time at which it did, and what
+// is opened again has none, and was not seen.
+const (
+	settleRow   = "UPDATE delivery SET state = ?1, attempts = attempts + ?2, next = ?3, reply = ?4, changed = ?5 WHERE seq = ?6"
+	settleTaken = "UPDATE delivery SET state = ?1, attempts = attempts + ?2, next = ?3, reply = ?4, changed = ?5, handed = ?5 WHERE seq = ?6"
+	settleAnew  = `UPDATE delivery SET state = ?1, attempts = attempts + ?2, next = ?3, reply = ?4, changed = ?5, handed = NULL,
+		seen_validity = NULL, seen_uid = NULL, seen_size = NULL, seen_date = NULL WHERE seq = ?6`
+)
+
+// settleText chooses among them.
+func settleText(s *doppelboden.Settlement, was doppelboden.State) string {
+	switch {
+	case s.State == doppelboden.Delivered:
+		return settleTaken
+	case s.State == doppelboden.Queued && was.Ended():
+		return settleAnew
+	}
+	return settleRow
+}
+
 		n, err := t.accept(g)
 		if err != nil {
 			return err
@@ -131,18 +150,4 @@ func nextOf(s *doppelboden.Settlement) driver.Value {
 		return nil
 	}
 	return micros(s.Next)
-}
-
-// effective reports whether a settlement to a state changes a delivery that was in
-// another: promise 4, a late success is recorded, a late failure is dropped.
-func effective(was, to doppelboden.State) bool {
-	switch {
-	case !was.Ended():
-		return true
-	case to == doppelboden.Confirmed:
-		return was != doppelboden.Confirmed
-	case to == doppelboden.Delivered:
-		return was == doppelboden.Bounced || was == doppelboden.Discarded
-	}
-	return false
 }

@@ -56,6 +56,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("notices", func(t *testing.T) { testNotices(t, open) })
 	t.Run("destinations", func(t *testing.T) { testDestinations(t, open) })
 	t.Run("filings", func(t *testing.T) { testFilings(t, open) })
+	t.Run("readback", func(t *testing.T) { testReadback(t, open) })
 	t.Run("events", func(t *testing.T) { testEvents(t, open) })
 	t.Run("together", func(t *testing.T) { testTogether(t, open) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
