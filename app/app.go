@@ -13,6 +13,7 @@ import (
 	"doppelboden/control"
 	"doppelboden/courier"
 	"doppelboden/intake"
+	"doppelboden/queue"
 	"doppelboden/resolver"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,20 +50,17 @@ type Node struct {
 	dns       *resolver.Client // nil on a node without DNS
 	scanning  *scanning        // from Start on
 	returner  *intake.Returner // from Start on
+	keeper    *queue.Keeper    // the same: of the lease
+	delays    *queue.Delays    // the same; nil without RoleQueue
 	vault     *vault
 	own       *owns             // from Start on
 	passages  *passages         // the same
 	agents    courier.Options   // what couriers have in common
 	listeners map[string]string // by name: host:port
 	failed    chan error        // what ends the node before it is told to stop
-	work      sync.WaitGroup    // goroutines that end with their context
-	stops     []stop            // what Stop does, last in first out
-}
-
-// A stop is one step of the way down.
-type stop struct {
-	name string
-	do   func(context.Context) error
+	serving   sync.WaitGroup    // goroutines that end with their context
+	stops                       // what Stop does
+	working   stops             // what needs the database, and ends after the doors; see work
 }
 
 // New opens what lies on the disk. The node does nothing yet; Stop closes it again.
@@ -89,47 +87,25 @@ func New(ctx context.Context, o Options) (*Node, error) {
 	return n, nil
 }
 
-// onStop notes a step for the way down.
-func (n *Node) onStop(name string, do func(context.Context) error) {
-	n.stops = append(n.stops, stop{name, do})
-}
-
-// background runs do until the step of this name on the way down.
-func (n *Node) background(ctx context.Context, name string, do func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		do(ctx)
-	}()
-	n.onStop(name, func(context.Context) error {
-		cancel()
-		<-done
-		return nil
-	})
-}
-
 // Start opens the doors and starts all work. After an error the node must be stopped.
 func (n *Node) Start(ctx context.Context) error {
 	n.started = n.clock()
-	n.background(ctx, "knots", n.tieKnots)
 	n.startOwns(ctx)
 	n.startPassages(ctx)
 	if err := n.openScanning(); err != nil {
 		return fmt.Errorf("prepare the scanners: %w", err)
 	}
-	if err := n.startQueue(ctx); err != nil {
-		return fmt.Errorf("start the queue: %w", err)
+	if err := n.openQueue(); err != nil {
+		return fmt.Errorf("prepare the queue: %w", err)
 	}
-	if err := n.startDelays(ctx); err != nil {
-		return fmt.Errorf("start the delay notices: %w", err)
+	if err := n.openPeople(ctx); err != nil {
+		return fmt.Errorf("read the lists of mailboxes: %w", err)
 	}
-	if err := n.startPeople(ctx); err != nil {
-		return fmt.Errorf("start the lists of mailboxes: %w", err)
+	n.background(ctx, "the scanners", n.scanning.station.Run)
+	n.onStop("what needs the database", n.working.stop)
+	if err := n.work(ctx); err != nil {
+		return err
 	}
-	n.startScanning(ctx)
-	n.background(ctx, "retention", n.retention().Run)
-	n.background(ctx, "the keys", n.vault.run)
 	if err := n.startMetrics(ctx); err != nil {
 		return fmt.Errorf("start the metrics: %w", err)
 	}
@@ -177,24 +153,12 @@ func (n *Node) startControl() error {
 	return nil
 }
 
-// stopPatience bounds one step of the way down.
-const stopPatience = 20 * time.Second
-
 // Stop closes the doors first and the disk last, waits for everything, and returns what
 // went wrong on the way.
 func (n *Node) Stop(ctx context.Context) error {
-	var errs []error
-	for i := len(n.stops) - 1; i >= 0; i-- {
-		s := n.stops[i]
-		step, cancel := context.WithTimeout(ctx, stopPatience)
-		if err := s.do(step); err != nil {
-			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
-		}
-		cancel()
-	}
-	n.stops = nil
-	n.work.Wait()
-	return errors.Join(errs...)
+	err := n.stops.stop(ctx)
+	n.serving.Wait()
+	return err
 }
 
 // Listeners returns where the node listens, by name.

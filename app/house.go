@@ -210,12 +210,12 @@ func (a attempts) Attempt(refs []doppelboden.Ref, route string, at time.Time) {
 	}
 }
 
-// startQueue starts the heartbeat and the lanes.
-func (n *Node) startQueue(ctx context.Context) error {
-	keeper := queue.NewKeeper(n.store, n.lease, n.joined, n.clock, n.log)
+// openQueue makes the queue. It does nothing yet.
+func (n *Node) openQueue() error {
+	n.keeper = queue.NewKeeper(n.store, n.lease, n.joined, n.clock, n.log)
 	agents := courier.Options{
 		Bodies: n.bodies, Tally: attempts{n.replies, n.log}, Clock: n.clock, Log: n.log,
-		AuthservID: n.opts.Node.Hostname, MayDot: keeper.MayDot,
+		AuthservID: n.opts.Node.Hostname, MayDot: n.keeper.MayDot,
 		Marks: scan.IsMark,
 	}
 	n.agents = agents
@@ -240,16 +240,18 @@ func (n *Node) startQueue(ctx context.Context) error {
 	if err := n.openReturner(); err != nil {
 		return err
 	}
-	if !n.opts.Node.Has(city.RoleQueue) {
-		return nil
-	}
-	n.background(ctx, "the heartbeat", func(ctx context.Context) {
-		if err := keeper.Run(ctx); err != nil {
+	return n.openDelays()
+}
+
+// runQueue starts the heartbeat and the lanes.
+func (n *Node) runQueue(ctx context.Context) error {
+	n.working.background(ctx, "the heartbeat", func(ctx context.Context) {
+		if err := n.keeper.Run(ctx); err != nil {
 			n.failed <- err
 		}
 	})
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	n.onStop("the queue", func(context.Context) error {
+	n.working.onStop("the queue", func(context.Context) error {
 		cancel()
 		n.house.queue.Wait()
 		return nil

@@ -34,7 +34,7 @@ func (n *Node) startMetrics(context.Context) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /ready", n.serveReady)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	n.work.Go(func() {
+	n.serving.Go(func() {
 		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			n.failed <- fmt.Errorf("serve metrics: %w", err)
 		}

@@ -31,19 +31,12 @@ func (n *Node) openReturner() error {
 	return err
 }
 
-// startDelays has own senders told that their mail waits.
-func (n *Node) startDelays(ctx context.Context) error {
-	if !n.opts.Node.Has(city.RoleQueue) {
-		return nil
-	}
-	delays, err := queue.NewDelays(queue.DelayOptions{
+// openDelays makes the one who has own senders told that their mail waits.
+func (n *Node) openDelays() (err error) {
+	n.delays, err = queue.NewDelays(queue.DelayOptions{
 		Store: n.store, After: n.house.delay, Tell: n.returner.Delayed, Log: n.log, Clock: n.clock,
 	})
-	if err != nil {
-		return err
-	}
-	n.background(ctx, "the delay notices", delays.Run)
-	return nil
+	return err
 }
 
 // ours reports whether a domain is one of the city's.

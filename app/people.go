@@ -163,8 +163,8 @@ func (h *house) found(e *intake.Envelope, r city.Resolution) (intake.Found, erro
 // countEvery is the time between two countings of what is held for nobody.
 const countEvery = 10 * time.Second
 
-// startPeople reads what is known of the lists, and begins to refresh them.
-func (n *Node) startPeople(ctx context.Context) error {
+// openPeople reads what is known of the lists, and makes the one who refreshes them.
+func (n *Node) openPeople(ctx context.Context) error {
 	err := errors.Join(n.house.Listed(ctx), n.house.count(ctx))
 	if err != nil {
 		return err
@@ -172,12 +172,7 @@ func (n *Node) startPeople(ctx context.Context) error {
 	n.house.people.refresher, err = directory.NewRefresher(directory.RefresherOptions{
 		Store: n.store, House: n.house, Secret: n.secret, File: n.keyFile, Clock: n.clock, Log: n.log, Registry: n.registry,
 	})
-	if err != nil {
-		return err
-	}
-	n.background(ctx, "the directories", n.house.people.refresher.Run)
-	n.background(ctx, "the count of mail for nobody", n.countKept)
-	return nil
+	return err
 }
 
 // countKept counts what is held for nobody until ctx ends.

@@ -64,14 +64,6 @@ func (s *scanning) follow(d *city.Directory) error {
 	return nil
 }
 
-// startScanning looks for scanners that are dead, and for mail that waits for them.
-func (n *Node) startScanning(ctx context.Context) {
-	n.background(ctx, "the scanners", n.scanning.station.Run)
-	if n.opts.Node.Has(city.RoleQueue) {
-		n.background(ctx, "scanning again", n.scanning.again.Run)
-	}
-}
-
 // kept tells of a message that a door has kept.
 func (n *Node) kept(m *doppelboden.Message) {
 	n.house.queue.Notify(m)

@@ -70,7 +70,7 @@ func (n *Node) open(ctx context.Context, l listener) error {
 		return fmt.Errorf("listen for mail: %w", err)
 	}
 	n.listeners[l.name] = ln.Addr().String()
-	n.work.Go(func() {
+	n.serving.Go(func() {
 		if err := l.serve(context.WithoutCancel(ctx), ln); err != nil {
 			n.failed <- fmt.Errorf("serve %s: %w", l.name, err)
 		}

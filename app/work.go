@@ -1,0 +1,33 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"doppelboden/city"
+)
+
+// work starts everything that needs the working database, and returns when it runs. After
+// an error nothing of it runs, and it may be called again.
+func (n *Node) work(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.working.stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	w := &n.working
+	w.background(ctx, "knots", n.tieKnots)
+	if n.opts.Node.Has(city.RoleQueue) {
+		if err := n.runQueue(ctx); err != nil {
+			return fmt.Errorf("start the queue: %w", err)
+		}
+		w.background(ctx, "the delay notices", n.delays.Run)
+		w.background(ctx, "scanning again", n.scanning.again.Run)
+	}
+	w.background(ctx, "the directories", n.house.people.refresher.Run)
+	w.background(ctx, "the count of mail for nobody", n.countKept)
+	w.background(ctx, "retention", n.retention().Run)
+	w.background(ctx, "the keys", n.vault.run)
+	return nil
+}
