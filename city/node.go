@@ -12,6 +12,7 @@ import (
 // A Node is the checked content of node.toml: one machine. Paths are absolute or
 // relative to the working directory, never to node.toml any more.
 type Node struct {
+	File     string // the node.toml that says all this
 	Name     string // unique among the nodes of an installation
 	Site     string // where it stands; shown in status
 	Hostname string // its name in the DNS: in the greeting, in EHLO and in Received
@@ -86,6 +87,7 @@ func ParseNode(name string, text []byte) (*Node, error) {
 	top.format()
 	dir := filepath.Dir(name)
 	n := &Node{
+		File:     name,
 		Name:     top.must("name", says(`write lower-case letters, digits and hyphens, such as "node1"`)),
 		Site:     top.text("site", "", says(`write where the machine stands, such as "rathaus"`)),
 		Hostname: top.must("hostname", says(wantHostname)),

@@ -227,3 +227,28 @@ func lastExported(dir string) (int64, error) {
 	}
 	return 0, nil
 }
+
+// Exported returns the knot of a number as it lies below dir. CodeOf is NotFound when no
+// file has it.
+func Exported(dir string, number int64) (doppelboden.Knot, error) {
+	k, err := readKnot(knotPath(dir, number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return k, &doppelboden.Error{Code: doppelboden.NotFound, Public: "no such knot was exported", Cause: err}
+	}
+	if err != nil {
+		return k, fmt.Errorf("read exported knot %d: %w", number, err)
+	}
+	return k, nil
+}
+
+// ExportedFiles yields the files of the exported knots below dir up to a number, as paths
+// below it, by folder. A folder that does not exist holds none.
+func ExportedFiles(ctx context.Context, dir string, last int64, yield func(path string) error) error {
+	return knotFiles(ctx, dir, func(path string, number int64) error {
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || number > last {
+			return err
+		}
+		return yield(rel)
+	})
+}

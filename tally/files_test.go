@@ -22,18 +22,17 @@ func TestALogThatGrowsIsCopiedUpToItsLastRecord(t *testing.T) {
 	if err := log.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	written, err := Written(dir)
-	if err != nil || len(written) != 1 {
-		t.Fatalf("written: %v, %v; wanted one file", written, err)
+	files, err := Files(dir)
+	if err != nil || len(files) != 1 || files[0].Whole {
+		t.Fatalf("files: %v, %v; wanted one that grows", files, err)
 	}
-	for name, size := range written {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil || int64(len(data)) <= size {
-			t.Fatalf("%s has %d bytes and %d are written (%v): wanted room behind them", name, len(data), size, err)
-		}
-		if err := os.WriteFile(filepath.Join(to, name), data[:size], 0o600); err != nil {
-			t.Fatal(err)
-		}
+	name := files[0].Name
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil || int64(len(data)) <= files[0].Size {
+		t.Fatalf("%s has %d bytes and %d are written (%v): wanted room behind them", name, len(data), files[0].Size, err)
+	}
+	if err := os.WriteFile(filepath.Join(to, name), data[:files[0].Size], 0o600); err != nil {
+		t.Fatal(err)
 	}
 	seen := 0
 	err = ReadDoors(to, noon.Add(-time.Hour), noon.Add(time.Hour), func(r DoorRecord) error {
@@ -49,16 +48,14 @@ func TestALogThatGrowsIsCopiedUpToItsLastRecord(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name := range written {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if after, err := Written(dir); err != nil || after[name] != info.Size() {
-			t.Errorf("of a log that was ended %d bytes are written, wanted all %d", after[name], info.Size())
-		}
+	info, err := os.Stat(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if none, err := Written(dir + ".none"); err != nil || len(none) > 0 {
-		t.Errorf("written of nothing: %v, %v", none, err)
+	if files, err = Files(dir); err != nil || len(files) != 1 || !files[0].Whole || files[0].Size != info.Size() {
+		t.Errorf("a log that was ended: %v, %v; wanted all its %d bytes", files, err, info.Size())
+	}
+	if none, err := Files(dir + ".none"); err != nil || len(none) > 0 {
+		t.Errorf("files of nothing: %v, %v", none, err)
 	}
 }
