@@ -55,6 +55,10 @@ func (t *Text) Close() error {
 // a bare CR or a NUL.
 func Unfit(err error) bool { return errors.Is(err, errBareCR) || errors.Is(err, errNUL) }
 
+// Harmless makes one line of at most 1,000 bytes from a stranger's words, as
+// doppelboden.Reply wants it.
+func Harmless(s string) string { return harmless(s) }
+
 // marksOf returns what recognizes header fields that claim to be ours in a mail, or nil.
 func marksOf(o Options, m *doppelboden.Message) func(line []byte) bool {
 	if m.Scan == doppelboden.NotScanned {

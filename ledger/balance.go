@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"doppelboden"
@@ -288,8 +289,10 @@ func (p *pass) entry(m *tallied, e *doppelboden.Entry, chain int32) {
 	case doppelboden.EntrySettled:
 		if d := p.delivery(m, e.N); d != nil {
 			p.claim(d, e)
-			if was := doppelboden.State(d.state); p.settled(d, e, chain) && was.Ended() && !e.State.Ended() {
+			p.settled(d, e, chain)
+			if e.State == doppelboden.Queued && strings.HasPrefix(e.By, store.ReplayBy) {
 				p.sheet.Replayed++
+				d.replayed++
 			}
 		}
 	case doppelboden.EntryExpired:
@@ -331,19 +334,18 @@ func (p *pass) accepted(m *tallied, e *doppelboden.Entry, chain int32) {
 	}
 }
 
-// settled notes a state of the ledger and reports whether it is the newest. Within a
-// chain the order counts; between chains the time, because nothing else is known.
-func (p *pass) settled(d *counted, e *doppelboden.Entry, chain int32) bool {
+// settled notes a state of the ledger when it is the newest. Within a chain the order
+// counts; between chains the time, because nothing else is known.
+func (p *pass) settled(d *counted, e *doppelboden.Entry, chain int32) {
 	at := e.At.UnixMicro()
 	if e.State == doppelboden.Delivered || e.State == doppelboden.Confirmed {
 		d.deliveredAt = max(d.deliveredAt, at)
 	}
 	if d.is(isSettled) && d.chain != chain && at < d.lastAt {
-		return false
+		return
 	}
 	d.flags |= isSettled
 	d.state, d.lastAt, d.chain = narrow(e.State), at, chain
-	return true
 }
 
 // claim notes that the ledger calls a delivery delivered by the courier, so that there
@@ -382,9 +384,18 @@ func (d *counted) reply(r *tally.ReplyRecord) {
 		}
 		return
 	}
+	open := d.is(isOpen)
 	d.flags &^= isOpen
 	if r.InDoubt {
 		d.doubt++
+	}
+	if r.Phase == tally.PhaseFound { // it is what became of an earlier attempt
+		if d.took > 0 {
+			return
+		}
+		if !open && d.doubt > 0 {
+			d.doubt--
+		}
 	}
 	if r.Verdict == doppelboden.Took {
 		d.took++

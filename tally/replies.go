@@ -27,7 +27,11 @@ const (
 )
 
 // phases lists what Outcome.Phase can be; 0 is anything else.
-var phases = [...]string{"", "connect", "greeting", "helo", "mail", "rcpt", "data", "dot"}
+var phases = [...]string{"", "connect", "greeting", "helo", "mail", "rcpt", "data", "dot", "login", "append", PhaseFound}
+
+// PhaseFound is the phase of an answer that tells that the mail of an earlier attempt was
+// found in its mailbox.
+const PhaseFound = "found"
 
 // A ReplyKind says what a courier did.
 type ReplyKind byte

@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"courier":         rooms,
 	"directory":       rooms,
 	"dsn":             rooms,
+	"filing":          rooms,
 	"intake":          rooms,
 	"ledger":          rooms,
 	"mailauth":        rooms,

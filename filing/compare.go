@@ -1,0 +1,92 @@
+package filing
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"doppelboden"
+	"doppelboden/mailbox"
+	"doppelboden/store"
+)
+
+// compare finds out which of the items an earlier try has put into the folder already, and
+// reports whether that could be found out.
+func (r *run) compare(ctx context.Context) bool {
+	box := r.items[0].Delivery.Box
+	last, err := r.opts.Store.FilingOf(ctx, box)
+	if err != nil && doppelboden.CodeOf(err) != doppelboden.NotFound {
+		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, "what the folder said before cannot be read: "+err.Error())
+		return false
+	}
+	var filed, tried []doppelboden.ID // by an earlier run; by a try of which nobody knows
+	sizes := map[doppelboden.ID]store.Item{}
+	for _, it := range r.items {
+		switch {
+		case err == nil && last.Route == r.lane && it.Delivery.Seq <= last.Through:
+			filed = append(filed, it.Delivery.Message)
+			sizes[it.Delivery.Message] = it
+		case uncertain(it.Delivery):
+			tried = append(tried, it.Delivery.Message)
+		}
+	}
+	var wrong error
+	switch {
+	case len(filed) == 0:
+	case last.Validity == r.folder.Validity && last.Next > 0:
+		r.open = &last
+		wrong = r.session.Seen(ctx, last.Next, func(s mailbox.Seen) error {
+			if it, ours := sizes[s.ID]; ours && r.same(it, s) {
+				r.found[s.ID] = s
+			}
+			return nil
+		})
+	default:
+		// UIDs of another UIDVALIDITY say nothing (RFC 9051, section 2.3.1.1), so all of the
+		// folder is looked through.
+		tried = append(tried, filed...)
+	}
+	if wrong == nil && len(tried) > 0 {
+		var there map[doppelboden.ID]mailbox.Seen
+		there, wrong = r.session.Find(ctx, tried)
+		for id, s := range there {
+			r.found[id] = s
+		}
+	}
+	if wrong != nil {
+		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseAppend, "the mailbox cannot be looked into: "+wrong.Error())
+		return false
+	}
+	if len(r.found) > 0 {
+		r.opts.Courier.Log.Info("mail of an earlier try is in its mailbox", "lane", r.lane, "box", box, "mails", len(r.found))
+	}
+	return true
+}
+
+// same reports whether a mail of the folder is what an earlier run put there: besides our
+// id, the date or the size must fit. What merely bears the id of a mail is not taken for
+// it, because then it would never arrive; some servers change one of the two.
+func (r *run) same(it store.Item, s mailbox.Seen) bool {
+	if d := s.Date.Sub(it.Message.Received); d > -time.Second && d < time.Second {
+		return true
+	}
+	size, _, err := r.measure(it.Message)
+	return err == nil && size == s.Size
+}
+
+// uncertain reports whether the last try of a delivery may have reached the mailbox although
+// nobody said so: the whole mail was sent, and no answer came.
+func uncertain(d doppelboden.Delivery) bool {
+	phase, rest, _ := strings.Cut(d.Reply, " ")
+	_, said, _ := strings.Cut(rest, ": ") // behind the server
+	switch {
+	case d.Attempts == 0:
+		return false
+	case phase == phaseAppend:
+		return strings.HasPrefix(said, "no answer")
+	case phase == "dot": // an answer begins with its code
+		code, _, _ := strings.Cut(said, " ")
+		return len(code) != 3 || strings.Trim(code, "0123456789") != ""
+	}
+	return false
+}

@@ -1,0 +1,186 @@
+package filing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"doppelboden"
+	"doppelboden/courier"
+	"doppelboden/mailbox"
+	"doppelboden/store"
+	"doppelboden/tally"
+)
+
+// Store is what filing needs of the database.
+type Store interface {
+	PutFiling(ctx context.Context, lease store.Lease, f store.Filing) error
+	FilingOf(ctx context.Context, box doppelboden.BoxID) (store.Filing, error)
+}
+
+// A Groupware is where the mailboxes of a lane lie.
+type Groupware struct {
+	Backend mailbox.Backend
+	Server  string // host:port, for people
+	Folder  string // into which new mail goes; "": the inbox
+}
+
+// Options say what a Filer works with. All fields must be set.
+type Options struct {
+	// Courier is what the couriers have in common: bodies, tally, clock, log, our name, and
+	// whether the node may hand over.
+	Courier courier.Options
+	Store   Store
+	Lease   store.Lease
+	// Groupware returns where the mailboxes of a lane lie; ok is false when they cannot be
+	// reached in this way.
+	Groupware func(lane string) (g Groupware, ok bool)
+	// Owner returns the address by which the groupware knows the mailbox of a delivery.
+	Owner func(doppelboden.Delivery) (a doppelboden.Address, ok bool)
+}
+
+func (o *Options) validate() error {
+	c := &o.Courier
+	if o.Store == nil || o.Groupware == nil || o.Owner == nil || c.Bodies == nil || c.Tally == nil ||
+		c.Clock == nil || c.Log == nil || c.MayDot == nil {
+		return errors.New("filing: Store, Groupware, Owner and, of Courier, Bodies, Tally, Clock, Log and MayDot must be set")
+	}
+	return nil
+}
+
+// A Filer puts mail into mailboxes; see queue.Filer. It may be used by several goroutines.
+type Filer struct {
+	opts  Options
+	texts sync.Pool // of *courier.Text
+}
+
+// New returns a Filer.
+func New(o Options) (*Filer, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Filer{opts: o, texts: sync.Pool{New: func() any { return new(courier.Text) }}}, nil
+}
+
+// Phases as doppelboden.Outcome names them.
+const (
+	phaseConnect = "connect"        // nobody answers
+	phaseLogin   = "login"          // who answers does not let us into the mailbox
+	phaseAppend  = "append"         // mail is put into it
+	phaseFound   = tally.PhaseFound // mail of an earlier run is there
+)
+
+// A run is one call of File.
+type run struct {
+	*Filer
+	lane   string
+	groupw Groupware
+	items  []store.Item
+	out    []doppelboden.Outcome
+
+	session mailbox.Session
+	folder  mailbox.Folder
+	found   map[doppelboden.ID]mailbox.Seen // what is there already of items
+	open    *store.Filing                   // an earlier run with items whose end is not known
+}
+
+// File puts the mails of items, which are of one box, into its mailbox.
+func (f *Filer) File(ctx context.Context, lane string, items []store.Item) []doppelboden.Outcome {
+	r := &run{Filer: f, lane: lane, items: items, found: map[doppelboden.ID]mailbox.Seen{}}
+	var ok bool
+	if r.groupw, ok = f.opts.Groupware(lane); !ok {
+		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseConnect, "there is no way into the mailboxes of this route any more")
+		return r.out
+	}
+	if !r.enter(ctx) {
+		return r.out
+	}
+	defer r.session.Close()
+	if r.compare(ctx) && r.note(ctx) {
+		r.put(ctx)
+	}
+	return r.out
+}
+
+// enter opens the mailbox and its folder, and reports whether that worked.
+func (r *run) enter(ctx context.Context) bool {
+	owner, ok := r.opts.Owner(r.items[0].Delivery)
+	if !ok {
+		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseLogin, "the mailbox is not in the directory")
+		return false
+	}
+	session, err := r.groupw.Backend.Open(ctx, owner)
+	switch {
+	case err == nil:
+	case doppelboden.CodeOf(err) == doppelboden.NotFound:
+		// All of the run has the same end, so it is told of all: held first (promise 3).
+		for len(r.out) < len(r.items) {
+			r.fail(doppelboden.Refused, doppelboden.AboutRecipient, phaseLogin, "the groupware has no such mailbox: "+err.Error())
+		}
+		return false
+	case doppelboden.CodeOf(err) == doppelboden.Policy:
+		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseLogin, err.Error())
+		return false
+	default:
+		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseConnect, err.Error())
+		return false
+	}
+	r.session = session
+	r.folder, err = session.Select(ctx, r.groupw.Folder)
+	if err == nil {
+		return true
+	}
+	session.Close()
+	if doppelboden.CodeOf(err) == doppelboden.NotFound {
+		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, err.Error())
+	} else {
+		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseConnect, err.Error())
+	}
+	return false
+}
+
+// note writes down what the folder said, before anything is put into it.
+func (r *run) note(ctx context.Context) bool {
+	last := r.items[len(r.items)-1].Delivery
+	f := store.Filing{Box: last.Box, Route: r.lane, Validity: r.folder.Validity, Next: r.folder.Next,
+		Through: last.Seq, At: r.opts.Courier.Clock()}
+	if r.open != nil {
+		// What of that run is not among these items is still to be found.
+		f.Next, f.Through = min(f.Next, r.open.Next), max(f.Through, r.open.Through)
+	}
+	if err := r.opts.Store.PutFiling(ctx, r.opts.Lease, f); err != nil {
+		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, "what the folder said cannot be noted: "+err.Error())
+		return false
+	}
+	return true
+}
+
+// outcome returns what became of the i-th item.
+func (r *run) outcome(i int, v doppelboden.Verdict, s doppelboden.Scope, phase, text string) doppelboden.Outcome {
+	d := &r.items[i].Delivery
+	return doppelboden.Outcome{
+		Ref: doppelboden.Ref{Message: d.Message, N: d.N}, Verdict: v, Scope: s, Phase: phase,
+		Reply: doppelboden.Reply{Text: courier.Harmless(text)}, Server: r.groupw.Server, At: r.opts.Courier.Clock(),
+		// There are no DSNs on this way: RFC 3461, section 6.2.2, has who delivers finally
+		// tell senders who want to hear of it.
+		Unnotified: v == doppelboden.Took,
+	}
+}
+
+// fail makes the next item fail.
+func (r *run) fail(v doppelboden.Verdict, s doppelboden.Scope, phase, text string) {
+	r.out = append(r.out, r.outcome(len(r.out), v, s, phase, text))
+}
+
+// took makes the next item one that the mailbox has.
+func (r *run) took(phase string, uid uint32) doppelboden.Outcome {
+	text := "the server did not say its UID"
+	if uid != 0 {
+		// RFC 4315, section 3.
+		text = fmt.Sprintf("OK [APPENDUID %d %d]", r.folder.Validity, uid)
+	}
+	o := r.outcome(len(r.out), doppelboden.Took, doppelboden.AboutRecipient, phase, text)
+	r.out = append(r.out, o)
+	return o
+}

@@ -1,0 +1,177 @@
+package filing
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"doppelboden"
+	"doppelboden/courier"
+	"doppelboden/mailbox"
+)
+
+const (
+	// batchMails and batchSize, in bytes, bound what is given to the server in one go and
+	// lies in memory meanwhile.
+	batchMails = 100
+	batchSize  = 4 << 20
+	// keptSize is the greatest mail that is kept in memory between measuring and sending;
+	// what is larger is read twice.
+	keptSize = 1 << 20
+)
+
+// errMayNot ends a mail that the node may not hand over any more.
+var errMayNot = errors.New("not handed over: this node may not hand over at the moment")
+
+// put puts the items into the folder that are not there yet, batch by batch.
+func (r *run) put(ctx context.Context) {
+	for len(r.out) < len(r.items) {
+		if s, there := r.found[r.items[len(r.out)].Delivery.Message]; there {
+			// An answer without an attempt: it is the answer to the earlier one.
+			r.opts.Courier.Tally.Answer(r.took(phaseFound, s.UID))
+			continue
+		}
+		mails, unfit := r.gather()
+		if len(mails) == 0 {
+			r.unfit(unfit)
+			return
+		}
+		if !r.send(ctx, mails) {
+			return
+		}
+	}
+}
+
+// gather prepares the next mails, up to one that is there already, that is not fit to be
+// sent, or beyond which it is too much for one batch.
+func (r *run) gather() (mails []mailbox.Mail, unfit error) {
+	total := int64(0)
+	for i := len(r.out); i < len(r.items) && len(mails) < batchMails; i++ {
+		m := r.items[i].Message
+		if _, there := r.found[m.ID]; there {
+			break
+		}
+		if len(mails) > 0 && total+m.Body.Size > batchSize {
+			break
+		}
+		size, kept, err := r.measure(m)
+		if err != nil {
+			return mails, err
+		}
+		total += size
+		mails = append(mails, mailbox.Mail{Date: m.Received, Size: size, Open: func() (io.ReadCloser, error) { return r.text(m, kept) }})
+	}
+	return mails, nil
+}
+
+// send gives one batch to the server, and reports whether all of it is there.
+func (r *run) send(ctx context.Context, mails []mailbox.Mail) bool {
+	first := len(r.out)
+	refs := make([]doppelboden.Ref, len(mails))
+	for i := range mails {
+		d := &r.items[first+i].Delivery
+		refs[i] = doppelboden.Ref{Message: d.Message, N: d.N}
+	}
+	c := &r.opts.Courier
+	if !c.MayDot() {
+		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseAppend, errMayNot.Error())
+		return false
+	}
+	c.Tally.Attempt(refs, r.lane, c.Clock())
+	uids, err := r.session.Append(ctx, mails)
+	for _, uid := range uids {
+		c.Tally.Answer(r.took(phaseAppend, uid))
+	}
+	if len(uids) == len(mails) {
+		return true
+	}
+	if err == nil {
+		err = errors.New("the server took less than it was given")
+	}
+	o := r.outcome(len(r.out), doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, err.Error())
+	switch {
+	case mailbox.InDoubt(err):
+		o.Scope, o.InDoubt = doppelboden.AboutRoute, true
+	case doppelboden.CodeOf(err) == doppelboden.Policy:
+		o.Verdict, o.Scope = doppelboden.Refused, doppelboden.AboutMessage
+	}
+	c.Tally.Answer(o)
+	r.out = append(r.out, o)
+	for i := len(r.out); i < first+len(mails); i++ { // behind it: an attempt has one answer
+		rest := r.outcome(i, doppelboden.Later, o.Scope, phaseAppend, "not tried")
+		rest.InDoubt = o.InDoubt
+		c.Tally.Answer(rest)
+	}
+	return false
+}
+
+// unfit makes the next item one that cannot be sent as it is.
+func (r *run) unfit(err error) {
+	if courier.Unfit(err) {
+		r.fail(doppelboden.Refused, doppelboden.AboutMessage, phaseAppend, err.Error())
+		return
+	}
+	r.fail(doppelboden.Later, doppelboden.AboutMessage, phaseAppend, "body cannot be read: "+err.Error())
+}
+
+// measure returns the size of a message as it is put into mailboxes, and its text when that
+// is small.
+func (r *run) measure(m *doppelboden.Message) (size int64, kept []byte, err error) {
+	rest, err := r.text(m, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer rest.Close()
+	if m.Body.Size > keptSize {
+		size, err = io.Copy(io.Discard, rest)
+		return size, nil, err
+	}
+	b := bytes.NewBuffer(make([]byte, 0, len(m.Prefix)+int(m.Body.Size)+512))
+	size, err = b.ReadFrom(rest)
+	return size, b.Bytes(), err
+}
+
+// text reads a message as it is put into mailboxes; kept is what measure kept of it.
+func (r *run) text(m *doppelboden.Message, kept []byte) (io.ReadCloser, error) {
+	if kept != nil {
+		return io.NopCloser(bytes.NewReader(kept)), nil
+	}
+	t := r.texts.Get().(*courier.Text)
+	if err := t.Open(r.opts.Courier, m); err != nil {
+		t.Close()
+		r.texts.Put(t)
+		return nil, err
+	}
+	return &borrowed{Reader: io.MultiReader(strings.NewReader(returnPath(m.Sender)), t), text: t, filer: r.Filer}, nil
+}
+
+// A borrowed reads a text that goes back to its filer.
+type borrowed struct {
+	io.Reader
+	text  *courier.Text
+	filer *Filer
+}
+
+// Close gives the text back. It may be called more than once.
+func (b *borrowed) Close() error {
+	if b.text != nil {
+		b.text.Close()
+		b.filer.texts.Put(b.text)
+		b.text = nil
+	}
+	return nil
+}
+
+// returnPath is the line that who delivers finally puts before a mail: RFC 5321, section
+// 4.4. An address that is not one line has none.
+func returnPath(sender doppelboden.Address) string {
+	s := sender.String()
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return ""
+		}
+	}
+	return "Return-Path: <" + s + ">\r\n"
+}
