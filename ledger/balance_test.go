@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"doppelboden"
+	"doppelboden/store"
 	"doppelboden/tally"
 )
 
@@ -233,9 +234,27 @@ func TestTheBalanceFollowsItsRules(t *testing.T) {
 			r := ref(w.take(1))
 			w.hand(r)
 			w.tick()
-			w.settle(r, doppelboden.Queued, "anna")
+			w.settle(r, doppelboden.Queued, store.ReplayBy+"anna")
 			w.now = w.now.Add(settleGrace)
 		}, balance{Accepted: 1, Acknowledged: 1, Queued: 1, Replayed: 1}, ""},
+		{"handed over again on purpose, and taken in another run", func(w *town) {
+			r := ref(w.take(1))
+			w.hand(r)
+			w.settle(r, doppelboden.Confirmed, "readback")
+			w.restart()
+			w.tick()
+			w.settle(r, doppelboden.Queued, store.ReplayBy+"anna")
+			w.restart()
+			w.hand(r)
+		}, balance{Accepted: 1, Acknowledged: 1, Delivered: 1, Replayed: 1}, ""},
+		{"handed over again on purpose, and then taken twice", func(w *town) {
+			r := ref(w.take(1))
+			w.hand(r)
+			w.tick()
+			w.settle(r, doppelboden.Queued, store.ReplayBy+"anna")
+			w.answer(r, doppelboden.Took)
+			w.hand(r)
+		}, balance{Accepted: 1, Acknowledged: 1, Delivered: 1, Replayed: 1, Duplicates: 1}, ""},
 		{"an answer for an unknown message", func(w *town) { w.answer(ref(w.ids.New(w.tick())), doppelboden.Took) },
 			balance{Accepted: 1, Difference: 1}, "the replies know it"},
 

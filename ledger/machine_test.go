@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"doppelboden"
+	"doppelboden/store"
 	"doppelboden/tally"
 )
 
@@ -24,6 +25,7 @@ type machine struct {
 	unsent   []doppelboden.ID
 	inFlight []doppelboden.Ref // attempts without an answer
 	unsaid   []doppelboden.Ref // positive answers that no settlement followed yet
+	replayed int64             // deliveries opened again
 }
 
 // synced is what every commit does first.
@@ -118,7 +120,8 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"replay": func(t *rapid.T) {
 			r := one(t, m.open(doppelboden.Delivered, doppelboden.Confirmed))
 			m.tick()
-			m.settle(r, doppelboden.Queued, "anna")
+			m.settle(r, doppelboden.Queued, store.ReplayBy+"anna")
+			m.replayed++
 		},
 		"expire": func(t *rapid.T) {
 			r := one(t, m.open(doppelboden.Delivered, doppelboden.Confirmed, doppelboden.Discarded))
@@ -142,6 +145,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 			b := m.balance(t)
 			if b.Difference != 0 || len(b.Findings) != 0 {
 				t.Fatalf("difference %d: %+v", b.Difference, b.Findings)
+			}
+			if b.Replayed != m.replayed {
+				t.Fatalf("%d replayed, want %d", b.Replayed, m.replayed)
 			}
 		},
 	}

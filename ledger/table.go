@@ -56,6 +56,7 @@ type counted struct {
 	chain       int32  // that gave the state
 	took        uint16 // positive answers
 	doubt       uint16 // attempts without a known answer
+	replayed    uint16 // how often it was opened again
 	state       int8   // the ledger's
 	row         int8   // the row's state + 1; 0: there is no row
 	flags       uint8

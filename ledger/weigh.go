@@ -134,8 +134,9 @@ func (p *pass) weighDelivery(id doppelboden.ID, n int, m *tallied, d *counted) {
 	if d.is(isOpen) {
 		s.InDoubt++
 	}
-	if d.took > 1 {
-		s.Duplicates += int64(d.took) - 1
+	// What is opened again is meant to be taken again.
+	if most := d.replayed + 1; d.took > most {
+		s.Duplicates += int64(d.took - most)
 	}
 	if d.is(isClaimed) {
 		day := s.day(time.UnixMicro(d.deliveredAt))
