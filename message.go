@@ -228,6 +228,7 @@ type Settlement struct {
 	By      string    // "courier", or who decided
 	Attempt bool      // whether this counts as an attempt
 	At      time.Time
+	Hold    Hold // for Held: why
 
 	// Generated is a message that comes into being together with the settlement, such
 	// as the DSN of a bounce, and only if the settlement takes effect; nil for none. One

@@ -37,6 +37,8 @@ type Store interface {
 	Scans
 	Notices
 	Destinations
+	Readback
+	Held
 	Events
 	Filings
 
@@ -105,6 +107,7 @@ type Filter struct {
 	Box      doppelboden.BoxID     // 0: in every box
 	States   []doppelboden.State   // empty: in every state
 	Message  doppelboden.ID        // zero: of every message
+	Group    string                // "": of every one; else a Hold.Group, and States is Held alone
 	AfterSeq int64                 // only deliveries with a greater Seq
 	Limit    int                   // 0: no limit
 }

@@ -113,6 +113,11 @@ func (t *tx) addDeliveries(m *doppelboden.Message, num int64, inbox []bool) erro
 			return fmt.Errorf("write delivery %d of %s: %w", i, m.ID, err)
 		}
 		t.count(m.Tenant, d.State, 1, seq)
+		if d.State == doppelboden.Held {
+			if err := t.hold(seq, m.Tenant, store.BoxOf(d), store.HoldOf(d), d.Reply, d.Recipient, m.Received.UnixMicro()); err != nil {
+				return err
+			}
+		}
 		if d.State == doppelboden.Delivered && d.Attempts > 0 { // a next server took it meanwhile
 			if _, err := t.c.exec(background, "UPDATE delivery SET handed = changed WHERE seq = ?", seq); err != nil {
 				return fmt.Errorf("write delivery %d of %s: %w", i, m.ID, err)

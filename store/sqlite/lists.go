@@ -153,6 +153,9 @@ func (t *tx) assign(a *store.Assignment) error {
 	if err != nil {
 		return fmt.Errorf("assign delivery: %w", err)
 	}
+	if err := t.unhold(seq); err != nil {
+		return err
+	}
 	_, err = t.c.exec(background, `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
 		VALUES (?,?,?,?,NULL,0,?) ON CONFLICT (mailbox, message, folder) DO NOTHING`,
 		int64(a.Mailbox), asInt(row[5]), int64(inboxNumber), int64(tenant), row[6])

@@ -71,7 +71,7 @@ func (t *tx) holds(lease store.Lease) error {
 // this delivery, in most cases itself.
 // made collects the messages that came with settlements, and their nums.
 func (t *tx) settle(s, last *doppelboden.Settlement, made map[*doppelboden.Message]int64) error {
-	row, err := t.c.one(background, `SELECT d.seq, d.tenant, d.state, d.next, d.reply, d.changed
+	row, err := t.c.one(background, `SELECT d.seq, d.tenant, d.state, d.next, d.reply, d.changed, d.box, d.recipient
 		FROM message m CROSS JOIN delivery d ON d.seq = m.num + ?2
 		WHERE m.id = ?1 AND ?2 >= 0 AND ?2 < m.deliveries`, s.Ref.Message[:], int64(s.Ref.N))
 	if errors.Is(err, errNoRow) {
@@ -95,6 +95,9 @@ func (t *tx) settle(s, last *doppelboden.Settlement, made map[*doppelboden.Messa
 	if err != nil {
 		return err
 	}
+	if err := t.holdSettled(s, was, seq, tenant, row[6], row[7]); err != nil {
+		return err
+	}
 	if err := t.bring(s, tenant, seq-int64(s.Ref.N), made); err != nil || s.State == was {
 		return err
 	}
@@ -105,9 +108,6 @@ func (t *tx) settle(s, last *doppelboden.Settlement, made map[*doppelboden.Messa
 	return nil
 }
 
-// bring writes what comes together with a settlement of the message num.
-func (t *tx) bring(s *doppelboden.Settlement, tenant doppelboden.TenantID, num int64, made map[*doppelboden.Message]int64) error {
-	if g := s.Generated; g != nil && made[g] == 0 {
 // Ways to write a settlement: what a next server took has a time at which it did, and what
 // is opened again has none, and was not seen.
 const (
@@ -128,6 +128,9 @@ func settleText(s *doppelboden.Settlement, was doppelboden.State) string {
 	return settleRow
 }
 
+// bring writes what comes together with a settlement of the message num.
+func (t *tx) bring(s *doppelboden.Settlement, tenant doppelboden.TenantID, num int64, made map[*doppelboden.Message]int64) error {
+	if g := s.Generated; g != nil && made[g] == 0 {
 		n, err := t.accept(g)
 		if err != nil {
 			return err

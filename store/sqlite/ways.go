@@ -104,5 +104,8 @@ func (t *tx) rebox(ref doppelboden.Ref, box doppelboden.BoxID) error {
 		show = 1
 	}
 	_, err = t.c.exec(background, "UPDATE delivery SET box = ?, inbox = ? WHERE seq = ?", int64(box), show, seq)
+	if err == nil {
+		_, err = t.c.exec(background, "UPDATE held SET box = ? WHERE seq = ?", int64(box), seq)
+	}
 	return err
 }

@@ -58,6 +58,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("filings", func(t *testing.T) { testFilings(t, open) })
 	t.Run("readback", func(t *testing.T) { testReadback(t, open) })
 	t.Run("events", func(t *testing.T) { testEvents(t, open) })
+	t.Run("held", func(t *testing.T) { testHeld(t, open) })
 	t.Run("together", func(t *testing.T) { testTogether(t, open) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 	t.Run("crash", func(t *testing.T) { testCrash(t, open) })
