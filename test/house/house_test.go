@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"disk":            cellar,
 	"disk/diskfault":  cellar,
 	"store":           cellar,
+	"store/postgres":  cellar,
 	"store/sqlite":    cellar,
 	"store/storetest": cellar,
 	"segment":         cellar,
@@ -58,7 +59,7 @@ var floors = map[string]int{
 var strangers = map[string][]string{
 	"courier": {"queue", "intake", "ledger", "city"}, // it delivers and reports, and decides nothing
 	"intake":  {"queue", "courier"},                  // it never delivers
-	"store":   {"store/sqlite"},                      // a contract knows no engine
+	"store":   {"store/sqlite", "store/postgres"},    // a contract knows no engine
 	"queue":   {"intake"},                            // it never creates messages
 }
 

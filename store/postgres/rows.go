@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// Flags of a message's row.
+const (
+	flagSMTPUTF8  = 1
+	flagEightBit  = 2
+	flagConfirmed = 4
+)
+
+// rows are what is gathered to be inserted, column by column; nil: nothing is.
+type rows struct {
+	messages, deliveries, copies, notices, links []*column
+}
+
+// Types of the columns, in the order of the statements below.
+const (
+	b = oidByteaArray
+	i = oidBigintArray
+	s = oidTextArray
+	l = oidBoolArray
+)
+
+var (
+	messageTypes  = []uint32{i, i, b, b, i, i, i, i, i, i, i, i, s, s, i, i, i, b, b, s, s, s, s, s, s, b}
+	deliveryTypes = []uint32{i, i, i, i, i, l, i, i, i, i, s, s, s, s}
+	copyTypes     = []uint32{i, i, i, i, i, i, i}
+	noticeTypes   = []uint32{b, i, i, i}
+	linkTypes     = []uint32{s, i, i, b, b, b, b}
+)
+
+const (
+	insertMessages = `INSERT INTO message (num, tenant, id, receipt, received, deliveries, recipients, expanded, merged,
+		flags, scan, scanned, class, segment, start, size, key_version, body_key, sum, door, peer, helo, sender, ret, envid, prefix)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[],
+		$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::bigint[],
+		$16::bigint[], $17::bigint[], $18::bytea[], $19::bytea[], $20::text[], $21::text[], $22::text[], $23::text[],
+		$24::text[], $25::text[], $26::bytea[])`
+	insertDeliveries = `INSERT INTO delivery (seq, n, tenant, mailbox, box, inbox, state, attempts, next, changed, recipient,
+		notify, orcpt, reply)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bigint[],
+		$8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[])`
+	insertCopies = `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+		ON CONFLICT (mailbox, message, folder) DO NOTHING`
+	// insertNotices passes over deliveries that are not there any more.
+	insertNotices = `INSERT INTO notice (about, message, tenant)
+		SELECT m.num + u.n, u.message, u.tenant FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) u (id, n, message, tenant)
+		JOIN message m ON m.id = u.id WHERE u.n >= 0 AND u.n < m.deliveries ON CONFLICT DO NOTHING`
+)
+
+const insertLinks = `INSERT INTO link (chain, number, at, prev, root, hash, entries)
+	SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[])`
+
+// put appends a row to columns, which it makes for the first one.
+func put(columns *[]*column, types []uint32, values ...any) {
+	if *columns == nil {
+		for _, t := range types {
+			*columns = append(*columns, newColumn(t))
+		}
+	}
+	for at, v := range values {
+		(*columns)[at].add(v)
+	}
+}
+
+// insert appends the statement that inserts columns, if there are any.
+func insert(list []statement, text string, columns []*column) []statement {
+	if columns == nil {
+		return list
+	}
+	st := statement{text: text}
+	for _, c := range columns {
+		st.args = append(st.args, c)
+	}
+	return append(list, st)
+}
+
+// gathered returns the statements that write what was gathered, and gathers anew.
+func (t *tx) gathered() []statement {
+	list := insert(nil, insertMessages, t.rows.messages)
+	list = insert(list, insertDeliveries, t.rows.deliveries)
+	list = insert(list, insertCopies, t.rows.copies)
+	list = insert(list, insertNotices, t.rows.notices)
+	list = insert(list, insertLinks, t.rows.links)
+	list = append(list, t.updates()...)
+	t.rows, t.changed = rows{}, nil
+	return list
+}
+
+// flagsOf returns the flags of a message's row.
+func flagsOf(m *doppelboden.Message) (flags int64) {
+	if m.SMTPUTF8 {
+		flags |= flagSMTPUTF8
+	}
+	if m.EightBit {
+		flags |= flagEightBit
+	}
+	if m.Confirmed {
+		flags |= flagConfirmed
+	}
+	return flags
+}
+
+// putMessage gathers a message's row.
+func (t *tx) putMessage(m *doppelboden.Message, num int64) {
+	body := &m.Body
+	put(&t.rows.messages, messageTypes,
+		num, int64(m.Tenant), m.ID[:], m.Receipt[:], micros(m.Received), int64(len(m.Deliveries)), int64(m.Recipients),
+		int64(m.Expanded), int64(m.Merged), flagsOf(m), int64(m.Scan), micros(m.Scanned), m.Class, body.Segment, body.Offset,
+		body.Size, int64(body.KeyVersion), blob(body.Key), body.Sum[:], m.Door, m.Peer, m.Helo, address(m.Sender), m.Ret,
+		m.EnvID, blob(m.Prefix))
+}
+
+// putDeliveries gathers the rows of a message's deliveries.
+func (t *tx) putDeliveries(m *doppelboden.Message, num int64, inbox []bool) {
+	for n := range m.Deliveries {
+		d := &m.Deliveries[n]
+		put(&t.rows.deliveries, deliveryTypes,
+			num+int64(n), int64(n), int64(m.Tenant), int64(d.Mailbox), int64(store.BoxOf(d)), inbox[n], int64(d.State),
+			int64(d.Attempts), micros(d.Next), micros(d.Changed), address(d.Recipient), d.Notify, d.ORcpt, d.Reply)
+		t.count(m.Tenant, d.State, 1)
+	}
+}
+
+// putLink gathers a link.
+func (t *tx) putLink(k *doppelboden.Link) {
+	put(&t.rows.links, linkTypes, k.Chain, k.Number, k.At.UnixMicro(), k.Prev[:], k.Root[:], k.Hash[:], blob(k.Entries))
+}
