@@ -212,7 +212,7 @@ func (a attempts) Attempt(refs []doppelboden.Ref, route string, at time.Time) {
 
 // openQueue makes the queue. It does nothing yet.
 func (n *Node) openQueue() error {
-	n.keeper = queue.NewKeeper(n.store, n.lease, n.joined, n.clock, n.log)
+	n.keeper = queue.NewKeeper(n.store, n.clock, n.log)
 	agents := courier.Options{
 		Bodies: n.bodies, Tally: attempts{n.replies, n.log}, Clock: n.clock, Log: n.log,
 		AuthservID: n.opts.Node.Hostname, MayDot: n.keeper.MayDot,
@@ -245,6 +245,8 @@ func (n *Node) openQueue() error {
 
 // runQueue starts the heartbeat and the lanes.
 func (n *Node) runQueue(ctx context.Context) error {
+	n.keeper.Take(n.lease, n.joined)
+	n.house.queue.Lead(n.lease)
 	n.working.background(ctx, "the heartbeat", func(ctx context.Context) {
 		if err := n.keeper.Run(ctx); err != nil {
 			n.failed <- err

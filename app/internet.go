@@ -28,9 +28,8 @@ type internet struct {
 
 // openInternet reads where mail went so far.
 func (n *Node) openInternet(ctx context.Context) error {
-	to, err := queue.OpenDestinations(ctx, n.store, n.clock)
-	n.internet = &internet{n: n, destinations: to}
-	return err
+	n.internet = &internet{n: n, destinations: queue.NewDestinations(n.store, n.clock)}
+	return n.internet.destinations.Read(ctx)
 }
 
 // box returns the box for a tenant's mail to a domain; see intake.Options.

@@ -51,11 +51,17 @@ type version struct {
 // Open reads and unwraps all tenants' keys. The code is Invalid when one cannot be
 // unwrapped with m: a ring that lacks keys would accept mail and fail to give it back.
 func Open(ctx context.Context, m Master, keys store.Keys, clock func() time.Time) (*Ring, error) {
-	r := &Ring{store: keys, clock: clock, master: m}
 	rows, err := keys.TenantKeys(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read tenants' keys: %w", err)
 	}
+	return OpenWith(m, keys, rows, clock)
+}
+
+// OpenWith is Open with rows that the store had at another time. While the store does not
+// answer, the ring wraps and unwraps with them; Reload must follow when it does.
+func OpenWith(m Master, keys store.Keys, rows []store.TenantKey, clock func() time.Time) (*Ring, error) {
+	r := &Ring{store: keys, clock: clock, master: m}
 	all := make(map[doppelboden.TenantID]tenant)
 	for _, row := range rows {
 		v, err := unwrapRow(m, row)
@@ -66,6 +72,50 @@ func Open(ctx context.Context, m Master, keys store.Keys, clock func() time.Time
 	}
 	r.tenants.Store(&all)
 	return r, nil
+}
+
+// Reload joins what the ring knows with what the store has. A version that the store lacks
+// is written there: the store may be older than the ring (it was restored), and body keys
+// that were wrapped meanwhile must be opened for as long as their mails are kept. Where both
+// have a version and the keys differ, the code is Invalid and nothing changes: one of them
+// opens nothing any more, and only a person can tell which store is the right one. It may be
+// repeated after any error.
+func (r *Ring) Reload(ctx context.Context) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	rows, err := r.store.TenantKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("read tenants' keys: %w", err)
+	}
+	all, stored := maps.Clone(*r.tenants.Load()), map[[2]int64]bool{}
+	for _, row := range rows {
+		v, err := unwrapRow(r.master, row)
+		if err != nil {
+			return err
+		}
+		if known, ok := all[row.Tenant].versions[row.Version]; ok && known.key != v.key {
+			return &doppelboden.Error{Code: doppelboden.Invalid, Public: "the database has other keys than this node",
+				Cause: fmt.Errorf("key %d of tenant %d differs", row.Version, row.Tenant)}
+		}
+		all[row.Tenant] = all[row.Tenant].with(v)
+		stored[[2]int64{int64(row.Tenant), int64(row.Version)}] = true
+	}
+	for id, t := range all {
+		for number, v := range t.versions {
+			if stored[[2]int64{int64(id), int64(number)}] {
+				continue
+			}
+			row, err := wrapRow(r.master, v.row, &v.key)
+			if err != nil {
+				return err
+			}
+			if err := r.store.PutTenantKey(ctx, row); err != nil {
+				return fmt.Errorf("store key %d of tenant %d again: %w", number, id, err)
+			}
+		}
+	}
+	r.tenants.Store(&all)
+	return nil
 }
 
 // with returns t with one version more.

@@ -43,24 +43,39 @@ type farBox struct {
 // shorter than what retention waits for before it removes one: see retention.Job.
 const putEvery = 12 * time.Hour
 
-// OpenDestinations reads all of them from the store.
-func OpenDestinations(ctx context.Context, s DestinationStore, clock func() time.Time) (*Destinations, error) {
-	d := &Destinations{store: s, clock: clock, boxes: map[farKey]farBox{}, domains: map[doppelboden.BoxID]doppelboden.Destination{}}
-	err := s.Destinations(ctx, func(to doppelboden.Destination) error {
+// NewDestinations returns one that knows no domain yet; see Read.
+func NewDestinations(s DestinationStore, clock func() time.Time) *Destinations {
+	return &Destinations{store: s, clock: clock, boxes: map[farKey]farBox{}, domains: map[doppelboden.BoxID]doppelboden.Destination{}}
+}
+
+// Read makes what the store has known, and forgets the rest: the store may have been
+// restored to a time at which it had given fewer numbers.
+func (d *Destinations) Read(ctx context.Context) error {
+	begun := d.clock()
+	boxes, domains := map[farKey]farBox{}, map[doppelboden.BoxID]doppelboden.Destination{}
+	err := d.store.Destinations(ctx, func(to doppelboden.Destination) error {
 		if to.Mailbox == 0 {
-			d.boxes[farKey{to.Tenant, to.Domain}] = farBox{id: to.ID}
-			d.domains[to.ID] = to
+			boxes[farKey{to.Tenant, to.Domain}] = farBox{id: to.ID}
+			domains[to.ID] = to
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the destinations: %w", err)
+		return fmt.Errorf("read the destinations: %w", err)
 	}
-	return d, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key, b := range d.boxes {
+		if !b.put.Before(begun) { // since
+			boxes[key], domains[b.id] = b, d.domains[b.id]
+		}
+	}
+	d.boxes, d.domains = boxes, domains
+	return nil
 }
 
 // Box returns the box in which a tenant's mail for a domain waits. Errors are those of
-// PutDestination.
+// PutDestination; of a domain that is known there is none while the store does not answer.
 func (d *Destinations) Box(ctx context.Context, tenant doppelboden.TenantID, domain string) (doppelboden.BoxID, error) {
 	now, key := d.clock(), farKey{tenant, domain}
 	d.mu.RLock()
@@ -72,6 +87,9 @@ func (d *Destinations) Box(ctx context.Context, tenant doppelboden.TenantID, dom
 	to := doppelboden.Destination{Tenant: tenant, Domain: domain}
 	id, err := d.store.PutDestination(ctx, to, now)
 	if err != nil {
+		if ok && !doppelboden.CodeOf(err).Permanent() {
+			return known.id, nil // it is told again with the next mail, long before it would go
+		}
 		return 0, fmt.Errorf("keep the destination: %w", err)
 	}
 	to.ID = id

@@ -43,7 +43,8 @@ func (s *interned) Destinations(_ context.Context, yield func(doppelboden.Destin
 func TestADomainThatIsInUseCostsTheStoreNothing(t *testing.T) {
 	now := time.Now()
 	s := &interned{list: []doppelboden.Destination{{ID: -1, Tenant: 1, Mailbox: 7, Route: "new"}, {ID: -2, Tenant: 1, Domain: "old.example"}}}
-	d, err := OpenDestinations(t.Context(), s, func() time.Time { return now })
+	d := NewDestinations(s, func() time.Time { return now })
+	err := d.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,17 +30,24 @@ type Beater interface {
 // A Keeper keeps a node's lease fresh and knows how long it lasts.
 type Keeper struct {
 	store Beater
-	lease store.Lease
+	lease store.Lease // of Take; not changed while Run runs
 	clock func() time.Time
 	log   *slog.Logger
 	last  atomic.Pointer[time.Time] // begin of the last heartbeat that was written
 }
 
-// NewKeeper returns a keeper for a lease that was taken at the time joined.
-func NewKeeper(s Beater, l store.Lease, joined time.Time, clock func() time.Time, log *slog.Logger) *Keeper {
-	k := &Keeper{store: s, lease: l, clock: clock, log: log}
-	k.last.Store(&joined)
+// NewKeeper returns a keeper without a lease: no final dot may be sent.
+func NewKeeper(s Beater, clock func() time.Time, log *slog.Logger) *Keeper {
+	k := &Keeper{store: s, clock: clock, log: log}
+	k.last.Store(&time.Time{})
 	return k
+}
+
+// Take makes l, which was taken at the time joined, the lease that is kept. It must not be
+// called while Run runs.
+func (k *Keeper) Take(l store.Lease, joined time.Time) {
+	k.lease = l
+	k.last.Store(&joined)
 }
 
 // MayDot reports whether the lease lasts long enough to send a final dot (promise 4).

@@ -143,6 +143,10 @@ func New(o Options) (*Queue, error) {
 	return &Queue{opts: o, metrics: newMetrics(o.Registry), lanes: map[string]*lane{}, outlets: map[string]*outlet{}, between: map[doppelboden.BoxID]*passage{}}, nil
 }
 
+// Lead gives the queue the node's lease, where Options did not have it. It must be called
+// before Start and before anybody decides anything.
+func (q *Queue) Lead(l store.Lease) { q.opts.Lease = l }
+
 // Start reads from the store which mailboxes have mail waiting and starts the lanes.
 // They run until ctx ends; Wait waits for them.
 func (q *Queue) Start(ctx context.Context) error {
