@@ -37,6 +37,7 @@ type lane struct {
 	loaded   int64                            // the greatest Seq that a load returned
 	moves    int                              // calls of refresh, which make loads under way void
 	agents   []idleAgent
+	flow     flow
 	turn     bool // whether it is filing that is next, where both sides could go on
 }
 
@@ -117,6 +118,7 @@ func (l *lane) addOne(it store.Item, priority int) {
 	if d.Seq != 0 {
 		l.queued++ // what is in doubt is not counted
 		b.queued++
+		l.flow.came(l.q.opts.Clock(), priority)
 	}
 	if it.Message.Received.After(b.newest) {
 		b.newest = it.Message.Received

@@ -140,6 +140,7 @@ func (l *lane) runOf(b *box, now time.Time) *job {
 // begun counts a job that begins.
 func (l *lane) begun(j *job) {
 	l.sideFor(j).inFlight++
+	l.flow.began(l.q.opts.Clock())
 	l.metrics.inFlight.Set(float64(l.side.inFlight + l.filing.inFlight))
 }
 
@@ -148,6 +149,7 @@ func (l *lane) ended(j *job) {
 	s := l.sideFor(j)
 	s.inFlight--
 	s.settling++
+	l.flow.ended(l.q.opts.Clock())
 	l.metrics.inFlight.Set(float64(l.side.inFlight + l.filing.inFlight))
 }
 

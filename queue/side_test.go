@@ -19,6 +19,8 @@ type mailboxes struct {
 	g    *groupware
 	runs [][]int64 // the Seqs that were offered, run by run
 	took int       // of them
+
+	costs func(mails int) time.Duration // how long a run takes; nil: as long as a transaction
 }
 
 func (f *mailboxes) File(ctx context.Context, _ string, items []store.Item) []doppelboden.Outcome {
@@ -37,9 +39,13 @@ func (f *mailboxes) File(ctx context.Context, _ string, items []store.Item) []do
 	if g.now[items[0].Delivery.Box]++; g.now[items[0].Delivery.Box] > 1 {
 		g.broken = append(g.broken, "two transactions at once for one mailbox")
 	}
+	takes := g.takes
+	if f.costs != nil {
+		takes = f.costs(len(items))
+	}
 	g.mu.Unlock()
 	select {
-	case <-time.After(g.takes):
+	case <-time.After(takes):
 	case <-ctx.Done():
 	}
 	g.mu.Lock()

@@ -17,6 +17,10 @@ type LaneStatus struct {
 	Reply    string    `json:"last_reply,omitempty"` // what went wrong last; hostile text
 	Probe    time.Time `json:"next_probe,omitzero"`  // while down
 
+	Oldest time.Time     `json:"oldest,omitzero"`  // when the oldest of what waits was received
+	Filing *FilingStatus `json:"filing,omitempty"` // of a lane that puts old mail straight into mailboxes
+	Flow   *Flow         `json:"flow,omitempty"`   // nil while nothing flows
+
 	// Of a way to the Internet: how many domains mail waits for, and those of them that do
 	// not take it, at most shownDomains, those with most mail first.
 	Internet bool           `json:"internet,omitempty"`
@@ -49,7 +53,33 @@ func (l *lane) status() LaneStatus {
 	if l.health.down {
 		s.Probe = l.health.probe
 	}
+	now := l.q.opts.Clock()
+	if f := &l.filing; l.conf.FileAfter > 0 && l.q.opts.Filer != nil {
+		s.Filing = &FilingStatus{Up: !f.health.down, Since: f.health.since, After: l.conf.FileAfter.String(),
+			Boxes: f.ready.n, InFlight: f.inFlight, AtOnce: f.throttle.now, Reply: f.health.reply}
+		if f.health.down {
+			s.Filing.Probe = f.health.probe
+		}
+	}
+	for _, b := range l.boxes {
+		if b.queued > 0 && !b.since.IsZero() && (s.Oldest.IsZero() || b.since.Before(s.Oldest)) {
+			s.Oldest = b.since
+		}
+	}
+	s.Flow = l.flowed(now)
 	return s
+}
+
+// A FilingStatus says how a lane puts old mail straight into mailboxes.
+type FilingStatus struct {
+	Up       bool      `json:"up"`
+	Since    time.Time `json:"since"`                // of up or down
+	After    string    `json:"after"`                // from what age on, such as "6h0m0s"
+	Boxes    int       `json:"mailboxes"`            // that wait for their turn
+	InFlight int       `json:"in_flight"`            // runs
+	AtOnce   int       `json:"at_once"`              // runs that may be in flight now
+	Reply    string    `json:"last_reply,omitempty"` // what went wrong last; hostile text
+	Probe    time.Time `json:"next_probe,omitzero"`  // while down
 }
 
 func sortStatus(all []LaneStatus) {

@@ -28,8 +28,9 @@ func (l *lane) transact(ctx context.Context, j *job) {
 			}
 			outcomes = a.Hand(l.hand, j.courierJob())
 		}
-		l.metrics.handSecs.Observe(l.q.opts.Clock().Sub(began).Seconds())
-		l.judge(j, outcomes)
+		took := l.q.opts.Clock().Sub(began)
+		l.metrics.handSecs.Observe(took.Seconds())
+		l.judge(j, outcomes, took)
 		ended := j
 		l.work.Go(func() { l.finish(ended, outcomes) })
 		j = l.pick(ctx)
@@ -47,11 +48,14 @@ func (l *lane) transact(ctx context.Context, j *job) {
 }
 
 // judge learns from a transaction's outcomes how its side of the route is.
-func (l *lane) judge(j *job, outcomes []doppelboden.Outcome) {
+func (l *lane) judge(j *job, outcomes []doppelboden.Outcome, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended(j)
 	s := l.sideFor(j)
+	if n := tookOf(outcomes); n > 0 {
+		l.flow.took(l.q.opts.Clock(), j, n, d)
+	}
 	var took, broke, later, dead bool
 	for _, o := range outcomes {
 		l.metrics.outcomes[o.Verdict][o.Scope].Inc()
