@@ -143,7 +143,7 @@ func (r *run) enter(ctx context.Context) bool {
 // note writes down what the folder said, before anything is put into it.
 func (r *run) note(ctx context.Context) bool {
 	last := r.items[len(r.items)-1].Delivery
-	f := store.Filing{Box: last.Box, Route: r.lane, Validity: r.folder.Validity, Next: r.folder.Next,
+	f := store.Filing{Tenant: last.Tenant, Box: last.Box, Route: r.lane, Validity: r.folder.Validity, Next: r.folder.Next,
 		Through: last.Seq, At: r.opts.Courier.Clock()}
 	if r.open != nil {
 		// What of that run is not among these items is still to be found.

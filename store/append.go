@@ -11,6 +11,7 @@ import (
 // When nobody knows what came of that, what lies there at UID Next and above is compared
 // with what was to be put there.
 type Filing struct {
+	Tenant   doppelboden.TenantID
 	Box      doppelboden.BoxID
 	Route    string // the lane by which the mailbox was reached
 	Validity uint32 // UIDVALIDITY of the folder: RFC 9051, section 2.3.1.1
