@@ -138,7 +138,7 @@ func (n *Node) startControl() error {
 	desk, err := control.NewDesk(control.Options{
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
 		Scanners: n.scanning.station.Status,
-		Store:    n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Directories: n.house.people.refresher,
+		Store:    n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Directories: n.house.people.refresher,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

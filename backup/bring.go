@@ -152,7 +152,7 @@ func (b *bringer) pump(in, out *os.File, sum hash.Hash, from, to int64) error {
 			if errors.Is(err, io.EOF) {
 				err = fmt.Errorf("%s ends at %d, wanted %d bytes", in.Name(), at+int64(n), to)
 			}
-			return fmt.Errorf("read what is to be backed up: %w", err)
+			return fmt.Errorf("read: %w", err)
 		}
 		sum.Write(part)
 		if out != nil {

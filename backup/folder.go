@@ -17,22 +17,22 @@ import (
 
 // Names within a backup.
 const (
-	lockFile      = "backup.lock"
-	noteFile      = "README.txt"
-	statePrefix   = "state-"
-	stateForm     = "20060102T150405.000000Z"
-	segmentsDir   = "segments"
-	tallyDir      = "tally"
-	knotsDir      = "knots"
-	landingDir    = "landing"
-	sqliteFile    = "database.sqlite"
-	postgresFile  = "database.pgdump"
-	nodeFile      = "node.toml"
-	cityFile      = "city.toml"
-	knotsFile     = "knots.tar"
-	sealedKeys    = "keys.tar.age"
-	plainKeys     = "keys.tar"
-	publicKeyFile = "ledger.pub"
+	lockFile     = "backup.lock"
+	noteFile     = "README.txt"
+	statePrefix  = "state-"
+	stateForm    = "20060102T150405.000000Z"
+	segmentsDir  = "segments"
+	tallyDir     = "tally"
+	knotsDir     = "knots"
+	landingDir   = "landing"
+	sqliteFile   = "database.sqlite"
+	postgresFile = "database.pgdump"
+	databaseFile = "doppelboden.db" // in the data folder
+	nodeFile     = "node.toml"
+	cityFile     = "city.toml"
+	knotsFile    = "knots.tar"
+	sealedKeys   = "keys.tar.age"
+	plainKeys    = "keys.tar"
 )
 
 // note tells who finds the folder what it is.

@@ -92,7 +92,7 @@ func Make(ctx context.Context, s Source, o Options) (*Made, error) {
 	}
 	defer f.close()
 	m := &maker{Source: s, o: o, files: map[string]File{},
-		bringer: &bringer{folder: f, ctx: ctx, tell: func(int64) {}}}
+		bringer: &bringer{folder: f, ctx: ctx, tell: func(done int64) { o.Progress("bytes", done>>20) }}}
 	if err := m.make(ctx); err != nil {
 		if m.state != "" && (f.old == nil || f.old.State != m.state) {
 			_ = os.RemoveAll(f.path(m.state)) // the next run would
@@ -135,7 +135,6 @@ func (m *maker) make(ctx context.Context) error {
 	if err := m.sameNode(); err != nil {
 		return err
 	}
-	m.follow("bodies")
 	if err := m.wholeSegments(); err != nil {
 		return fmt.Errorf("back up the bodies: %w", err)
 	}
@@ -153,17 +152,6 @@ func (m *maker) make(ctx context.Context) error {
 	}
 	m.describe()
 	return m.finish(&m.manifest, func() error { return m.manifest.write(m.dir, m.Signer) })
-}
-
-// follow tells the progress of a step, in MB.
-func (m *maker) follow(step string) {
-	base, last := m.done, int64(-1)
-	m.tell = func(done int64) {
-		if mb := (done - base) >> 20; mb != last {
-			last = mb
-			m.o.Progress(step, mb)
-		}
-	}
 }
 
 // sameNode refuses the backup of another node.

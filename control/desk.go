@@ -127,6 +127,7 @@ type Options struct {
 	House       House
 	Ledger      Ledger
 	Keys        Keys
+	Backups     Backups
 	Tallies     Tallies
 	Directories Directories
 	Clock       func() time.Time
@@ -135,7 +136,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	switch {
-	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Directories == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
+	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Backups == nil, o.Directories == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
 		return errors.New("control: an option is not set")
 	}
 	return nil

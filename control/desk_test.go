@@ -93,7 +93,7 @@ func newTown(t *testing.T) *town {
 	must(err)
 	w.directory = city.NewDirectory(c, tenants, nil)
 	desk, err := NewDesk(Options{
-		Node: &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Directories: w,
+		Node: &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Backups: w, Directories: w,
 		Tallies: Tallies{Doors: w.dir, Replies: w.dir, Flush: w.doors.Flush}, Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 	})
 	must(err)

@@ -105,6 +105,7 @@ func (s *Server) routes() http.Handler {
 		"GET /keys":               s.desk.listKeys,
 		"POST /keys/tenant":       s.desk.rotateKey,
 		"POST /keys/master":       s.desk.rotateMaster,
+		"POST /backup":            s.desk.backup,
 		"POST /config/plan":       s.desk.planConfig,
 		"POST /config/apply":      s.desk.applyConfig,
 		"GET /config/history":     s.desk.configHistory,

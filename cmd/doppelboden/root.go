@@ -57,7 +57,7 @@ func newProgram(w world) *program {
 		p.initCommand(), p.serveCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
 		p.queueCommand(), p.messageCommand(), p.balanceCommand(), p.ledgerCommand(), p.configCommand(),
 		p.tenantCommand(), p.routeCommand(),
-		p.senderCommand(), p.keyCommand(), p.sinkCommand(), p.demoCommand(),
+		p.senderCommand(), p.keyCommand(), p.backupCommand(), p.restoreCommand(), p.sinkCommand(), p.demoCommand(),
 	)
 	p.helpFlags(p.root)
 	return p
@@ -209,6 +209,12 @@ func (p *program) step(word string) string {
 		return p.say.T("deliveries")
 	case "mailboxes":
 		return p.say.T("mailboxes")
+	case "bytes":
+		return p.say.T("MB read")
+	case "database":
+		return p.say.T("database")
+	case "bodies":
+		return p.say.T("bodies of mails")
 	case "body keys":
 		return p.say.T("keys of mails wrapped again")
 	}

@@ -194,3 +194,23 @@ func describe(ctx context.Context, c *conn) (store.Snapshot, error) {
 	}
 	return got, nil
 }
+
+// Schema returns how many migrations the database has seen.
+func (s *Store) Schema(ctx context.Context) (version int, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		version, err = schemaVersion(ctx, c)
+		return err
+	})
+	return version, err
+}
+
+// Check reads the whole database and says what is wrong with its pages, if anything is.
+func (s *Store) Check(ctx context.Context) error {
+	return s.read(ctx, func(c *conn) error {
+		row, err := c.one(ctx, "PRAGMA quick_check(1)")
+		if err == nil && asText(row[0]) != "ok" {
+			err = fmt.Errorf("check database: %s", asText(row[0]))
+		}
+		return err
+	})
+}

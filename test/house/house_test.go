@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"keyring":         cellar,
 	"resolver":        cellar,
 	"tally":           cellar,
+	"backup":          rooms,
 	"city":            rooms,
 	"courier":         rooms,
 	"directory":       rooms,
