@@ -27,7 +27,7 @@ const (
 
 var (
 	messageTypes  = []uint32{i, i, b, b, i, i, i, i, i, i, i, i, s, s, i, i, i, b, b, s, s, s, s, s, s, b}
-	deliveryTypes = []uint32{i, i, i, i, i, l, i, i, i, i, s, s, s, s}
+	deliveryTypes = []uint32{i, i, i, i, i, l, i, i, i, i, i, s, s, s, s}
 	copyTypes     = []uint32{i, i, i, i, i, i, i}
 	noticeTypes   = []uint32{b, i, i, i}
 	linkTypes     = []uint32{s, i, i, b, b, b, b}
@@ -40,10 +40,10 @@ const (
 		$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::bigint[],
 		$16::bigint[], $17::bigint[], $18::bytea[], $19::bytea[], $20::text[], $21::text[], $22::text[], $23::text[],
 		$24::text[], $25::text[], $26::bytea[])`
-	insertDeliveries = `INSERT INTO delivery (seq, n, tenant, mailbox, box, inbox, state, attempts, next, changed, recipient,
-		notify, orcpt, reply)
+	insertDeliveries = `INSERT INTO delivery (seq, n, tenant, mailbox, box, inbox, state, attempts, next, changed, handed,
+		recipient, notify, orcpt, reply)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bigint[],
-		$8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[])`
+		$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[])`
 	insertCopies = `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
 		ON CONFLICT (mailbox, message, folder) DO NOTHING`
@@ -88,7 +88,8 @@ func (t *tx) gathered() []statement {
 	list = insert(list, insertNotices, t.rows.notices)
 	list = insert(list, insertLinks, t.rows.links)
 	list = append(list, t.updates()...)
-	t.rows, t.changed = rows{}, nil
+	list = append(list, t.holdings()...)
+	t.rows, t.changed, t.held = rows{}, nil, nil
 	return list
 }
 
@@ -120,9 +121,16 @@ func (t *tx) putMessage(m *doppelboden.Message, num int64) {
 func (t *tx) putDeliveries(m *doppelboden.Message, num int64, inbox []bool) {
 	for n := range m.Deliveries {
 		d := &m.Deliveries[n]
+		var handed any
+		switch {
+		case d.State == doppelboden.Held:
+			t.hold(num+int64(n), m.Tenant, store.BoxOf(d), store.HoldOf(d), d.Reply, d.Recipient, m.Received)
+		case d.State == doppelboden.Delivered && d.Attempts > 0: // a next server took it meanwhile
+			handed = micros(d.Changed)
+		}
 		put(&t.rows.deliveries, deliveryTypes,
 			num+int64(n), int64(n), int64(m.Tenant), int64(d.Mailbox), int64(store.BoxOf(d)), inbox[n], int64(d.State),
-			int64(d.Attempts), micros(d.Next), micros(d.Changed), address(d.Recipient), d.Notify, d.ORcpt, d.Reply)
+			int64(d.Attempts), micros(d.Next), micros(d.Changed), handed, address(d.Recipient), d.Notify, d.ORcpt, d.Reply)
 		t.count(m.Tenant, d.State, 1)
 	}
 }

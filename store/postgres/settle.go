@@ -61,8 +61,11 @@ type current struct {
 	ref    doppelboden.Ref
 	seq    int64
 	tenant doppelboden.TenantID
+	box    doppelboden.BoxID
+	to     doppelboden.Address
 	stood
 	read  stood // as it was in the database
+	anew  bool  // it was opened again: what was seen of it counts no more
 	dirty bool  // it is among tx.changed
 }
 
@@ -73,13 +76,15 @@ type stood struct {
 	next     time.Time // as the database keeps it
 	reply    string
 	changed  time.Time // likewise
+	handed   time.Time // when a next server took it, likewise
 }
 
 // readCurrent reads what findStates gives.
 func readCurrent(r row) *current {
 	d := &current{ref: doppelboden.Ref{Message: asID(r[0]), N: int(asInt(r[1]))}, seq: asInt(r[2]),
 		tenant: doppelboden.TenantID(asInt(r[3])), read: stood{state: doppelboden.State(asInt(r[4])), attempts: asInt(r[5]),
-			next: asTime(r[6]), reply: asText(r[7]), changed: asTime(r[8])}}
+			next: asTime(r[6]), reply: asText(r[7]), changed: asTime(r[8]), handed: asTime(r[9])},
+		box: doppelboden.BoxID(asInt(r[10])), to: asAddress(r[11])}
 	d.stood = d.read
 	return d
 }
@@ -116,12 +121,24 @@ func (t *tx) settle(s, last *doppelboden.Settlement, made map[*doppelboden.Messa
 	// A row that is as the last settlement leaves it shows the repetition of a call that
 	// got no answer; its attempts are counted already.
 	repeated := last.State == was && nextOf(last).Equal(d.next) && last.Reply == d.reply && kept(last.At).Equal(d.changed)
-	if repeated || !effective(was, s.State) {
+	if repeated || !store.Effective(was, d.changed, s) {
 		return nil
 	}
 	d.state, d.next, d.reply, d.changed = s.State, nextOf(s), s.Reply, kept(s.At)
 	if s.Attempt {
 		d.attempts++
+	}
+	switch {
+	case s.State == doppelboden.Delivered:
+		d.handed = d.changed
+	case s.State == doppelboden.Queued && was.Ended():
+		d.handed, d.anew = time.Time{}, true
+	}
+	switch {
+	case s.State == doppelboden.Held:
+		t.hold(d.seq, d.tenant, d.box, s.Hold, s.Reply, d.to, s.At)
+	case was == doppelboden.Held:
+		t.unhold(d.seq)
 	}
 	if !d.dirty {
 		d.dirty = true
@@ -153,25 +170,15 @@ func (t *tx) bring(s *doppelboden.Settlement, d *current, made map[*doppelboden.
 	return t.putCopies(d.tenant, d.seq-int64(s.Ref.N), copies)
 }
 
-// effective reports whether a settlement to a state changes a delivery that was in
-// another: promise 4, a late success is recorded, a late failure is dropped.
-func effective(was, to doppelboden.State) bool {
-	switch {
-	case !was.Ended():
-		return true
-	case to == doppelboden.Confirmed:
-		return was != doppelboden.Confirmed
-	case to == doppelboden.Delivered:
-		return was == doppelboden.Bounced || was == doppelboden.Discarded
-	}
-	return false
-}
-
 // updateDeliveries changes only rows that are as they were read: another node may have
 // been quicker, and then all is done again with what it wrote.
-const updateDeliveries = `UPDATE delivery d SET state = u.state, attempts = u.attempts, next = u.next, reply = u.reply, changed = u.changed
-	FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
-	u (seq, state, attempts, next, reply, changed, was_state, was_attempts, was_changed)
+const updateDeliveries = `UPDATE delivery d SET state = u.state, attempts = u.attempts, next = u.next, reply = u.reply,
+		changed = u.changed, handed = u.handed,
+		seen_validity = CASE WHEN u.anew THEN NULL ELSE d.seen_validity END, seen_uid = CASE WHEN u.anew THEN NULL ELSE d.seen_uid END,
+		seen_size = CASE WHEN u.anew THEN NULL ELSE d.seen_size END, seen_date = CASE WHEN u.anew THEN NULL ELSE d.seen_date END
+	FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::boolean[],
+		$9::bigint[], $10::bigint[], $11::bigint[])
+		u (seq, state, attempts, next, reply, changed, handed, anew, was_state, was_attempts, was_changed)
 	WHERE d.seq = u.seq AND d.state = u.was_state AND d.attempts = u.was_attempts AND d.changed IS NOT DISTINCT FROM u.was_changed`
 
 // updates is the statement that writes the changed deliveries, if there are any.
@@ -181,9 +188,9 @@ func (t *tx) updates() []statement {
 	}
 	var columns []*column
 	for _, d := range t.changed {
-		put(&columns, []uint32{i, i, i, i, s, i, i, i, i}, d.seq, int64(d.state), d.attempts, micros(d.next), d.reply, micros(d.changed),
-			int64(d.read.state), d.read.attempts, micros(d.read.changed))
-		d.read, d.dirty = d.stood, false
+		put(&columns, []uint32{i, i, i, i, s, i, i, l, i, i, i}, d.seq, int64(d.state), d.attempts, micros(d.next), d.reply,
+			micros(d.changed), micros(d.handed), d.anew, int64(d.read.state), d.read.attempts, micros(d.read.changed))
+		d.read, d.anew, d.dirty = d.stood, false, false
 	}
 	list := insert(nil, updateDeliveries, columns)
 	list[0].rows = int64(len(t.changed))

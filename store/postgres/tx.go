@@ -30,7 +30,8 @@ type tx struct {
 	epochs map[string]int64             // of nodes, whose rows are ours until the commit; 0: there is none
 
 	rows    rows
-	changed []*current // deliveries that are to be written, in the order of their first change
+	changed []*current      // deliveries that are to be written, in the order of their first change
+	held    map[int64]*held // why deliveries are held, by Seq; nil: no longer
 }
 
 // A countKey names one count.
@@ -84,7 +85,7 @@ const (
 	findMessages = "SELECT id, num FROM message WHERE id = ANY ($1)"
 	// findEpochs keeps the rows until the commit, so that nobody takes over meanwhile.
 	findEpochs = "SELECT name, epoch FROM node WHERE name = ANY ($1) ORDER BY name FOR SHARE"
-	findStates = `SELECT m.id, u.n, d.seq, d.tenant, d.state, d.attempts, d.next, d.reply, d.changed
+	findStates = `SELECT m.id, u.n, d.seq, d.tenant, d.state, d.attempts, d.next, d.reply, d.changed, d.handed, d.box, d.recipient
 		FROM unnest($1::bytea[], $2::bigint[]) u (id, n) JOIN message m ON m.id = u.id
 		JOIN delivery d ON d.seq = m.num + u.n WHERE u.n >= 0 AND u.n < m.deliveries`
 )
