@@ -86,6 +86,9 @@ type Options struct {
 	// Returner tells senders of mail that could not be delivered; without it such mail is
 	// held.
 	Returner Returner
+	// Report is told of each transaction of a lane after it was judged: outcomes[i] is what
+	// became of items[i]. It must never block; may be nil.
+	Report func(lane string, outcomes []doppelboden.Outcome, items []store.Item)
 	// Fenced is called once when another node has taken over; may be nil.
 	Fenced func()
 }

@@ -31,6 +31,7 @@ func (l *lane) transact(ctx context.Context, j *job) {
 		took := l.q.opts.Clock().Sub(began)
 		l.metrics.handSecs.Observe(took.Seconds())
 		l.judge(j, outcomes, took)
+		l.report(j, outcomes)
 		ended := j
 		l.work.Go(func() { l.finish(ended, outcomes) })
 		j = l.pick(ctx)

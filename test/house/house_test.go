@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"directory":       rooms,
 	"dsn":             rooms,
 	"filing":          rooms,
+	"event":           rooms,
 	"intake":          rooms,
 	"ledger":          rooms,
 	"mailauth":        rooms,

@@ -1,0 +1,301 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/store"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Store is what events need of the database; its contract is in package store.
+type Store interface {
+	PutEvent(ctx context.Context, lease store.Lease, c store.EventChange) error
+	Events(ctx context.Context, t doppelboden.TenantID, yield func(store.Event) error) error
+	Event(ctx context.Context, t doppelboden.TenantID, number int64) (store.EventChange, error)
+	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
+	Note(ctx context.Context, entries ...doppelboden.Entry) error
+}
+
+// Options say what a tracker works with. All fields must be set unless a default is named.
+type Options struct {
+	Store     Store
+	Lease     store.Lease
+	Directory func() *city.Directory // the snapshot in use
+	Log       *slog.Logger
+	Registry  prometheus.Registerer
+
+	// Probe asks whether a route, named by its key, would talk to us, and waits for it.
+	// ok is false when there is nobody to ask.
+	Probe func(ctx context.Context, lane string) (o doppelboden.Outcome, ok bool)
+	// InFlight returns for every lane how many transactions are under way.
+	InFlight func() map[string]int
+	// Waiting yields the boxes that have mail waiting, and how much.
+	Waiting func(yield func(box doppelboden.BoxID, queued int64))
+	// Changed is called when an alarm may have begun or ended.
+	Changed func()
+
+	// Clock returns the time; default time.Now.
+	Clock func() time.Time
+	// Pace holds the thresholds; default DefaultPace.
+	Pace Pace
+}
+
+func (o *Options) validate() error {
+	if o.Store == nil || o.Directory == nil || o.Log == nil || o.Registry == nil || o.Probe == nil ||
+		o.InFlight == nil || o.Waiting == nil || o.Changed == nil {
+		return errors.New("event: an option is not set")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Pace == (Pace{}) {
+		o.Pace = DefaultPace()
+	}
+	return nil
+}
+
+// A Tracker follows how mailboxes and routes are.
+type Tracker struct {
+	opts    Options
+	metrics *metrics
+
+	pend    sync.Mutex
+	pending []observation // since the last tick
+
+	saving sync.Mutex // held while changes are written
+
+	mu      sync.Mutex
+	machine *machine
+	held    map[doppelboden.TenantID]map[doppelboden.MailboxID]int64 // held mails, as of heldAt
+	heldAt  time.Time
+	counted time.Time // when what waits was last asked for
+	texts   string    // all alarms, as they were when Changed was last called
+}
+
+// New returns a tracker that knows what the store knows. It does nothing until Run.
+func New(ctx context.Context, o Options) (*Tracker, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	t := &Tracker{opts: o, metrics: newMetrics(o.Registry), machine: newMachine(o.Pace, newView(o.Directory()), o.Clock()),
+		held: map[doppelboden.TenantID]map[doppelboden.MailboxID]int64{}}
+	if err := t.restore(ctx); err != nil {
+		return nil, fmt.Errorf("read the events: %w", err)
+	}
+	return t, nil
+}
+
+// mostPending bounds what waits for the next tick, at 150 bytes each. A node hands over a
+// few thousand mails a second.
+const mostPending = 100_000
+
+// Report learns from a transaction: outcomes[i] is what became of items[i]. It never blocks.
+func (t *Tracker) Report(laneKey string, outcomes []doppelboden.Outcome, items []store.Item) {
+	t.pend.Lock()
+	defer t.pend.Unlock()
+	quiet := false
+	for i := range outcomes {
+		if i == len(items) || len(t.pending) >= mostPending {
+			return
+		}
+		o := observe(laneKey, &outcomes[i], &items[i])
+		if o.sort == silent {
+			if quiet { // once for a transaction: it says nothing about its mailboxes
+				continue
+			}
+			quiet = true
+		}
+		if o.sort != nothing {
+			t.pending = append(t.pending, o)
+		}
+	}
+}
+
+// tickEvery is the time between two decisions.
+const tickEvery = time.Second
+
+// Run decides until ctx ends. What is new is written beside that, so that a database that
+// does not answer delays no decision.
+func (t *Tracker) Run(ctx context.Context) {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	kick := make(chan struct{}, 1)
+	beside.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				t.write(context.WithoutCancel(ctx)) // the last of it
+				return
+			case <-kick:
+				t.write(ctx)
+			}
+		}
+	})
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		t.probe(ctx, &beside)
+		t.decide()
+		t.tell()
+		select {
+		case kick <- struct{}{}:
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// write makes durable what is new, and counts what is held.
+func (t *Tracker) write(ctx context.Context) {
+	if err := t.save(ctx); err != nil && ctx.Err() == nil {
+		t.opts.Log.Error("events cannot be written; they go on in memory", "err", err)
+	}
+	t.countHeld(ctx)
+}
+
+// decide takes in what was observed, and has the machine decide.
+func (t *Tracker) decide() {
+	t.pend.Lock()
+	pending := t.pending
+	t.pending = nil
+	t.pend.Unlock()
+	inFlight := t.opts.InFlight()
+	dir := t.opts.Directory()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, now := t.machine, t.opts.Clock()
+	if m.view.dir != dir {
+		m.follow(newView(dir))
+	}
+	for i := range pending {
+		m.observe(&pending[i])
+	}
+	for key, l := range m.lanes {
+		switch {
+		case inFlight[key] == 0:
+			l.busy = time.Time{}
+		case l.busy.IsZero():
+			l.busy = now
+		}
+	}
+	t.countWaiting(now)
+	m.tick(now)
+	t.metrics.set(m)
+}
+
+// waitingEvery is the time between two countings of what waits for members.
+const waitingEvery = 5 * time.Second
+
+// countWaiting asks the queue what waits for members of open events. The caller holds t.mu.
+func (t *Tracker) countWaiting(now time.Time) {
+	if now.Sub(t.counted) < waitingEvery {
+		return
+	}
+	t.counted = now
+	m := t.machine
+	clear(m.waiting)
+	some := false
+	for _, e := range m.episodes {
+		some = some || e.active() && len(e.members) > 0
+	}
+	if !some {
+		return
+	}
+	t.opts.Waiting(func(box doppelboden.BoxID, queued int64) {
+		if id := doppelboden.MailboxID(box); box > 0 && m.of(id) != nil {
+			m.waiting[id] = queued
+		}
+	})
+}
+
+// heldEvery is the time between two countings of what is held for tenants in an event: in
+// an outage that answers 5xx it may be a great deal.
+const heldEvery = 2 * time.Minute
+
+// countHeld counts what is held for mailboxes of tenants that have an open event.
+func (t *Tracker) countHeld(ctx context.Context) {
+	t.mu.Lock()
+	now := t.opts.Clock()
+	tenants := map[doppelboden.TenantID]bool{}
+	for _, e := range t.machine.episodes {
+		if e.active() {
+			tenants[e.Tenant] = true
+		}
+	}
+	due := len(tenants) > 0 && now.Sub(t.heldAt) >= heldEvery
+	if due {
+		t.heldAt = now
+	}
+	t.mu.Unlock()
+	if !due {
+		return
+	}
+	for id := range tenants {
+		held, err := t.heldFor(ctx, id)
+		if err != nil {
+			if ctx.Err() == nil {
+				t.opts.Log.Warn("what is held cannot be counted", "err", err)
+			}
+			return
+		}
+		t.mu.Lock()
+		t.held[id] = held
+		t.mu.Unlock()
+	}
+}
+
+// heldFor counts what is held for the mailboxes of a tenant.
+func (t *Tracker) heldFor(ctx context.Context, tenant doppelboden.TenantID) (map[doppelboden.MailboxID]int64, error) {
+	held := map[doppelboden.MailboxID]int64{}
+	err := t.opts.Store.Deliveries(ctx, store.Filter{Tenant: tenant, States: []doppelboden.State{doppelboden.Held}}, func(it store.Item) error {
+		held[it.Delivery.Mailbox]++
+		return nil
+	})
+	return held, err
+}
+
+// InOutage reports whether a mailbox is in an open event, and in which since when.
+func (t *Tracker) InOutage(id doppelboden.MailboxID) (number int64, since time.Time, in bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.machine.of(id); e != nil {
+		return e.Number, e.Since, true
+	}
+	return 0, time.Time{}, false
+}
+
+// Concerned returns the mailboxes that are in open events.
+func (t *Tracker) Concerned() []doppelboden.MailboxID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ids []doppelboden.MailboxID
+	for _, e := range t.machine.episodes {
+		if !e.open() {
+			continue
+		}
+		for id := range e.members {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Covers reports whether an open event speaks for a route, named by its key.
+func (t *Tracker) Covers(laneKey string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.machine.lanes[laneKey]
+	return l != nil && t.machine.onLane(l, false) != nil
+}
