@@ -68,7 +68,7 @@ func (r *Route) String() string {
 		line += ", pass-through"
 	}
 	if r.IMAP != nil {
-		line += ", IMAP " + r.IMAP.Server.String()
+		line += ", " + r.IMAP.String()
 	}
 	return line
 }

@@ -1,9 +1,11 @@
 package city
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // An IMAP is how we look into the mailboxes of a route's groupware, with the rights of an
@@ -19,6 +21,9 @@ type IMAP struct {
 	Inbox       string     // the folder in which it puts what it takes
 	Connections int        // at most so many at once
 	Readback    Readback   // how much of what it took is looked for
+	// AppendAfter is the age from which on mail is put straight into its mailbox, with its
+	// date, instead of being handed to the route's hosts; 0: never.
+	AppendAfter time.Duration
 }
 
 // An IMAPServer is where a groupware answers IMAP.
@@ -60,6 +65,8 @@ const (
 // Limits of [tenant.route.imap], and what is taken when nothing is written.
 const (
 	defaultIMAPConnections = 4  // three for the way back and one to look: a groupware serves thousands
+	defaultAppendAfter     = 6 // hours: what is older comes behind a night or a working day, and its date matters
+	maxAppendAfter         = 90 * 24
 	maxIMAPConnections     = 50 // Dovecot's default for one user and address is 10; a master user's mailboxes count apart
 )
 
@@ -100,8 +107,18 @@ func parseIMAP(s *section) *IMAP {
 	default:
 		s.wrong("readback", says("none of the words that are known here"), says(`write "sample", "full" or "off"`))
 	}
+	m.AppendAfter = time.Duration(s.number("append_after_hours", defaultAppendAfter, 0, maxAppendAfter)) * time.Hour
 	s.done()
 	return m
+}
+
+// String says of a route with m what a person must know of it.
+func (m *IMAP) String() string {
+	line := "IMAP " + m.Server.String()
+	if m.AppendAfter == 0 {
+		return line + ", old mail goes to the hosts as well"
+	}
+	return fmt.Sprintf("%s, mail older than %d h goes into the mailboxes with its date", line, int(m.AppendAfter.Hours()))
 }
 
 // parseIMAPServer reads imap://host:port or imaps://host:port; ports have defaults.

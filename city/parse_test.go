@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -158,12 +159,12 @@ func TestTheMailboxesOfAGroupwareAreLookedIntoAsItIsWritten(t *testing.T) {
 		want IMAP
 	}{
 		{`server = "imaps://10.0.0.5"`, IMAP{Server: IMAPServer{TLS: true, Addr: "10.0.0.5:993"}, TLS: TLSVerified, User: "doppelboden",
-			Password: Secret{File: "p"}, Mailbox: NameAddress, Inbox: "INBOX", Connections: 4, Readback: ReadbackSample}},
-		{"server = \"imap://localhost\"\ntls = \"off\"\nseparator = \"*\"\nmailbox = \"local\"\ninbox = \"Eingang\"\nconnections = 1\nreadback = \"full\"",
+			Password: Secret{File: "p"}, Mailbox: NameAddress, Inbox: "INBOX", Connections: 4, Readback: ReadbackSample, AppendAfter: 6 * time.Hour}},
+		{"server = \"imap://localhost\"\ntls = \"off\"\nseparator = \"*\"\nmailbox = \"local\"\ninbox = \"Eingang\"\nconnections = 1\nreadback = \"full\"\nappend_after_hours = 0",
 			IMAP{Server: IMAPServer{Addr: "localhost:143"}, TLS: TLSOff, User: "doppelboden", Separator: "*",
 				Password: Secret{File: "p"}, Mailbox: NameLocal, Inbox: "Eingang", Connections: 1, Readback: ReadbackFull}},
 		{"server = \"imap://[2001:db8::1]:1143\"\ntls = \"required\"\nreadback = \"off\"", IMAP{Server: IMAPServer{Addr: "[2001:db8::1]:1143"},
-			TLS: TLSRequired, User: "doppelboden", Password: Secret{File: "p"}, Mailbox: NameAddress, Inbox: "INBOX", Connections: 4, Readback: ReadbackOff}},
+			TLS: TLSRequired, User: "doppelboden", Password: Secret{File: "p"}, Mailbox: NameAddress, Inbox: "INBOX", Connections: 4, Readback: ReadbackOff, AppendAfter: 6 * time.Hour}},
 	} {
 		got, err := Parse("city.toml", []byte("format = 1\n[[tenant]]\nname = \"a\"\ndomains = [\"a.de\"]\n[[tenant.route]]\nname = \"g\"\n"+
 			"hosts = [\"smtp://x.de:25\"]\n[tenant.route.imap]\nuser = \"doppelboden\"\npassword_file = \"p\"\n"+c.text))

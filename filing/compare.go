@@ -2,6 +2,7 @@ package filing
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,10 +58,25 @@ func (r *run) compare(ctx context.Context) bool {
 		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseAppend, "the mailbox cannot be looked into: "+wrong.Error())
 		return false
 	}
+	if r.open != nil {
+		r.missing(filed)
+	}
 	if len(r.found) > 0 {
 		r.opts.Courier.Log.Info("mail of an earlier try is in its mailbox", "lane", r.lane, "box", box, "mails", len(r.found))
 	}
 	return true
+}
+
+// missing notes which mails of an earlier run are surely not there: then nothing is in
+// doubt about them any more.
+func (r *run) missing(filed []doppelboden.ID) {
+	for i := range r.items {
+		id := r.items[i].Delivery.Message
+		if _, there := r.found[id]; there || !slices.Contains(filed, id) {
+			continue
+		}
+		r.opts.Courier.Tally.Answer(r.outcome(i, doppelboden.Later, doppelboden.AboutRecipient, phaseFound, "it is not in the mailbox"))
+	}
 }
 
 // same reports whether a mail of the folder is what an earlier run put there: besides our

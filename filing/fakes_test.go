@@ -28,10 +28,11 @@ type house struct {
 	lies     []lying
 	// append decides about a mail that is put into the folder: whether it is kept, and what
 	// is said. nil: kept, and said so.
-	append func(n int, m mailbox.Mail) (kept bool, err error)
-	opened func() error // nil: the mailbox can be opened
-	asked  int          // calls of Seen and Find
-	mute   bool         // the server says no UIDs
+	append  func(n int, m mailbox.Mail) (kept bool, err error)
+	opened  func() error // nil: the mailbox can be opened
+	asked   int          // calls of Seen and Find
+	mute    bool         // the server says no UIDs
+	batches int          // calls of Append
 
 	filings map[doppelboden.BoxID]store.Filing
 	putErr  error
@@ -57,7 +58,7 @@ func (h *house) filer(t testing.TB) *Filer {
 	f, err := New(Options{
 		Courier: courier.Options{Bodies: h, Tally: h, Clock: func() time.Time { return day }, Log: slog.New(slog.DiscardHandler),
 			AuthservID: "mx.example", MayDot: func() bool { return h.may }},
-		Store: h, Lease: store.Lease{Node: "node", Epoch: 1},
+		Store: h, Lease: func() store.Lease { return store.Lease{Node: "node", Epoch: 1} },
 		Groupware: func(lane string) (Groupware, bool) {
 			return Groupware{Backend: h, Server: "127.0.0.1:143"}, lane == "stadt/alt" || lane == "stadt/neu"
 		},
@@ -152,6 +153,7 @@ func (s *session) Select(context.Context, string) (mailbox.Folder, error) {
 
 func (s *session) Append(_ context.Context, mails []mailbox.Mail) (uids []uint32, err error) {
 	h := s.h
+	h.batches++
 	for _, m := range mails {
 		if s.broken {
 			return uids, errors.New("the connection is broken")

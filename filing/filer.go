@@ -32,7 +32,7 @@ type Options struct {
 	// whether the node may hand over.
 	Courier courier.Options
 	Store   Store
-	Lease   store.Lease
+	Lease   func() store.Lease
 	// Groupware returns where the mailboxes of a lane lie; ok is false when they cannot be
 	// reached in this way.
 	Groupware func(lane string) (g Groupware, ok bool)
@@ -42,9 +42,9 @@ type Options struct {
 
 func (o *Options) validate() error {
 	c := &o.Courier
-	if o.Store == nil || o.Groupware == nil || o.Owner == nil || c.Bodies == nil || c.Tally == nil ||
+	if o.Store == nil || o.Lease == nil || o.Groupware == nil || o.Owner == nil || c.Bodies == nil || c.Tally == nil ||
 		c.Clock == nil || c.Log == nil || c.MayDot == nil {
-		return errors.New("filing: Store, Groupware, Owner and, of Courier, Bodies, Tally, Clock, Log and MayDot must be set")
+		return errors.New("filing: Store, Lease, Groupware, Owner and, of Courier, Bodies, Tally, Clock, Log and MayDot must be set")
 	}
 	return nil
 }
@@ -82,6 +82,7 @@ type run struct {
 	session mailbox.Session
 	folder  mailbox.Folder
 	found   map[doppelboden.ID]mailbox.Seen // what is there already of items
+	tried   int                             // so many of items were begun to be sent
 	open    *store.Filing                   // an earlier run with items whose end is not known
 }
 
@@ -149,7 +150,7 @@ func (r *run) note(ctx context.Context) bool {
 		// What of that run is not among these items is still to be found.
 		f.Next, f.Through = min(f.Next, r.open.Next), max(f.Through, r.open.Through)
 	}
-	if err := r.opts.Store.PutFiling(ctx, r.opts.Lease, f); err != nil {
+	if err := r.opts.Store.PutFiling(ctx, r.opts.Lease(), f); err != nil {
 		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, "what the folder said cannot be noted: "+err.Error())
 		return false
 	}

@@ -34,11 +34,11 @@ func (r *run) put(ctx context.Context) {
 			continue
 		}
 		mails, unfit := r.gather()
-		if len(mails) == 0 {
+		switch {
+		case len(mails) == 0:
 			r.unfit(unfit)
 			return
-		}
-		if !r.send(ctx, mails) {
+		case !r.send(ctx, mails):
 			return
 		}
 	}
@@ -61,25 +61,31 @@ func (r *run) gather() (mails []mailbox.Mail, unfit error) {
 			return mails, err
 		}
 		total += size
-		mails = append(mails, mailbox.Mail{Date: m.Received, Size: size, Open: func() (io.ReadCloser, error) { return r.text(m, kept) }})
+		mails = append(mails, mailbox.Mail{Date: m.Received, Size: size, Open: func() (io.ReadCloser, error) {
+			if err := r.attempt(i); err != nil {
+				return nil, err
+			}
+			return r.text(m, kept)
+		}})
 	}
 	return mails, nil
 }
 
-// send gives one batch to the server, and reports whether all of it is there.
-func (r *run) send(ctx context.Context, mails []mailbox.Mail) bool {
-	first := len(r.out)
-	refs := make([]doppelboden.Ref, len(mails))
-	for i := range mails {
-		d := &r.items[first+i].Delivery
-		refs[i] = doppelboden.Ref{Message: d.Message, N: d.N}
-	}
+// attempt notes that the i-th item is about to be sent; it is not when the node may not.
+func (r *run) attempt(i int) error {
 	c := &r.opts.Courier
 	if !c.MayDot() {
-		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseAppend, errMayNot.Error())
-		return false
+		return errMayNot
 	}
-	c.Tally.Attempt(refs, r.lane, c.Clock())
+	d := &r.items[i].Delivery
+	c.Tally.Attempt([]doppelboden.Ref{{Message: d.Message, N: d.N}}, r.lane, c.Clock())
+	r.tried = max(r.tried, i+1)
+	return nil
+}
+
+// send gives one batch to the server, and reports whether all of it is there.
+func (r *run) send(ctx context.Context, mails []mailbox.Mail) bool {
+	c, first := &r.opts.Courier, len(r.out)
 	uids, err := r.session.Append(ctx, mails)
 	for _, uid := range uids {
 		c.Tally.Answer(r.took(phaseAppend, uid))
@@ -90,22 +96,37 @@ func (r *run) send(ctx context.Context, mails []mailbox.Mail) bool {
 	if err == nil {
 		err = errors.New("the server took less than it was given")
 	}
-	o := r.outcome(len(r.out), doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, err.Error())
-	switch {
-	case mailbox.InDoubt(err):
-		o.Scope, o.InDoubt = doppelboden.AboutRoute, true
-	case doppelboden.CodeOf(err) == doppelboden.Policy:
-		o.Verdict, o.Scope = doppelboden.Refused, doppelboden.AboutMessage
-	}
-	c.Tally.Answer(o)
-	r.out = append(r.out, o)
-	for i := len(r.out); i < first+len(mails); i++ { // behind it: an attempt has one answer
-		rest := r.outcome(i, doppelboden.Later, o.Scope, phaseAppend, "not tried")
-		rest.InDoubt = o.InDoubt
-		c.Tally.Answer(rest)
+	r.out = append(r.out, r.refusal(err))
+	// An attempt has one answer, also where the server was told of several mails at once.
+	for i := len(r.out) - 1; i < min(r.tried, first+len(mails)); i++ {
+		o := r.out[len(r.out)-1]
+		o.Ref = doppelboden.Ref{Message: r.items[i].Delivery.Message, N: r.items[i].Delivery.N}
+		c.Tally.Answer(o)
 	}
 	return false
 }
+
+// refusal returns the outcome of the next item, which the server has not taken.
+func (r *run) refusal(err error) doppelboden.Outcome {
+	o := r.outcome(len(r.out), doppelboden.Later, doppelboden.AboutRoute, phaseAppend, err.Error())
+	said, answered := mailbox.Said(err)
+	switch {
+	case mailbox.InDoubt(err):
+		o.InDoubt = true
+	case doppelboden.CodeOf(err) == doppelboden.Policy:
+		o.Verdict, o.Scope = doppelboden.Refused, doppelboden.AboutMessage
+	case answered && !notAllowed[said.Code]:
+		o.Scope = doppelboden.AboutRecipient // it is full, or in use
+	}
+	if answered {
+		o.Reply.Text = courier.Harmless(said.Text)
+	}
+	return o
+}
+
+// notAllowed are the answers of a server that lets nobody put anything into any mailbox, or
+// that is ill: RFC 5530, section 3. They are about us, not about one mailbox.
+var notAllowed = map[string]bool{"NOPERM": true, "CONTACTADMIN": true, "SERVERBUG": true, "UNAVAILABLE": true, "LIMIT": true}
 
 // unfit makes the next item one that cannot be sent as it is.
 func (r *run) unfit(err error) {
