@@ -54,6 +54,9 @@ func (s *Store) do(ctx context.Context, o *op) error {
 	s.callers.Add(1)
 	s.gate.RUnlock()
 	defer s.callers.Done()
+	if !s.opened.Load() {
+		return errNotOpen
+	}
 	if err := ctx.Err(); err != nil {
 		return outward(err)
 	}

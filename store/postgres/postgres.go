@@ -22,9 +22,9 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -81,6 +81,7 @@ type Store struct {
 
 	ops chan *op // to the writer; unbuffered, so that who waits can withdraw
 
+	opened  atomic.Bool   // Open has succeeded
 	closing chan struct{} // closed by Close
 	closed  sync.Once
 	callers sync.WaitGroup // calls that may still send to ops
@@ -90,32 +91,15 @@ type Store struct {
 	leaving sync.WaitGroup // connections that end by themselves
 }
 
-// Open connects, refuses a server that would not keep what it commits (Invalid), brings
-// the schema up to date and starts the store's goroutines, which end with Close. The error
-// is Temporary while the server cannot be reached.
+// Open is New and Store.Open: what it returns has a server.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if err := o.validate(); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	config, err := configure(o.DSN)
+	s, err := New(o)
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, err
 	}
-	s := &Store{opts: o, config: config, metrics: newMetrics(o.Registry), ops: make(chan *op),
-		closing: make(chan struct{}), lock: randomLock()}
-	s.readers = newReaders(s)
-	s.writer = &writer{s: s}
-	if err = s.migrate(ctx); err == nil {
-		err = s.writer.open(ctx)
+	if err := s.Open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	if err != nil {
-		s.writer.discard()
-		s.leaving.Wait()
-		s.metrics.unregister()
-		return nil, fmt.Errorf("open store: %w", outward(err))
-	}
-	s.stages.Go(s.writer.loop)
-	s.helpers.Go(s.monitor)
 	return s, nil
 }
 

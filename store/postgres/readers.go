@@ -54,6 +54,9 @@ func (r *readers) with(ctx context.Context, f func(c *conn) error) error {
 		return closedError()
 	default:
 	}
+	if !r.s.opened.Load() {
+		return errNotOpen
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
