@@ -106,6 +106,8 @@ func (w *writer) once(batch []*op, s *syncing, found bool) ([]error, error) {
 			return nil, err
 		}
 	}
+	w.s.still.Lock()
+	defer w.s.still.Unlock()
 	start := time.Now()
 	t := newTx(w, found)
 	err := t.begin(batch)

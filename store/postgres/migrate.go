@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -19,10 +18,10 @@ var migrations embed.FS
 // ("DbMi").
 const lockMigration = 0x44624d69
 
-// migrate brings the schema up to date, one transaction for each file. A database that is
-// newer than the program is refused: who wrote it knows things that we would lose.
+// migrate brings the schema up to date. A database that is newer than the program is
+// refused: who wrote it knows things that we would lose.
 func (s *Store) migrate(ctx context.Context) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	files, err := fs.Glob(s.opts.migrations, "migrations/*.sql")
 	if err != nil {
 		return fmt.Errorf("list migrations: %w", err)
 	}
@@ -37,12 +36,13 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := c.prepareSchema(ctx); err != nil {
 		return err
 	}
-	for _, file := range files {
-		if err := c.migrateTo(ctx, file); err != nil {
-			return fmt.Errorf("migrate to %s: %w", path.Base(file), err)
-		}
+	if err := c.upgrade(ctx, s.opts.migrations, files); err != nil {
+		return err
 	}
-	return c.onlyKnown(ctx, files)
+	if err := c.onlyKnown(ctx, files); err != nil {
+		return err
+	}
+	return c.guard(ctx)
 }
 
 // script runs several statements without arguments in one transaction.
@@ -77,35 +77,46 @@ func (c *conn) prepareSchema(ctx context.Context) error {
 	return nil
 }
 
-// migrateTo runs a file, unless it has run.
-func (c *conn) migrateTo(ctx context.Context, file string) (err error) {
-	text, err := migrations.ReadFile(file)
-	if err != nil {
-		return err
-	}
+// upgrade runs the files that have not run yet, all of them in one transaction: when one
+// fails, the database is as it was.
+func (c *conn) upgrade(ctx context.Context, from fs.FS, files []string) (err error) {
 	if err := c.script(ctx, fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d);", lockMigration)); err != nil {
-		return err
+		return fmt.Errorf("begin to migrate: %w", err)
 	}
 	defer func() {
 		if err != nil {
 			c.exec(background, "ROLLBACK")
 		}
 	}()
-	name := path.Base(file)
-	_, err = c.one(ctx, "SELECT 1::bigint FROM migration WHERE name = $1", name)
-	switch {
-	case err == nil:
-		return c.script(ctx, "ROLLBACK")
-	case !errors.Is(err, errNoRow):
+	done := map[string]bool{}
+	err = c.query(ctx, func(r row) error { done[asText(r[0])] = true; return nil }, "SELECT name FROM migration")
+	if err != nil {
+		return fmt.Errorf("read which migrations have run: %w", err)
+	}
+	had := len(done)
+	for _, file := range files {
+		name := path.Base(file)
+		if done[name] {
+			continue
+		}
+		if err := c.migrateTo(ctx, from, file, name); err != nil {
+			return fmt.Errorf("migration %s failed, and the database is as it was, with %d migrations: %w", name, had, err)
+		}
+	}
+	return c.commit()
+}
+
+// migrateTo runs one file within the transaction.
+func (c *conn) migrateTo(ctx context.Context, from fs.FS, file, name string) error {
+	text, err := fs.ReadFile(from, file)
+	if err != nil {
 		return err
 	}
 	if err := c.script(ctx, string(text)); err != nil {
 		return err
 	}
-	if _, err := c.exec(ctx, "INSERT INTO migration (name) VALUES ($1)", name); err != nil {
-		return err
-	}
-	return c.commit()
+	_, err = c.exec(ctx, "INSERT INTO migration (name) VALUES ($1)", name)
+	return err
 }
 
 // onlyKnown refuses a database that a newer program has changed.

@@ -22,6 +22,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,9 @@ type Options struct {
 	// fault tests can show that they find one.
 	Unsafe bool
 
-	faults *faults // what goes wrong in tests of this package; nil: nothing
+	// What follows is for the tests of this package.
+	faults     *faults // what goes wrong; nil: nothing
+	migrations fs.FS   // nil: those of the program
 }
 
 // validate fills in defaults and reports what is wrong.
@@ -66,6 +69,9 @@ func (o *Options) validate() error {
 	if o.faults == nil {
 		o.faults = &faults{}
 	}
+	if o.migrations == nil {
+		o.migrations = migrations
+	}
 	return nil
 }
 
@@ -77,7 +83,10 @@ type Store struct {
 	health  health
 	readers readers
 	writer  *writer
+	expiry  expiry
 	lock    int64 // of the advisory lock that every transaction of this store's writer takes
+
+	still sync.Mutex // held for each transaction of the writer; Snapshot takes it
 
 	ops chan *op // to the writer; unbuffered, so that who waits can withdraw
 
