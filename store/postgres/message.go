@@ -192,7 +192,7 @@ func (s *Store) Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox
 	lastMessage, lastFolder := int64(0), int64(0)
 	text := copiesOfMailbox()
 	return walk(func() (page []doppelboden.Copy, err error) {
-		err = s.read(ctx, func(c *conn) error {
+		err = s.readAs(ctx, tenant, func(c *conn) error {
 			return c.query(ctx, func(r row) error {
 				page = append(page, readCopy(r))
 				lastMessage, lastFolder = asInt(r[6]), asInt(r[7])

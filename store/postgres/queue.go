@@ -172,7 +172,7 @@ func (s *Store) bounds(ctx context.Context, f store.Filter) (low, high int64, er
 	if f.Message.IsZero() {
 		return max(0, f.AfterSeq), math.MaxInt64, nil
 	}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.readFor(ctx, f.Tenant, func(c *conn) error {
 		r, err := c.one(ctx, "SELECT num, deliveries FROM message WHERE id = $1", f.Message[:])
 		if errors.Is(err, errNoRow) {
 			return nil // nothing lies between 0 and 0
@@ -212,7 +212,7 @@ func (p *pager) passed(items []store.Item) {
 // queued reads the next page of what is queued in a box, or for a mailbox in all of its
 // boxes.
 func (p *pager) queued(ctx context.Context, limit int) (items []store.Item, err error) {
-	err = p.s.snapshot(ctx, func(c *conn) error {
+	err = p.s.readFor(ctx, p.f.Tenant, func(c *conn) error {
 		boxes := []int64{int64(p.f.Box)}
 		if p.f.Box == 0 {
 			boxes[0] = int64(p.f.Mailbox)
@@ -240,7 +240,7 @@ func (p *pager) queued(ctx context.Context, limit int) (items []store.Item, err 
 
 // rare reads the next page of what is held or has ended badly.
 func (p *pager) rare(ctx context.Context, limit int) (items []store.Item, err error) {
-	err = p.s.snapshot(ctx, func(c *conn) error {
+	err = p.s.readFor(ctx, p.f.Tenant, func(c *conn) error {
 		var parts [][]store.Item
 		for _, st := range rare {
 			if p.mask>>st&1 == 0 {
@@ -274,7 +274,7 @@ const windowRows = 8192
 // retention has removed.
 func (p *pager) windows(ctx context.Context, limit int) (items []store.Item, err error) {
 	for len(items) == 0 && err == nil && p.after < p.before-1 {
-		err = p.s.snapshot(ctx, func(c *conn) error {
+		err = p.s.readFor(ctx, p.f.Tenant, func(c *conn) error {
 			first, err := c.one(ctx, "SELECT min(seq) FROM delivery WHERE seq > $1", p.after)
 			if err != nil {
 				return err

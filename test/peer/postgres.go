@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -44,8 +45,7 @@ type PostgresServer struct {
 	opts Postgres
 	bin  string // folder of its programs
 
-	mu        sync.Mutex
-	databases int // how many NewDatabase made
+	copying sync.Mutex // held by NewDatabase: nobody else may use the template
 }
 
 // postgresBin returns the folder with the programs of the newest PostgreSQL.
@@ -59,6 +59,16 @@ func postgresBin() (string, error) {
 		return n
 	}
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
+}
+
+// Attach returns a server that another process has started with these options, of which
+// Dir and Addr are set. It can do everything but be stopped.
+func (o Postgres) Attach() (*PostgresServer, error) {
+	bin, err := postgresBin()
+	if err != nil {
+		return nil, err
+	}
+	return &PostgresServer{opts: o, bin: bin}, nil
 }
 
 // Start starts it and waits until it takes log-ins.
@@ -218,10 +228,9 @@ func (p *PostgresServer) NewDatabase(ctx context.Context, template string) (stri
 	if template == "" {
 		template = "template1"
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock() // one at a time: nobody else may use the template
-	p.databases++
-	name := fmt.Sprintf("test%d", p.databases)
+	name := "test_" + strings.ToLower(rand.Text())
+	p.copying.Lock()
+	defer p.copying.Unlock()
 	_, err := p.SQL(ctx, "postgres", "CREATE DATABASE "+name+" OWNER "+PostgresRole+" TEMPLATE "+template)
 	return name, err
 }
@@ -231,6 +240,9 @@ func (p *PostgresServer) DropDatabase(ctx context.Context, name string) error {
 	_, err := p.SQL(ctx, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
 	return err
 }
+
+// Options are those with which another process may Attach it.
+func (p *PostgresServer) Options() Postgres { return p.opts }
 
 // Addr is where it listens.
 func (p *PostgresServer) Addr() string { return p.opts.Addr }

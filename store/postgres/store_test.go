@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"doppelboden/store"
+	"doppelboden/store/storetest"
+	"doppelboden/test/peer"
+)
+
+// serverVariable tells processes that a test starts where the server of this one is: its
+// folder and its address.
+const serverVariable = "DOPPELBODEN_TEST_POSTGRES"
+
+// server is the PostgreSQL that the tests of this package share. A test that cannot have
+// it fails.
+var server = sync.OnceValues(func() (*peer.PostgresServer, error) {
+	if dir, addr, found := strings.Cut(os.Getenv(serverVariable), " "); found {
+		return peer.Postgres{Dir: dir, Addr: addr}.Attach()
+	}
+	p, err := peer.Postgres{}.Start()
+	if err != nil {
+		return nil, err
+	}
+	started = p
+	// A database with our schema, which every test gets a copy of.
+	s, err := Open(context.Background(), Options{DSN: p.DSN(), Chain: &testChain{name: "template"}})
+	if err == nil {
+		err = s.Close()
+	}
+	if err == nil {
+		err = os.Setenv(serverVariable, p.Options().Dir+" "+p.Addr())
+	}
+	return p, err
+})
+
+// started is the server, once this process has started it.
+var started *peer.PostgresServer
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if started != nil {
+		if err := started.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop PostgreSQL:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// shared returns the server that the tests share.
+func shared(t testing.TB) *peer.PostgresServer {
+	t.Helper()
+	p, err := server()
+	if err != nil {
+		t.Fatalf("a test of PostgreSQL that cannot run is a failed test: %v", err)
+	}
+	return p
+}
+
+// database makes a fresh database with our schema for a test and returns its address.
+func database(t testing.TB) string {
+	t.Helper()
+	p := shared(t)
+	name, err := p.NewDatabase(t.Context(), peer.PostgresDatabase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.DropDatabase(context.Background(), name); err != nil {
+			t.Error(err)
+		}
+	})
+	return p.DSNOf(name)
+}
+
+// databaseIn returns the address of the database that belongs to a folder; a new one for a
+// new folder. A process that a test starts finds it by the same folder.
+func databaseIn(t testing.TB, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, "dsn")
+	dsn, err := os.ReadFile(file)
+	if err == nil {
+		return string(dsn)
+	}
+	made := database(t)
+	if err := os.WriteFile(file, []byte(made), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t testing.TB, o storetest.Setup) store.Store {
+		s, err := Open(context.Background(), Options{DSN: databaseIn(t, o.Dir), Sync: o.Sync, Chain: o.Chain, Clock: o.Clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return whole{Store: s}
+	})
+}
+
+// whole is a store with what other engineers' methods will be.
+type whole struct {
+	*Store
+	rest
+}
+type rest struct{ store.Store }
