@@ -102,8 +102,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("read the lists of mailboxes: %w", err)
 	}
 	n.background(ctx, "the scanners", n.scanning.station.Run)
-	n.onStop("what needs the database", n.working.stop)
-	if err := n.work(ctx); err != nil {
+	if err := n.startWork(ctx); err != nil {
 		return err
 	}
 	if err := n.startMetrics(ctx); err != nil {

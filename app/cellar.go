@@ -16,10 +16,10 @@ import (
 	"doppelboden/control"
 	"doppelboden/keyring"
 	"doppelboden/ledger"
+	"doppelboden/mirror"
 	"doppelboden/segment"
 	"doppelboden/setup"
 	"doppelboden/store"
-	"doppelboden/store/sqlite"
 	"doppelboden/tally"
 )
 
@@ -36,7 +36,8 @@ const (
 type cellar struct {
 	doors   *tally.Doors
 	replies *tally.Replies
-	store   store.Store
+	db      *database
+	store   store.Store // the working database; with PostgreSQL its mirror hears of changes
 	ring    *keyring.Ring
 	bodies  *segment.Store
 	lease   store.Lease
@@ -58,10 +59,11 @@ func (n *Node) openCellar(ctx context.Context) error {
 	if err := n.openTallies(); err != nil {
 		return err
 	}
-	if err := n.openStore(ctx); err != nil {
+	n.chain = ledger.NewChain(n.opts.Node.Name, n.clock())
+	if err := n.openDatabase(ctx); err != nil {
 		return err
 	}
-	tenants, configured, err := n.readCity(ctx)
+	tenants, configured, err := n.readCity(ctx, n.known())
 	if err != nil {
 		return err
 	}
@@ -101,28 +103,6 @@ func (n *Node) tallyDir() string { return filepath.Join(n.opts.Node.Data, tallyF
 // flushTallies makes what waits in memory visible to readers of the tallies.
 func (n *Node) flushTallies() error { return errors.Join(n.doors.Flush(), n.replies.Flush()) }
 
-// openStore opens the database and joins it for this run.
-func (n *Node) openStore(ctx context.Context) error {
-	node := n.opts.Node
-	n.chain = ledger.NewChain(node.Name, n.clock())
-	var err error
-	n.store, err = sqlite.Open(ctx, sqlite.Options{
-		Path:  filepath.Join(node.Data, databaseFile),
-		Sync:  []func() error{n.syncBodies, n.doors.Sync, n.replies.Sync},
-		Chain: n.chain, Clock: n.clock, Log: n.log, Registry: n.registry,
-		MinFree: node.Limits.MinFreeMB << 20, Synchronous: n.opts.Synchronous,
-	})
-	if err != nil {
-		return fmt.Errorf("open the database: %w", err)
-	}
-	n.onStop("the database", func(context.Context) error { return n.store.Close() })
-	n.joined = n.clock()
-	if n.lease, err = n.store.Join(ctx, node.Name, n.joined); err != nil {
-		return fmt.Errorf("join the database: %w", err)
-	}
-	return nil
-}
-
 // syncBodies syncs the segments before a commit. The store's first commits come before
 // there are any.
 func (n *Node) syncBodies() error {
@@ -135,12 +115,12 @@ func (n *Node) syncBodies() error {
 // readCity returns the version of the city's configuration that the node runs: the one
 // that it ran before, or the newest, or, when there is none yet, the file that node.toml
 // names.
-func (n *Node) readCity(ctx context.Context) ([]doppelboden.Tenant, *city.City, error) {
-	pinned, err := n.store.Pinned(ctx, n.opts.Node.Name)
+func (n *Node) readCity(ctx context.Context, from mirror.Directory) ([]doppelboden.Tenant, *city.City, error) {
+	pinned, err := from.Pinned(ctx, n.opts.Node.Name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read which configuration this node ran: %w", err)
 	}
-	version, err := n.store.Config(ctx, pinned)
+	version, err := from.Config(ctx, pinned)
 	name := fmt.Sprintf("version %d of city.toml", version.Version)
 	if doppelboden.CodeOf(err) == doppelboden.NotFound {
 		name = n.opts.Node.City
@@ -155,22 +135,33 @@ func (n *Node) readCity(ctx context.Context) ([]doppelboden.Tenant, *city.City, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if _, nobodyWrites := from.(*mirror.Snapshot); nobodyWrites {
+		n.runs.Store(version.Version)
+		tenants, err := from.Tenants(ctx)
+		return tenants, c, err
+	}
+	tenants, err := n.pinCity(ctx, c, version, pinned)
+	return tenants, c, err
+}
+
+// pinCity writes what a configuration makes exist, and that the node runs it.
+func (n *Node) pinCity(ctx context.Context, c *city.City, version store.ConfigVersion, pinned int64) ([]doppelboden.Tenant, error) {
 	tenants, err := n.store.PutTenants(ctx, c.Names())
 	if err != nil {
-		return nil, nil, fmt.Errorf("write the tenants: %w", err)
+		return nil, fmt.Errorf("write the tenants: %w", err)
 	}
 	if version.Version == 0 {
 		if version.Version, err = n.store.PutConfig(ctx, store.ConfigVersion{Text: version.Text, By: "init", At: n.clock()}); err != nil {
-			return nil, nil, fmt.Errorf("write the first configuration: %w", err)
+			return nil, fmt.Errorf("write the first configuration: %w", err)
 		}
 	}
 	if version.Version != pinned {
 		if err := n.store.Pin(ctx, n.lease, version.Version); err != nil {
-			return nil, nil, fmt.Errorf("note which configuration this node runs: %w", err)
+			return nil, fmt.Errorf("note which configuration this node runs: %w", err)
 		}
 	}
 	n.runs.Store(version.Version)
-	return tenants, c, nil
+	return tenants, nil
 }
 
 // openBodies opens the keys and the segments.
@@ -179,11 +170,17 @@ func (n *Node) openBodies(ctx context.Context, tenants []doppelboden.Tenant) err
 	if err != nil {
 		return fmt.Errorf("load the master key: %w", err)
 	}
-	if n.ring, err = keyring.Open(ctx, master, n.store, n.clock); err != nil {
+	keys, err := n.known().TenantKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("read the tenants' keys: %w", err)
+	}
+	if n.ring, err = keyring.OpenWith(master, n.store, keys, n.clock); err != nil {
 		return fmt.Errorf("open the tenants' keys: %w", err)
 	}
-	if err := n.ring.Ensure(ctx, idsOf(tenants)); err != nil {
-		return fmt.Errorf("make keys for tenants: %w", err)
+	if n.db.start == nil {
+		if err := n.ring.Ensure(ctx, idsOf(tenants)); err != nil {
+			return fmt.Errorf("make keys for tenants: %w", err)
+		}
 	}
 	bodies, damage, err := segment.Open(segment.Options{
 		Dir: filepath.Join(n.opts.Node.Data, segmentsDir), Keys: n.ring, Clock: n.clock, Log: n.log,
@@ -223,21 +220,30 @@ func (n *Node) openLedger() error {
 
 // openHouse reads the mailboxes.
 func (n *Node) openHouse(ctx context.Context, tenants []doppelboden.Tenant, c *city.City) error {
+	n.house = &house{node: n}
+	d, err := readDirectory(ctx, n.known(), tenants, c)
+	if err != nil {
+		return err
+	}
+	n.house.directory.Store(d)
+	return nil
+}
+
+// readDirectory joins a configuration with the mailboxes and what people have decided.
+func readDirectory(ctx context.Context, from mirror.Directory, tenants []doppelboden.Tenant, c *city.City) (*city.Directory, error) {
 	var boxes []doppelboden.Mailbox
-	err := n.store.Mailboxes(ctx, func(m doppelboden.Mailbox) error {
+	err := from.Mailboxes(ctx, func(m doppelboden.Mailbox) error {
 		boxes = append(boxes, m)
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read the mailboxes: %w", err)
+		return nil, fmt.Errorf("read the mailboxes: %w", err)
 	}
-	n.house = &house{node: n}
-	decided, err := control.ReadDecided(ctx, n.store)
+	decided, err := control.ReadDecided(ctx, from)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n.house.directory.Store(city.NewDirectory(c, tenants, boxes).Under(decided))
-	return nil
+	return city.NewDirectory(c, tenants, boxes).Under(decided), nil
 }
 
 func idsOf(tenants []doppelboden.Tenant) []doppelboden.TenantID {

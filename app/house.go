@@ -45,12 +45,17 @@ func (h *house) Install(_ context.Context, d *city.Directory) error {
 	if err := h.node.own.follow(d); err != nil {
 		return err
 	}
+	h.use(d)
+	return nil
+}
+
+// use makes doors and lanes ask d.
+func (h *house) use(d *city.Directory) {
 	crossed := boxesOf(d.Crossed(h.directory.Load()))
 	h.queue.Reload(func() []doppelboden.BoxID {
 		h.directory.Store(d)
 		return crossed
 	})
-	return nil
 }
 
 // boxesOf returns the boxes in which mail of mailboxes waits for their own routes.

@@ -29,6 +29,9 @@ type internet struct {
 // openInternet reads where mail went so far.
 func (n *Node) openInternet(ctx context.Context) error {
 	n.internet = &internet{n: n, destinations: queue.NewDestinations(n.store, n.clock)}
+	if n.db.start != nil {
+		return nil
+	}
 	return n.internet.destinations.Read(ctx)
 }
 

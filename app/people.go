@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/directory"
 	"doppelboden/intake"
+	"doppelboden/mirror"
 	"doppelboden/queue"
 	"doppelboden/store"
 )
@@ -49,7 +49,12 @@ func (h *house) Changing() sync.Locker { return &h.people.changing }
 
 // Listed implements directory.House.
 func (h *house) Listed(ctx context.Context) error {
-	all, err := h.node.store.Listings(ctx)
+	return h.listed(ctx, h.node.store)
+}
+
+// listed reads what is known of the lists.
+func (h *house) listed(ctx context.Context, from mirror.Directory) error {
+	all, err := from.Listings(ctx)
 	if err != nil {
 		return fmt.Errorf("read what is known of the lists: %w", err)
 	}
@@ -95,13 +100,18 @@ func (h *house) count(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("count what is held for nobody: %w", err)
 	}
+	h.counted(held)
+	return nil
+}
+
+// counted makes it known how much mail is held for nobody.
+func (h *house) counted(held map[doppelboden.TenantID]int64) {
 	counts := keptCounts{}
 	for _, t := range h.Directory().Tenants() {
 		counts[t.ID] = new(atomic.Int64)
 		counts[t.ID].Store(held[t.ID])
 	}
 	h.people.kept.Store(&counts)
-	return nil
 }
 
 // keptOne counts what a kept message holds for nobody. RCPT alone counts nothing: it
@@ -165,8 +175,13 @@ const countEvery = 10 * time.Second
 
 // openPeople reads what is known of the lists, and makes the one who refreshes them.
 func (n *Node) openPeople(ctx context.Context) error {
-	err := errors.Join(n.house.Listed(ctx), n.house.count(ctx))
+	err := n.house.listed(ctx, n.known())
 	if err != nil {
+		return err
+	}
+	if n.db.start != nil {
+		n.house.counted(nil) // nobody can tell; what comes now is counted
+	} else if err := n.house.count(ctx); err != nil {
 		return err
 	}
 	n.house.people.refresher, err = directory.NewRefresher(directory.RefresherOptions{

@@ -13,6 +13,7 @@ import (
 func (n *Node) work(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
+			n.db.working.Store(false)
 			err = errors.Join(err, n.working.stop(context.WithoutCancel(ctx)))
 		}
 	}()
@@ -29,5 +30,9 @@ func (n *Node) work(ctx context.Context) (err error) {
 	w.background(ctx, "the count of mail for nobody", n.countKept)
 	w.background(ctx, "retention", n.retention().Run)
 	w.background(ctx, "the keys", n.vault.run)
+	if n.db.keeper != nil {
+		w.background(ctx, "the mirror of the database", n.db.keeper.Run)
+	}
+	n.db.working.Store(true)
 	return nil
 }

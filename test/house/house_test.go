@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"":                root,
 	"disk":            cellar,
 	"disk/diskfault":  cellar,
+	"mirror":          cellar,
 	"store":           cellar,
 	"store/postgres":  cellar,
 	"store/sqlite":    cellar,
