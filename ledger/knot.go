@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doppelboden"
+	"doppelboden/clock"
 )
 
 // A KnotStore is what a Knotter needs of the store; see store.Ledger.
@@ -38,11 +39,12 @@ type KnotterOptions struct {
 	Dir   string             // where knots are exported; made when its parent exists
 	Every time.Duration      // between two rounds; 0: DefaultEvery
 	Clock func() time.Time   // nil: time.Now
+	Timer clock.Timer        // waits by it; nil: real time
 	Log   *slog.Logger       // nil: nothing is logged
 
-	// Own is the node's own chain, or nil. With it an idle node does not even read the
-	// heads from the store; it may be given where no other node writes to the store.
-	Own *Chain
+	// Own are the node's own chains, or nil. With them an idle node does not even read the
+	// heads from the store; they may be given where no other node writes to the store.
+	Own []*Chain
 
 	// Report is told how each round went, so that an alarm can open and end. An error
 	// that is ErrRolledBack comes once for each reason; its alarm is for a person to
@@ -82,6 +84,7 @@ func NewKnotter(o KnotterOptions) (*Knotter, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o.Timer = clock.Or(o.Timer)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -102,14 +105,7 @@ func NewKnotter(o KnotterOptions) (*Knotter, error) {
 // Run makes a knot in every interval in which a head moved, until ctx ends. It makes
 // none at the end: who has stopped the writers calls Tie.
 func (k *Knotter) Run(ctx context.Context) {
-	tick := time.NewTicker(k.opts.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for clock.Sleep(ctx, k.opts.Timer, k.opts.Every) {
 		_, err := k.Tie(ctx)
 		if ctx.Err() != nil {
 			return
@@ -206,13 +202,17 @@ func (k *Knotter) make(ctx context.Context) error {
 	return nil
 }
 
-// idle reports whether the own chain alone shows that no head moved.
+// idle reports whether the own chains alone show that no head moved.
 func (k *Knotter) idle() bool {
 	if k.opts.Own == nil || k.day == "" {
 		return false
 	}
-	head := k.opts.Own.Head()
-	return head.Number == k.tied[head.Chain].Number
+	for _, own := range k.opts.Own {
+		if head := own.Head(); head.Number != k.tied[head.Chain].Number {
+			return false
+		}
+	}
+	return true
 }
 
 // remember notes what a knot of this run, or one that says the same, has tied.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 	"doppelboden/store"
 )
 
@@ -33,6 +34,7 @@ type DelayOptions struct {
 	Tell  func(ctx context.Context, m *doppelboden.Message, waiting []doppelboden.Delivery) error
 	Log   *slog.Logger
 	Clock func() time.Time // default time.Now
+	Timer clock.Timer      // waits by it; default real time
 }
 
 // Delays finds mail to the Internet that waits for long and has its senders told, once
@@ -48,23 +50,19 @@ func NewDelays(o DelayOptions) (*Delays, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o.Timer = clock.Or(o.Timer)
 	return &Delays{o}, nil
 }
 
 // Run looks again and again until ctx ends.
 func (d *Delays) Run(ctx context.Context) {
-	tick := time.NewTicker(delayEvery)
-	defer tick.Stop()
-	for {
+	look := func() {
 		if err := d.Look(ctx); err != nil && ctx.Err() == nil {
 			d.opts.Log.Error("senders cannot be told that their mail waits, trying again later", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
+	look()
+	clock.Every(ctx, d.opts.Timer, delayEvery, look)
 }
 
 // Look looks once. After an error the rest was looked at all the same.

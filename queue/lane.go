@@ -256,22 +256,22 @@ func (l *lane) wait() { l.work.Wait() }
 
 // run starts transactions until ctx ends.
 func (l *lane) run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	fired, stop := l.q.opts.Timer(0)
 	for {
 		select {
 		case <-ctx.Done():
+			stop()
 			l.closeIdle(time.Time{})
 			return
 		case <-l.kick:
-		case <-timer.C:
+		case <-fired:
 		}
 		next := l.startJobs(ctx)
-		if next.IsZero() {
-			timer.Stop()
-			continue
+		stop()
+		fired = nil
+		if !next.IsZero() {
+			fired, stop = l.q.opts.Timer(max(0, next.Sub(l.q.opts.Clock())))
 		}
-		timer.Reset(max(0, next.Sub(l.q.opts.Clock())))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 	"doppelboden/store"
 )
 
@@ -32,13 +33,14 @@ type Keeper struct {
 	store Beater
 	lease store.Lease // of Take; not changed while Run runs
 	clock func() time.Time
+	timer clock.Timer
 	log   *slog.Logger
 	last  atomic.Pointer[time.Time] // begin of the last heartbeat that was written
 }
 
 // NewKeeper returns a keeper without a lease: no final dot may be sent.
-func NewKeeper(s Beater, clock func() time.Time, log *slog.Logger) *Keeper {
-	k := &Keeper{store: s, clock: clock, log: log}
+func NewKeeper(s Beater, now func() time.Time, timer clock.Timer, log *slog.Logger) *Keeper {
+	k := &Keeper{store: s, clock: now, timer: timer, log: log}
 	k.last.Store(&time.Time{})
 	return k
 }
@@ -57,14 +59,7 @@ func (k *Keeper) MayDot() bool {
 
 // Run beats until ctx ends, or returns the error when another node has taken over.
 func (k *Keeper) Run(ctx context.Context) error {
-	ticker := time.NewTicker(beatEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	for clock.Sleep(ctx, k.timer, beatEvery) {
 		now := k.clock()
 		err := k.store.Beat(ctx, k.lease, now)
 		switch {
@@ -76,4 +71,5 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.log.Error("the heartbeat cannot be written", "err", err)
 		}
 	}
+	return nil
 }

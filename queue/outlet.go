@@ -346,20 +346,21 @@ func (o *outlet) wait() { o.work.Wait() }
 
 // run starts transactions until ctx ends.
 func (o *outlet) run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	fired, stop := o.q.opts.Timer(0)
 	for {
 		select {
 		case <-ctx.Done():
+			stop()
 			o.closeIdle(time.Time{})
 			return
 		case <-o.kick:
-		case <-timer.C:
+		case <-fired:
 		}
 		next := earlier(o.startJobs(ctx), o.age(ctx))
-		timer.Stop()
+		stop()
+		fired = nil
 		if !next.IsZero() {
-			timer.Reset(max(0, next.Sub(o.q.opts.Clock())))
+			fired, stop = o.q.opts.Timer(max(0, next.Sub(o.q.opts.Clock())))
 		}
 	}
 }

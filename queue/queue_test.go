@@ -362,7 +362,7 @@ func playHistory(t *testing.T, history []int, window int) {
 
 func TestANodeWhoseLeaseIsShortSendsNoDot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := NewKeeper(nil, time.Now, nil)
+		k := NewKeeper(nil, time.Now, nil, nil)
 		k.Take(store.Lease{}, time.Now())
 		if !k.MayDot() {
 			t.Errorf("a fresh lease forbids the dot")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 	"doppelboden/segment"
 	"doppelboden/store"
 )
@@ -38,13 +39,14 @@ type Bodies interface {
 // A Log is a tally whose old day files can go.
 type Log interface{ Prune(before time.Time) error }
 
-// Options say what a Job works with. All fields must be set.
+// Options say what a Job works with. All fields must be set unless a default is named.
 type Options struct {
 	Store  Store
 	Bodies Bodies
 	Logs   []Log
 	Log    *slog.Logger
 	Clock  func() time.Time
+	Timer  clock.Timer                    // waits by it; nil: real time
 	Days   func() int                     // how long mail is kept after its deliveries have ended
 	Here   func() []doppelboden.MailboxID // mailboxes whose mail is never removed
 	// Guard is held while bodies move, because a change of keys writes the same rows;
@@ -53,6 +55,8 @@ type Options struct {
 	// Moved is called when bodies have moved, before their old place goes: who keeps
 	// in memory where they lay must ask the store again.
 	Moved func()
+	// First is called before anything is removed; after an error nothing is.
+	First func(ctx context.Context) error
 }
 
 const (
@@ -78,22 +82,20 @@ func New(o Options) *Job { return &Job{o} }
 
 // Run works once an hour until ctx ends.
 func (j *Job) Run(ctx context.Context) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
+	round := func() {
 		if err := j.Round(ctx); err != nil && ctx.Err() == nil {
 			j.o.Log.Error("retention stopped half-way and will go on", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 	}
+	round()
+	clock.Every(ctx, clock.Or(j.o.Timer), every, round)
 }
 
 // Round removes everything that is due now.
 func (j *Job) Round(ctx context.Context) error {
+	if err := j.o.First(ctx); err != nil {
+		return err
+	}
 	cut := j.o.Clock().AddDate(0, 0, -j.o.Days())
 	removed, err := j.expire(ctx, cut)
 	if err != nil {

@@ -1,0 +1,163 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/mailbox"
+	"doppelboden/send"
+	"doppelboden/test/peer"
+)
+
+// A hand is a clock that a test sets.
+type hand struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (h *hand) clock() time.Time { h.mu.Lock(); defer h.mu.Unlock(); return h.now }
+
+func (h *hand) forward(d time.Duration) {
+	h.mu.Lock()
+	h.now = h.now.Add(d)
+	h.mu.Unlock()
+}
+
+// imapOf adds the way into the mailboxes of a Dovecot to the last route of a city.toml.
+func imapOf(t *testing.T, node *city.Node, imap string, more ...string) {
+	t.Helper()
+	text, err := os.ReadFile(node.City)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := fmt.Sprintf("\n[tenant.route.imap]\nserver = \"imap://%s\"\ntls = \"off\"\nuser = %q\nseparator = \"*\"\npassword_file = \"imap.password\"\nreadback = \"off\"\n%s\n",
+		imap, peer.DovecotMaster, strings.Join(more, "\n"))
+	if err := os.WriteFile(node.City, append(text, table...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(node.Keys, "imap.password"), []byte(peer.DovecotPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lookInto returns what lies in the inbox of a mailbox of a Dovecot.
+func lookInto(t *testing.T, imap, owner string) []mailbox.Seen {
+	t.Helper()
+	b, err := mailbox.NewIMAP(mailbox.IMAPOptions{Addr: imap, User: peer.DovecotMaster, Separator: "*", Inbox: "INBOX", AtOnce: 1,
+		Password: func() (string, error) { return peer.DovecotPassword, nil }, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	s, err := b.Open(t.Context(), parse(t, owner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Select(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	var all []mailbox.Seen
+	if err := s.Seen(t.Context(), 1, func(m mailbox.Seen) error { all = append(all, m); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestWhatWaitedForHoursLiesInTheMailboxWithItsDateAndNobodyIsAnsweredForIt takes mail
+// while a real Dovecot is down, whose people are on vacation, and lets half a day pass. The
+// same mail by LMTP has every sender answered: the test could fail.
+func TestWhatWaitedForHoursLiesInTheMailboxWithItsDateAndNobodyIsAnsweredForIt(t *testing.T) {
+	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram)
+	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: []string{anna.Address}})
+	resting, err := dovecot.Halt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := install(t, "lmtp://"+dovecot.Addr())
+	imapOf(t, node, dovecot.IMAP())
+	h := &hand{now: time.Now().Add(-48 * time.Hour)}
+	n := startAt(t, node, h.clock)
+	if _, err := client(n).AddMailbox(t.Context(), anna); err != nil {
+		t.Fatal(err)
+	}
+	const mails = 30
+	var came []time.Time
+	for i := range mails {
+		sendAs(t, n, fmt.Sprintf("citizen%d@strange.example", i))
+		came = append(came, h.clock())
+		h.forward(30 * time.Minute)
+	}
+	h.forward(12 * time.Hour)
+	back := peer.For[*peer.DovecotServer](t, resting)
+	waitFor(t, "everything is delivered", func() bool { return counted(t, n, doppelboden.Delivered) == mails })
+	seen := lookInto(t, back.IMAP(), anna.Address)
+	if len(seen) != mails {
+		t.Fatalf("%d mails lie in the mailbox, want %d", len(seen), mails)
+	}
+	for i, s := range seen {
+		if d := s.Date.Sub(came[i]); d < -time.Second || d > time.Second {
+			t.Errorf("mail %d has the date %v, want %v, when it came", i, s.Date, came[i])
+		}
+	}
+	if replies, err := back.Replies(); err != nil || len(replies) != 0 {
+		t.Errorf("%d senders were answered for old mail (%v), want none", len(replies), err)
+	}
+	// What comes now goes by LMTP, and its sender is answered.
+	sendAs(t, n, "today@strange.example")
+	waitFor(t, "the new mail is delivered", func() bool { return counted(t, n, doppelboden.Delivered) == mails+1 })
+	waitFor(t, "who writes now is answered", func() bool {
+		replies, err := back.Replies()
+		return err == nil && len(replies) == 1
+	})
+	b, err := proof{n}.Balance(t.Context(), h.clock().Add(-72*time.Hour), h.clock(), nil)
+	if err != nil || b.Accepted != mails+1 || b.Delivered != mails+1 || b.Difference != 0 || b.InDoubt != 0 || b.Duplicates != 0 {
+		t.Errorf("the balance is %+v, %v", b, err)
+	}
+	st := n.house.queue.Status()[0]
+	if st.Filing == nil || !st.Filing.Up {
+		t.Errorf("the lane says %+v of its filing", st.Filing)
+	}
+}
+
+// startAt starts a node with a clock.
+func startAt(t *testing.T, node *city.Node, clock func() time.Time) *Node {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	n, err := New(t.Context(), Options{Node: node, Version: "test", Log: log, Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("stop the node: %v", err)
+		}
+	})
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// sendAs sends one mail to anna as a stranger.
+func sendAs(t *testing.T, n *Node, from string) {
+	t.Helper()
+	c, err := send.Dial(t.Context(), n.Listeners()["mx"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	a, err := c.Send(send.Mail{From: parse(t, from), To: parse(t, anna.Address), Subject: "x", Text: "hello"}, time.Now())
+	if err != nil || a.Code != 250 {
+		t.Fatalf("send: %+v, %v", a, err)
+	}
+}

@@ -1,0 +1,144 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/city"
+	"doppelboden/filing"
+	"doppelboden/mailbox"
+	"doppelboden/store"
+)
+
+// imapPatience bounds one command of IMAP: a groupware that needs longer to open a mailbox
+// is as good as down.
+const imapPatience = time.Minute
+
+// groupwares are the ways into the mailboxes of the routes that have one.
+type groupwares struct {
+	n *Node
+
+	mu  sync.Mutex
+	all map[string]access // by the route's key
+}
+
+// An access is the way into the mailboxes of one route.
+type access struct {
+	conf    city.IMAP
+	backend *mailbox.IMAP
+}
+
+// follow makes the ways those of a configuration. Its error, with the code Invalid, tells
+// what cannot be used; then nothing has changed.
+func (g *groupwares) follow(d *city.Directory) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := map[string]access{}
+	var errs []error
+	for _, t := range d.City().Tenants {
+		for _, r := range t.Routes {
+			if r.IMAP == nil {
+				continue
+			}
+			if was, ok := g.all[r.Key()]; ok && was.conf == *r.IMAP {
+				next[r.Key()] = was
+				continue
+			}
+			backend, err := g.open(r.IMAP)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("imap of route %s: %w", r.Key(), err))
+				continue
+			}
+			next[r.Key()] = access{*r.IMAP, backend}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &doppelboden.Error{Code: doppelboden.Invalid, Public: err.Error()}
+	}
+	old := g.all
+	g.all = next
+	for key, was := range old {
+		if next[key].backend != was.backend {
+			was.backend.Close() // ends idle connections; there is nothing to write
+		}
+	}
+	return nil
+}
+
+// open makes a backend; it connects only when it is needed.
+func (g *groupwares) open(c *city.IMAP) (*mailbox.IMAP, error) {
+	o := mailbox.IMAPOptions{
+		Addr: c.Server.Addr, Implicit: c.Server.TLS, User: c.User, Separator: c.Separator,
+		Password:  func() (string, error) { return g.n.secret(c.Password) },
+		LocalOnly: c.Mailbox == city.NameLocal, Inbox: c.Inbox, AtOnce: c.Connections, Timeout: imapPatience,
+	}
+	if c.TLS != city.TLSOff {
+		host, _, err := net.SplitHostPort(c.Server.Addr)
+		if err != nil {
+			return nil, err
+		}
+		o.TLS = &tls.Config{ServerName: host, InsecureSkipVerify: c.TLS != city.TLSVerified, MinVersion: tls.VersionTLS12}
+	}
+	if c.CA != "" {
+		text, err := os.ReadFile(g.n.keyFile(c.CA))
+		if err != nil {
+			return nil, err
+		}
+		if o.TLS.RootCAs = x509.NewCertPool(); !o.TLS.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s holds no certificate", c.CA)
+		}
+	}
+	return mailbox.NewIMAP(o)
+}
+
+// of returns the way into the mailboxes of a route.
+func (g *groupwares) of(route string) (access, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w, ok := g.all[route]
+	return w, ok
+}
+
+// close ends all connections that nobody uses.
+func (g *groupwares) close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var errs []error
+	for _, w := range g.all {
+		errs = append(errs, w.backend.Close())
+	}
+	g.all = nil
+	return errors.Join(errs...)
+}
+
+// filer makes the one who puts old mail straight into mailboxes.
+func (n *Node) filer() (*filing.Filer, error) {
+	return filing.New(filing.Options{
+		Courier: n.agents, Store: n.store, Lease: func() store.Lease { return n.lease },
+		Groupware: func(lane string) (filing.Groupware, bool) {
+			w, ok := n.groupwares.of(lane)
+			return filing.Groupware{Backend: w.backend, Server: w.conf.Server.Addr}, ok
+		},
+		Owner: func(d doppelboden.Delivery) (doppelboden.Address, bool) {
+			box, ok := n.house.Directory().Mailbox(d.Mailbox)
+			return box.Address, ok
+		},
+	})
+}
+
+// filingOf returns from what age on mail of a route is put straight into its mailbox, 0 for
+// never, and how many mailboxes are worked on at once. A connection is left to who looks
+// into mailboxes for other reasons.
+func filingOf(r *city.Route) (after time.Duration, atOnce int) {
+	if r.IMAP == nil {
+		return 0, 1
+	}
+	return r.IMAP.AppendAfter, max(1, r.IMAP.Connections-1)
+}
