@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doppelboden/city"
+	"doppelboden/clock"
 	"doppelboden/control"
 	"doppelboden/courier"
 	"doppelboden/intake"
@@ -25,6 +26,7 @@ type Options struct {
 	Version string           // of the program, for status
 	Log     *slog.Logger     // required
 	Clock   func() time.Time // default time.Now
+	Timer   clock.Timer      // waits by Clock; default real time
 
 	// Synchronous is handed to sqlite.Options of the same name. It exists for the
 	// power-cut test, which must show that it finds a store that does not sync.
@@ -45,22 +47,23 @@ type Node struct {
 	started  time.Time
 
 	*cellar
-	house     *house
-	internet  *internet
-	dns       *resolver.Client // nil on a node without DNS
-	scanning  *scanning        // from Start on
-	returner  *intake.Returner // from Start on
-	keeper    *queue.Keeper    // the same: of the lease
-	delays    *queue.Delays    // the same; nil without RoleQueue
-	vault     *vault
-	own       *owns             // from Start on
-	passages  *passages         // the same
-	agents    courier.Options   // what couriers have in common
-	listeners map[string]string // by name: host:port
-	failed    chan error        // what ends the node before it is told to stop
-	serving   sync.WaitGroup    // goroutines that end with their context
-	stops                       // what Stop does
-	working   stops             // what needs the database, and ends after the doors; see work
+	house      *house
+	internet   *internet
+	dns        *resolver.Client // nil on a node without DNS
+	scanning   *scanning        // from Start on
+	returner   *intake.Returner // from Start on
+	keeper     *queue.Keeper    // the same: of the lease
+	delays     *queue.Delays    // the same; nil without RoleQueue
+	vault      *vault
+	groupwares *groupwares
+	own        *owns             // from Start on
+	passages   *passages         // the same
+	agents     courier.Options   // what couriers have in common
+	listeners  map[string]string // by name: host:port
+	failed     chan error        // what ends the node before it is told to stop
+	serving    sync.WaitGroup    // goroutines that end with their context
+	stops                        // what Stop does
+	working    stops             // what needs the database, and ends after the doors; see work
 }
 
 // New opens what lies on the disk. The node does nothing yet; Stop closes it again.
@@ -71,11 +74,13 @@ func New(ctx context.Context, o Options) (*Node, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o.Timer = clock.Or(o.Timer)
 	n := &Node{
 		opts: o, log: o.Log, clock: o.Clock, registry: newRegistry(),
 		listeners: map[string]string{}, failed: make(chan error, 8),
 	}
 	n.vault = newVault(n)
+	n.groupwares = &groupwares{n: n}
 	if err := os.MkdirAll(o.Node.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}

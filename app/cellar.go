@@ -209,7 +209,7 @@ func (n *Node) openLedger() error {
 		return fmt.Errorf("load the ledger's key: %w", err)
 	}
 	n.knotter, err = ledger.NewKnotter(ledger.KnotterOptions{
-		Store: n.store, Key: n.signer, Dir: ledger.Folder(n.opts.Node.Data), Clock: n.clock, Log: n.log,
+		Store: n.store, Key: n.signer, Dir: ledger.Folder(n.opts.Node.Data), Clock: n.clock, Timer: n.opts.Timer, Log: n.log,
 		Own: n.chain, Report: n.cellar.ledger.set, Registry: n.registry,
 	})
 	if err != nil {

@@ -45,6 +45,9 @@ func (h *house) Install(_ context.Context, d *city.Directory) error {
 	if err := h.node.own.follow(d); err != nil {
 		return err
 	}
+	if err := h.node.groupwares.follow(d); err != nil {
+		return err
+	}
 	h.use(d)
 	return nil
 }
@@ -162,9 +165,11 @@ func (h *house) Lanes() []queue.LaneConfig {
 	var lanes []queue.LaneConfig
 	for _, t := range h.directory.Load().City().Tenants {
 		for _, r := range t.Routes {
-			if !r.Here {
-				lanes = append(lanes, queue.LaneConfig{Route: h.route(r), Connections: r.Connections})
+			if r.Here {
+				continue
 			}
+			after, atOnce := filingOf(r)
+			lanes = append(lanes, queue.LaneConfig{Route: h.route(r), Connections: r.Connections, FileAfter: after, FileAtOnce: atOnce})
 		}
 	}
 	return lanes
@@ -217,23 +222,32 @@ func (a attempts) Attempt(refs []doppelboden.Ref, route string, at time.Time) {
 
 // openQueue makes the queue. It does nothing yet.
 func (n *Node) openQueue() error {
-	n.keeper = queue.NewKeeper(n.store, n.clock, n.log)
+	n.keeper = queue.NewKeeper(n.store, n.clock, n.opts.Timer, n.log)
 	agents := courier.Options{
 		Bodies: n.bodies, Tally: attempts{n.replies, n.log}, Clock: n.clock, Log: n.log,
 		AuthservID: n.opts.Node.Hostname, MayDot: n.keeper.MayDot,
 		Marks: scan.IsMark,
 	}
 	n.agents = agents
+	if err := n.groupwares.follow(n.house.Directory()); err != nil {
+		// A file that is missing must not keep the node from taking mail.
+		n.log.Error("the mailboxes of a groupware cannot be reached", "err", err)
+	}
+	n.onStop("the ways into mailboxes", func(context.Context) error { return n.groupwares.close() })
+	filer, err := n.filer()
+	if err != nil {
+		return err
+	}
 	far := n.internet.agents(agents)
-	var err error
 	n.house.queue, err = queue.New(queue.Options{
-		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Log: n.log, Registry: n.registry,
+		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Timer: n.opts.Timer, Log: n.log, Registry: n.registry,
 		NewAgent: func(r courier.Route) queue.Agent {
 			if r.Internet {
 				return courier.NewAgent(far, r)
 			}
 			return courier.NewAgent(agents, r)
 		},
+		Filer:    filer,
 		Internet: n.internet,
 		Gate:     gate{n.scanning.again},
 		Returner: notices{n},

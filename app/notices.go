@@ -34,7 +34,7 @@ func (n *Node) openReturner() error {
 // openDelays makes the one who has own senders told that their mail waits.
 func (n *Node) openDelays() (err error) {
 	n.delays, err = queue.NewDelays(queue.DelayOptions{
-		Store: n.store, After: n.house.delay, Tell: n.returner.Delayed, Log: n.log, Clock: n.clock,
+		Store: n.store, After: n.house.delay, Tell: n.returner.Delayed, Log: n.log, Clock: n.clock, Timer: n.opts.Timer,
 	})
 	return err
 }

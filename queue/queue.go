@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 	"doppelboden/courier"
 	"doppelboden/store"
 
@@ -74,6 +75,8 @@ type Options struct {
 
 	// Clock returns the time; default time.Now.
 	Clock func() time.Time
+	// Timer waits by it; default real time.
+	Timer clock.Timer
 	// Window bounds the deliveries that a lane keeps in memory; default 4,000, which
 	// is some hundred times what a lane has in flight and about 8 MB.
 	Window int
@@ -100,6 +103,7 @@ func (o *Options) validate() error {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o.Timer = clock.Or(o.Timer)
 	if o.Window <= 0 {
 		o.Window = 4000
 	}
