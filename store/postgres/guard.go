@@ -29,13 +29,9 @@ type tableLock struct {
 	locked, granted bool
 }
 
-// guard makes sure that the second lock is there, and refuses roles for which it would lock
-// nothing. It changes only what is missing, so that it waits for no node that runs.
-func (c *conn) guard(ctx context.Context) error {
-	user, err := c.tenantRole(ctx)
-	if err != nil {
-		return err
-	}
+// guard makes sure that the second lock is there, for the node's role. It changes only what
+// is missing, so that it waits for no node that runs.
+func (c *conn) guard(ctx context.Context, user string) error {
 	role := quoteName(user + tenantSuffix)
 	tables, err := c.tableLocks(ctx, user+tenantSuffix)
 	if err != nil {

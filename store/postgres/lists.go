@@ -124,6 +124,7 @@ func (t *tx) assign(a *store.Assignment) error {
 	if err != nil {
 		return fmt.Errorf("assign delivery: %w", err)
 	}
+	t.unhold(seq)
 	_, err = t.exec(`INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date) VALUES ($1, $2, $3, $4, NULL, 0, $5)
 		ON CONFLICT (mailbox, message, folder) DO NOTHING`,
 		int64(a.Mailbox), asInt(r[5]), int64(inboxNumber), int64(tenant), asInt(r[6]))

@@ -33,6 +33,10 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.admit(ctx, c); err != nil {
 		return err
 	}
+	user, err := c.tenantRole(ctx)
+	if err != nil {
+		return err
+	}
 	if err := c.prepareSchema(ctx); err != nil {
 		return err
 	}
@@ -42,7 +46,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := c.onlyKnown(ctx, files); err != nil {
 		return err
 	}
-	return c.guard(ctx)
+	return c.guard(ctx, user)
 }
 
 // script runs several statements without arguments in one transaction.

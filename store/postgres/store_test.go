@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +45,15 @@ var server = sync.OnceValues(func() (*peer.PostgresServer, error) {
 // started is the server, once this process has started it.
 var started *peer.PostgresServer
 
+// modelChecks is how often the model is played: each time takes a database of its own, and
+// the same model is played more often on SQLite.
+const modelChecks = 25
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		f.Value.Set(strconv.Itoa(modelChecks))
+	}
 	code := m.Run()
 	if started != nil {
 		if err := started.Stop(); err != nil {

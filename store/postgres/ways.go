@@ -118,5 +118,8 @@ func (t *tx) rebox(ref doppelboden.Ref, box doppelboden.BoxID) error {
 		inbox = false
 	}
 	_, err = t.exec("UPDATE delivery SET box = $1, inbox = $2 WHERE seq = $3", int64(box), inbox, asInt(r[0]))
+	if err == nil {
+		_, err = t.exec("UPDATE held SET box = $1 WHERE seq = $2", int64(box), asInt(r[0]))
+	}
 	return err
 }
