@@ -13,6 +13,7 @@ import (
 	"doppelboden/clock"
 	"doppelboden/control"
 	"doppelboden/courier"
+	"doppelboden/event"
 	"doppelboden/intake"
 	"doppelboden/queue"
 	"doppelboden/resolver"
@@ -55,6 +56,8 @@ type Node struct {
 	keeper     *queue.Keeper    // the same: of the lease
 	delays     *queue.Delays    // the same; nil without RoleQueue
 	vault      *vault
+	events     *event.Tracker
+	look       chan struct{} // has the watcher look at once; holds at most one wish
 	groupwares *groupwares
 	own        *owns             // from Start on
 	passages   *passages         // the same
@@ -77,7 +80,7 @@ func New(ctx context.Context, o Options) (*Node, error) {
 	o.Timer = clock.Or(o.Timer)
 	n := &Node{
 		opts: o, log: o.Log, clock: o.Clock, registry: newRegistry(),
-		listeners: map[string]string{}, failed: make(chan error, 8),
+		listeners: map[string]string{}, failed: make(chan error, 8), look: make(chan struct{}, 1),
 	}
 	n.vault = newVault(n)
 	n.groupwares = &groupwares{n: n}
@@ -142,7 +145,7 @@ func (n *Node) startControl() error {
 	desk, err := control.NewDesk(control.Options{
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
 		Scanners: n.scanning.station.Status,
-		Store:    n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Directories: n.house.people.refresher,
+		Store:    n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Directories: n.house.people.refresher, Events: n.events,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

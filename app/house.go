@@ -238,6 +238,9 @@ func (n *Node) openQueue() error {
 	if err != nil {
 		return err
 	}
+	if err := n.openEvents(); err != nil {
+		return err
+	}
 	far := n.internet.agents(agents)
 	n.house.queue, err = queue.New(queue.Options{
 		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Timer: n.opts.Timer, Log: n.log, Registry: n.registry,
@@ -251,6 +254,7 @@ func (n *Node) openQueue() error {
 		Internet: n.internet,
 		Gate:     gate{n.scanning.again},
 		Returner: notices{n},
+		Report:   n.observed,
 		Fenced:   func() { n.failed <- errFenced },
 	})
 	if err != nil {

@@ -80,6 +80,7 @@ func (n *Node) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-w.n.look:
 		}
 	}
 }
@@ -134,6 +135,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.clock(wrong)
 	w.keys(wrong)
 	w.routes(wrong)
+	w.events(wrong)
 	w.senders(wrong)
 	w.internet(wrong)
 	w.lists(wrong)
@@ -191,11 +193,12 @@ func (w *watcher) keys(wrong map[alarmKey]string) {
 	}
 }
 
-// routes tells of next servers that have not answered for a while.
+// routes tells of next servers that have not answered for a while and are in no event,
+// because no mailbox has them for its own.
 func (w *watcher) routes(wrong map[alarmKey]string) {
 	now := w.n.clock()
 	for _, l := range w.n.house.queue.Status() {
-		if !l.Internet && !l.Up && now.Sub(l.Since) >= routeDown {
+		if !l.Internet && !l.Up && now.Sub(l.Since) >= routeDown && !w.n.events.Covers(l.Name) {
 			wrong[alarmKey{"route", l.Name}] = fmt.Sprintf("The next server of %s has not taken mail since %s. Mail for it is kept and waits.", l.Name, l.Since.Format(time.RFC3339))
 		}
 	}

@@ -18,11 +18,15 @@ func (n *Node) work(ctx context.Context) (err error) {
 		}
 	}()
 	w := &n.working
+	if err := n.events.Lead(ctx, n.lease); err != nil {
+		return err
+	}
 	w.background(ctx, "knots", n.tieKnots)
 	if n.opts.Node.Has(city.RoleQueue) {
 		if err := n.runQueue(ctx); err != nil {
 			return fmt.Errorf("start the queue: %w", err)
 		}
+		w.background(ctx, "the events", n.events.Run)
 		w.background(ctx, "the delay notices", n.delays.Run)
 		w.background(ctx, "scanning again", n.scanning.again.Run)
 	}

@@ -17,6 +17,13 @@ func (c *Client) Balance(ctx context.Context, from, to time.Time) (doppelboden.B
 	return b, err
 }
 
+// EventBalance asks for the balance sheet of the time of an event.
+func (c *Client) EventBalance(ctx context.Context, ref EventRef) (doppelboden.Balance, error) {
+	var b doppelboden.Balance
+	err := c.ask(ctx, "GET", "/balance", ref.query(), nil, nil, &b)
+	return b, err
+}
+
 // period puts two times into a query.
 func period(from, to time.Time) url.Values {
 	q := url.Values{}
@@ -47,6 +54,9 @@ func (c *call) period() (from, to time.Time, err error) {
 
 func (d *Desk) balance(ctx context.Context, c *call) (any, error) {
 	from, to, err := c.period()
+	if c.query.Has("number") {
+		from, to, err = d.eventPeriod(ctx, c)
+	}
 	if err != nil {
 		return nil, err
 	}

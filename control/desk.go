@@ -128,6 +128,7 @@ type Options struct {
 	Ledger      Ledger
 	Keys        Keys
 	Backups     Backups
+	Events      Events
 	Tallies     Tallies
 	Directories Directories
 	Clock       func() time.Time
@@ -136,7 +137,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	switch {
-	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Backups == nil, o.Directories == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
+	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Backups == nil, o.Directories == nil, o.Events == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
 		return errors.New("control: an option is not set")
 	}
 	return nil

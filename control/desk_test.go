@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"doppelboden"
 	"doppelboden/city"
 	"doppelboden/directory"
+	"doppelboden/event"
 	"doppelboden/ledger"
 	"doppelboden/queue"
 	"doppelboden/store"
@@ -52,6 +54,7 @@ type town struct {
 	client *Client
 	now    time.Time
 	doors  *tally.Doors
+	events *event.Tracker
 	dir    string // the data folder
 
 	mu        sync.Mutex
@@ -92,8 +95,18 @@ func newTown(t *testing.T) *town {
 	_, err = w.store.PutConfig(t.Context(), store.ConfigVersion{Text: []byte(cityText), By: "init", At: now})
 	must(err)
 	w.directory = city.NewDirectory(c, tenants, nil)
+	w.events, err = event.New(event.Options{
+		Store: w.store, Directory: w.Directory, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Clock: w.clock,
+		Probe:    func(context.Context, string) (doppelboden.Outcome, bool) { return doppelboden.Outcome{}, false },
+		InFlight: func() map[string]int { return nil }, Waiting: func(func(doppelboden.BoxID, int64)) {}, Changed: func() {},
+	})
+	must(err)
+	lease, err := w.store.Join(t.Context(), "n", now)
+	must(err)
+	must(w.events.Lead(t.Context(), lease))
 	desk, err := NewDesk(Options{
-		Node: &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Backups: w, Directories: w,
+		Events: w.events,
+		Node:   &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Backups: w, Directories: w,
 		Tallies: Tallies{Doors: w.dir, Replies: w.dir, Flush: w.doors.Flush}, Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 	})
 	must(err)

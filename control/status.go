@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/event"
 	"doppelboden/queue"
 	"doppelboden/scan"
 	"doppelboden/store"
@@ -34,6 +35,7 @@ type Status struct {
 	// Refusing says why no mail is taken; empty: mail is taken.
 	Refusing string `json:"refusing,omitempty"`
 
+	Events  []event.Summary    `json:"events"` // those that last
 	Tenants []TenantStatus     `json:"tenants"`
 	Lists   []ListStatus       `json:"lists,omitempty"` // of directories
 	Routes  []queue.LaneStatus `json:"routes"`
@@ -77,7 +79,7 @@ func (d *Desk) status(ctx context.Context, _ *call) (any, error) {
 		Node: node.Name, Site: node.Site, Hostname: node.Hostname, Version: d.opts.Version,
 		Since: d.opts.Started, Now: d.opts.Clock(),
 		Listeners: house.Listeners(), Mailboxes: dir.Len(), Routes: d.opts.Queue.Status(),
-		Alarms: []doppelboden.Alarm{},
+		Events: d.opts.Events.Open(), Alarms: []doppelboden.Alarm{},
 	}
 	for _, r := range node.Roles {
 		s.Roles = append(s.Roles, string(r))

@@ -83,9 +83,9 @@ func (t *Tracker) alarm(e *episode) string {
 	s := t.summary(e)
 	var b strings.Builder
 	if e.Kind == store.Maintenance {
-		fmt.Fprintf(&b, "Maintenance %d of %s was to end at %s and has not: %d mailboxes are not served.", s.Number, s.Tenant, clock(s.Ends), s.Concerned)
+		fmt.Fprintf(&b, "Maintenance %d of %s was to end at %s and has not: %d mailboxes are not served.", s.Number, s.Tenant, written(s.Ends), s.Concerned)
 	} else {
-		fmt.Fprintf(&b, "Outage %d of %s since %s: the groupware does not take mail for %s.", s.Number, s.Tenant, clock(s.Since), whom(&s))
+		fmt.Fprintf(&b, "Outage %d of %s since %s: the groupware does not take mail for %s.", s.Number, s.Tenant, written(s.Since), whom(&s))
 	}
 	if s.Reply != "" {
 		fmt.Fprintf(&b, " It says most often: %q.", s.Reply)
@@ -93,7 +93,7 @@ func (t *Tracker) alarm(e *episode) string {
 	fmt.Fprintf(&b, " %d of their mails wait and %d are held; nothing is lost, and what waits is handed over by itself.", s.Waiting, s.Held)
 	switch {
 	case !s.Turned.IsZero():
-		fmt.Fprintf(&b, " Mail is taken again since %s.", clock(s.Turned))
+		fmt.Fprintf(&b, " Mail is taken again since %s.", written(s.Turned))
 	case s.Answering:
 		b.WriteString(" It answers again, but no mail has proved yet that it works.")
 	}
@@ -102,7 +102,7 @@ func (t *Tracker) alarm(e *episode) string {
 	return e.alarm
 }
 
-func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
+func written(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
 
 // whom says in words for whom an outage is.
 func whom(s *Summary) string {

@@ -10,8 +10,8 @@ import (
 )
 
 // restore reads the events that last, and those that may go on.
-func (t *Tracker) restore(ctx context.Context) error {
-	m, now := t.machine, t.opts.Clock()
+func (t *Tracker) restore(ctx context.Context, m *machine) error {
+	now := t.opts.Clock()
 	var open []store.Event
 	err := t.opts.Store.Events(ctx, 0, func(e store.Event) error {
 		m.last[e.Tenant] = max(m.last[e.Tenant], e.Number)
@@ -95,10 +95,11 @@ func (t *Tracker) save(ctx context.Context) error {
 		e.dirty, e.saved = false, now
 		changed, changes = append(changed, e), append(changes, c)
 	}
+	lease := t.lease
 	t.mu.Unlock()
 	var failed error
 	for i, e := range changed {
-		err := t.opts.Store.PutEvent(ctx, t.opts.Lease, changes[i])
+		err := t.opts.Store.PutEvent(ctx, lease, changes[i])
 		t.mu.Lock()
 		if err == nil {
 			e.unsaved = e.unsaved[len(changes[i].Steps):]

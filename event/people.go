@@ -65,6 +65,7 @@ func (t *Tracker) kept(ctx context.Context, e *episode, note, by string) (Summar
 func (t *Tracker) Note(ctx context.Context, tenant doppelboden.TenantID, number int64, by, text string) error {
 	step := store.EventStep{What: stepNoted, At: t.opts.Clock(), By: by, Note: text}
 	t.mu.Lock()
+	lease := t.lease
 	e := t.find(tenant, number)
 	if e != nil {
 		e.step(step)
@@ -78,7 +79,7 @@ func (t *Tracker) Note(ctx context.Context, tenant doppelboden.TenantID, number 
 		return err
 	}
 	step.N = len(c.Steps) + 1
-	return t.opts.Store.PutEvent(ctx, t.opts.Lease, store.EventChange{Event: c.Event, Steps: []store.EventStep{step}})
+	return t.opts.Store.PutEvent(ctx, lease, store.EventChange{Event: c.Event, Steps: []store.EventStep{step}})
 }
 
 // Close ends an event because a person says so. What fails after that is an outage again,

@@ -100,7 +100,7 @@ type Box struct {
 func (t *Tracker) Open() []Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []Summary
+	all := []Summary{}
 	for _, e := range t.machine.episodes {
 		if e.open() {
 			all = append(all, t.summary(e))

@@ -10,6 +10,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/clock"
 	"doppelboden/store"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,7 +28,6 @@ type Store interface {
 // Options say what a tracker works with. All fields must be set unless a default is named.
 type Options struct {
 	Store     Store
-	Lease     store.Lease
 	Directory func() *city.Directory // the snapshot in use
 	Log       *slog.Logger
 	Registry  prometheus.Registerer
@@ -44,6 +44,8 @@ type Options struct {
 
 	// Clock returns the time; default time.Now.
 	Clock func() time.Time
+	// Timer waits between two decisions; default clock.Real.
+	Timer clock.Timer
 	// Pace holds the thresholds; default DefaultPace.
 	Pace Pace
 }
@@ -56,6 +58,7 @@ func (o *Options) validate() error {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o.Timer = clock.Or(o.Timer)
 	if o.Pace == (Pace{}) {
 		o.Pace = DefaultPace()
 	}
@@ -73,6 +76,7 @@ type Tracker struct {
 	saving sync.Mutex // held while changes are written
 
 	mu      sync.Mutex
+	lease   store.Lease
 	machine *machine
 	held    map[doppelboden.TenantID]map[doppelboden.MailboxID]int64 // held mails, as of heldAt
 	heldAt  time.Time
@@ -80,17 +84,26 @@ type Tracker struct {
 	texts   string    // all alarms, as they were when Changed was last called
 }
 
-// New returns a tracker that knows what the store knows. It does nothing until Run.
-func New(ctx context.Context, o Options) (*Tracker, error) {
+// New returns a tracker that knows of no event. It does nothing until Run.
+func New(o Options) (*Tracker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	t := &Tracker{opts: o, metrics: newMetrics(o.Registry), machine: newMachine(o.Pace, newView(o.Directory()), o.Clock()),
-		held: map[doppelboden.TenantID]map[doppelboden.MailboxID]int64{}}
-	if err := t.restore(ctx); err != nil {
-		return nil, fmt.Errorf("read the events: %w", err)
+	return &Tracker{opts: o, metrics: newMetrics(o.Registry), machine: newMachine(o.Pace, newView(o.Directory()), o.Clock()),
+		held: map[doppelboden.TenantID]map[doppelboden.MailboxID]int64{}}, nil
+}
+
+// Lead reads from the store which events last, and goes on with them under a lease. It may
+// be repeated, and comes before Run.
+func (t *Tracker) Lead(ctx context.Context, lease store.Lease) error {
+	m := newMachine(t.opts.Pace, newView(t.opts.Directory()), t.opts.Clock())
+	if err := t.restore(ctx, m); err != nil {
+		return fmt.Errorf("read the events: %w", err)
 	}
-	return t, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.machine, t.lease = m, lease
+	return nil
 }
 
 // mostPending bounds what waits for the next tick, at 150 bytes each. A node hands over a
@@ -139,8 +152,6 @@ func (t *Tracker) Run(ctx context.Context) {
 			}
 		}
 	})
-	ticker := time.NewTicker(tickEvery)
-	defer ticker.Stop()
 	for {
 		t.probe(ctx, &beside)
 		t.decide()
@@ -149,10 +160,8 @@ func (t *Tracker) Run(ctx context.Context) {
 		case kick <- struct{}{}:
 		default:
 		}
-		select {
-		case <-ctx.Done():
+		if !clock.Sleep(ctx, t.opts.Timer, tickEvery) {
 			return
-		case <-ticker.C:
 		}
 	}
 }

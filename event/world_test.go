@@ -94,7 +94,7 @@ func newWorld(t testing.TB, people int) *world {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	w.track, err = New(context.Background(), Options{
+	w.track, err = New(Options{
 		Store: w.store, Directory: func() *city.Directory { return w.dir }, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
 		Probe:    func(context.Context, string) (doppelboden.Outcome, bool) { return doppelboden.Outcome{}, false },
 		InFlight: func() map[string]int { return w.flying },
@@ -106,6 +106,9 @@ func (w *world) start() {
 		Changed: func() { w.alarms++ },
 		Clock:   func() time.Time { return w.now },
 	})
+	if err == nil {
+		err = w.track.Lead(context.Background(), store.Lease{Node: "node", Epoch: 1})
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -449,9 +449,9 @@ var counted = map[string]count{
 	"These are the %d oldest; --limit 0 shows all.": {"This is the oldest (%d); --limit 0 shows all.", "Das ist die älteste (%d); --limit 0 zeigt alle.", "Das sind die %d ältesten; --limit 0 zeigt alle."},
 }
 
-// foreign holds the German text of sentences that other packages make, such as the
+// plainForeign holds the German text of sentences that other packages make, such as the
 // public texts of errors.
-var foreign = map[string]string{
+var plainForeign = map[string]string{
 	"the node cannot be reached":                        "der Knoten ist nicht erreichbar",
 	"the folder is not empty; nothing was changed":      "der Ordner ist nicht leer; nichts wurde geändert",
 	"the domain is not one: write it as musterstadt.de": "das ist keine Domain: so wie musterstadt.de",

@@ -6,6 +6,10 @@ import "maps"
 // are: one map for each topic, in a file of its own.
 var german = together(plain, database, events)
 
+// foreign holds the German text of sentences that other packages make, such as the public
+// texts of errors.
+var foreign = together(plainForeign, eventRefusals)
+
 // mistakes holds the German text of what package city says about mistakes in files, and
 // of why an address is none. A mistake reads "problem; what to write instead".
 var mistakes = together(plainMistakes, databaseMistakes)

@@ -9,12 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"doppelboden"
+	"doppelboden/control"
 	"doppelboden/say"
 )
 
 func (p *program) balanceCommand() *cobra.Command {
 	var from, to string
-	c := p.command("balance [--from TIME --to TIME]", p.say.T("account for every delivery of a period; exit code 1 unless the difference is 0"), p.exactly(0),
+	var ref control.EventRef
+	c := p.command("balance [--from TIME --to TIME | --event NUMBER]", p.say.T("account for every delivery of a period; exit code 1 unless the difference is 0"), p.exactly(0),
 		func(ctx context.Context, _ []string) error {
 			client, err := p.client()
 			if err != nil {
@@ -24,7 +26,15 @@ func (p *program) balanceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := client.Balance(ctx, f, t)
+			var b doppelboden.Balance
+			switch {
+			case ref.Number == 0:
+				b, err = client.Balance(ctx, f, t)
+			case from != "" || to != "":
+				err = usage(p.say.T("an event has its own time: leave out --from and --to"))
+			default:
+				b, err = client.EventBalance(ctx, ref)
+			}
 			if err != nil {
 				return err
 			}
@@ -39,6 +49,8 @@ func (p *program) balanceCommand() *cobra.Command {
 			return err
 		})
 	p.periodFlags(c, &from, &to)
+	c.Flags().Int64Var(&ref.Number, "event", 0, p.say.T("the time of this event: its `number`"))
+	p.eventTenantFlag(c, &ref.Tenant)
 	return c
 }
 

@@ -56,7 +56,7 @@ func newProgram(w world) *program {
 	p.root.AddCommand(
 		p.initCommand(), p.serveCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
 		p.queueCommand(), p.messageCommand(), p.balanceCommand(), p.ledgerCommand(), p.configCommand(),
-		p.tenantCommand(), p.routeCommand(),
+		p.tenantCommand(), p.routeCommand(), p.eventCommand(),
 		p.senderCommand(), p.keyCommand(), p.backupCommand(), p.restoreCommand(), p.sinkCommand(), p.demoCommand(),
 	)
 	p.helpFlags(p.root)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"doppelboden/control"
+	"doppelboden/event"
 	"doppelboden/queue"
 	"doppelboden/say"
 )
@@ -37,7 +38,11 @@ func (p *program) statusCommand() *cobra.Command {
 
 // status says in words how a node is: first what a person must know.
 func (p *program) status(s control.Status) {
+	p.events(s)
 	for _, a := range s.Alarms {
+		if a.Kind == event.AlarmKind {
+			continue // that of an event, which was just told
+		}
 		p.print(p.say.T("ALARM since %s: %s", p.clock(a.Since), say.Plain(a.Text)))
 	}
 	if s.Refusing != "" {
