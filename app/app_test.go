@@ -196,7 +196,7 @@ func TestAMailboxWithRouteHereKeepsItsMailAndTheCopyCanBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := mail(t, n, "anna@stadt.example")
-	id, err := n.store.ByReceipt(t.Context(), a.Receipt)
+	id, err := view{n.store, n.landing}.ByReceipt(t.Context(), a.Receipt)
 	if err != nil {
 		t.Fatal(err)
 	}

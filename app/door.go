@@ -90,7 +90,7 @@ func (n *Node) startMX(ctx context.Context) error {
 	in, err := intake.New(intake.Options{
 		Hostname:  node.Hostname,
 		Directory: n.house.snapshot,
-		Bodies:    segments{n.bodies}, Store: n.store, Tally: n.doors, Notify: n.kept,
+		Bodies:    segments{n.bodies}, Store: n.landing, Tally: n.doors,
 		Log: n.log, Registry: n.registry, Clock: n.clock,
 		Budget: node.Limits.MemoryMB << 20, MostRecipients: node.Limits.Recipients,
 		Internet: n.internet.box, NextHop: n.passages, Checks: append(checks, scanCheck{n.scanning.station}),

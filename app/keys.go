@@ -68,7 +68,11 @@ func (v *vault) finish(ctx context.Context, w *wish) {
 			w.bodies.Add(int64(bodies))
 		}
 	}
-	err := v.n.ring.Finish(ctx, how)
+	// What landed and is not in the database would keep the old key.
+	err := v.n.landedFirst(ctx)
+	if err == nil {
+		err = v.n.ring.Finish(ctx, how)
+	}
 	if err != nil && ctx.Err() == nil {
 		v.n.log.Error("a change of keys stopped half-way and will go on", "err", err)
 	}

@@ -79,7 +79,7 @@ func wrapped(t *testing.T, n *Node, answers []send.Answer) []int {
 
 func messageOf(t *testing.T, n *Node, a send.Answer) *doppelboden.Message {
 	t.Helper()
-	id, err := n.store.ByReceipt(t.Context(), a.Receipt)
+	id, err := view{n.store, n.landing}.ByReceipt(t.Context(), a.Receipt)
 	if err != nil {
 		t.Fatal(err)
 	}

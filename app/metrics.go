@@ -45,7 +45,7 @@ func (n *Node) startMetrics(context.Context) error {
 
 // serveReady says whether mail would be taken now.
 func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
-	if err := n.store.Ready(); err != nil {
+	if err := n.landing.Ready(); err != nil {
 		http.Error(w, "not ready", http.StatusServiceUnavailable)
 		return
 	}

@@ -22,15 +22,16 @@ func (p proof) Balance(ctx context.Context, from, to time.Time, progress func(le
 		from = kept
 	}
 	logs := ledger.Tally{Dir: n.tallyDir(), Flush: n.flushTallies}
+	rows := view{n.store, n.landing}
 	return ledger.Balance(ctx, ledger.Sources{
-		Doors: logs, Replies: logs, Ledger: n.store, Rows: n.store,
+		Doors: logs, Replies: logs, Ledger: rows, Rows: rows,
 		Clock: n.clock, Started: n.started, Progress: progress,
 	}, from, to)
 }
 
 // Verify implements control.Ledger.
 func (p proof) Verify(ctx context.Context, progress func(ledger.Progress)) (ledger.Report, error) {
-	return ledger.Verify(ctx, p.n.store, ledger.VerifyOptions{
+	return ledger.Verify(ctx, view{p.n.store, p.n.landing}, ledger.VerifyOptions{
 		Keys:    []ed25519.PublicKey{ledger.PublicKey(p.n.signer)},
 		Folders: []string{ledger.Folder(p.n.opts.Node.Data)},
 	}, progress)
@@ -38,5 +39,5 @@ func (p proof) Verify(ctx context.Context, progress func(ledger.Progress)) (ledg
 
 // Export implements control.Ledger.
 func (p proof) Export(ctx context.Context, w io.Writer, from, to time.Time) error {
-	return ledger.Export(ctx, p.n.store, w, from, to)
+	return ledger.Export(ctx, view{p.n.store, p.n.landing}, w, from, to)
 }

@@ -64,15 +64,6 @@ func (s *scanning) follow(d *city.Directory) error {
 	return nil
 }
 
-// kept tells of a message that a door has kept.
-func (n *Node) kept(m *doppelboden.Message) {
-	n.house.queue.Notify(m)
-	n.house.keptOne(m)
-	if m.Scan == doppelboden.Unscanned {
-		n.scanning.again.Noted(m)
-	}
-}
-
 // admitted tells the queue what became of mail that waited for scanners. The queue is
 // there before anything is scanned again.
 type admitted struct{ h *house }

@@ -66,7 +66,7 @@ type BodyWriter interface {
 	Abort()
 }
 
-// Acceptor makes messages durable; see store.Acceptor and store.Store.Ready.
+// Acceptor makes messages durable and has them handed over; see landing.Landing.
 type Acceptor interface {
 	Ready() error
 	Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error)
@@ -88,7 +88,6 @@ type Options struct {
 	Bodies    Bodies
 	Store     Acceptor
 	Tally     Tally
-	Notify    func(*doppelboden.Message) // tells the queue of a kept message
 	Log       *slog.Logger
 	Registry  prometheus.Registerer
 
@@ -121,8 +120,8 @@ type Options struct {
 
 func (o *Options) validate() error {
 	if o.Hostname == "" || o.Directory == nil || o.Bodies == nil || o.Store == nil || o.Tally == nil ||
-		o.Notify == nil || o.Log == nil || o.Registry == nil {
-		return errors.New("intake: all of Hostname, Directory, Bodies, Store, Tally, Notify, Log and Registry must be set")
+		o.Log == nil || o.Registry == nil {
+		return errors.New("intake: all of Hostname, Directory, Bodies, Store, Tally, Log and Registry must be set")
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

@@ -126,7 +126,6 @@ func (t *Transaction) Commit(ctx context.Context) (Kept, error) {
 	t.in.metrics.bytes.Add(float64(m.Body.Size))
 	t.in.metrics.seconds.Observe(t.in.opts.Clock().Sub(began).Seconds())
 	t.kept = Kept{ID: m.ID, Receipt: m.Receipt}
-	t.in.opts.Notify(m)
 	return t.kept, nil
 }
 
@@ -239,13 +238,7 @@ func (t *Transaction) keep(ctx context.Context, m *doppelboden.Message) error {
 		case <-time.After(pause):
 		}
 	}
-	// It may be on the disk all the same. The sender will send it again; ours is looked
-	// for and handed over: in doubt twice, never not at all (promise 4).
-	doubt := *m
-	doubt.Deliveries = append([]doppelboden.Delivery(nil), m.Deliveries...)
-	for i := range doubt.Deliveries {
-		doubt.Deliveries[i].Seq = 0
-	}
-	t.in.opts.Notify(&doubt)
+	// It may be on the disk all the same. The sender will send it again, and ours is handed
+	// over as well: in doubt twice, never not at all (promise 4).
 	return fmt.Errorf("keep the message: %w", err)
 }

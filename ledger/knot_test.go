@@ -139,7 +139,7 @@ func TestAnIdleNodeDoesNotReadTheHeads(t *testing.T) {
 	w.restart()
 	s := &counting{town: w}
 	k := knotterFor(t, w, s, dir)
-	k.opts.Own = w.chain
+	k.opts.Own = []*Chain{w.chain}
 	for range 5 {
 		tie(t, k, false)
 	}

@@ -120,7 +120,7 @@ func (h *house) verify() Report {
 
 func (h *house) knotter() *Knotter {
 	h.t.Helper()
-	k, err := NewKnotter(KnotterOptions{Store: h.store, Key: testKey(), Dir: Folder(h.dir), Own: h.chain})
+	k, err := NewKnotter(KnotterOptions{Store: h.store, Key: testKey(), Dir: Folder(h.dir), Own: []*Chain{h.chain}})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func (c *cellar) Drop(name string) error {
 
 func newJob(c *cellar) *Job {
 	return New(Options{
-		Store: c, Bodies: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Guard: &sync.Mutex{}, Moved: func() {},
+		Store: c, Bodies: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Guard: &sync.Mutex{}, Moved: func() {}, First: func(context.Context) error { return nil },
 		Clock: func() time.Time { return time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) },
 		Days:  func() int { return 30 }, Here: func() []doppelboden.MailboxID { return nil },
 	})

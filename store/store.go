@@ -23,6 +23,7 @@ import (
 // A Store is everything an engine keeps. Rooms declare the part of it that they use.
 type Store interface {
 	Acceptor
+	Drainer
 	Queue
 	City
 	Lists

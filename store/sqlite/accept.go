@@ -27,7 +27,7 @@ func (s *Store) Accept(ctx context.Context, m *doppelboden.Message) (copies int,
 	}
 	var num int64
 	err = s.write(ctx, func(t *tx) (err error) {
-		num, err = t.accept(m)
+		num, err = t.make(m)
 		return err
 	})
 	if err != nil {
@@ -49,40 +49,50 @@ const insertMessage = `INSERT INTO message (num, tenant, id, receipt, received, 
 	flags, scan, class, segment, offset, size, key_version, body_key, sum, door, peer, helo, sender, ret, envid, prefix)
 	VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING`
 
-// accept writes a message with its deliveries and copies and returns its num.
-func (t *tx) accept(m *doppelboden.Message) (int64, error) {
+// make writes a message as accept does, and its entries.
+func (t *tx) make(m *doppelboden.Message) (num int64, err error) {
+	num, added, err := t.accept(m)
+	if added {
+		t.entries = append(t.entries, store.Entries(m)...)
+	}
+	return num, err
+}
+
+// accept writes a message with its deliveries and copies and returns its num, and whether
+// it was not there before.
+func (t *tx) accept(m *doppelboden.Message) (num int64, added bool, err error) {
 	segment, err := t.segment(m.Body.Segment)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	num, b := t.next, &m.Body
-	added, err := t.c.exec(background, insertMessage,
+	b := &m.Body
+	num = t.next
+	rows, err := t.c.exec(background, insertMessage,
 		num, int64(m.Tenant), m.ID[:], m.Receipt[:], micros(m.Received), int64(len(m.Deliveries)), int64(m.Recipients),
 		int64(m.Expanded), int64(m.Merged), flagsOf(m), int64(m.Scan), m.Class, segment, b.Offset, b.Size, int64(b.KeyVersion), blob(b.Key), b.Sum[:],
 		m.Door, m.Peer, m.Helo, address(m.Sender), m.Ret, m.EnvID, blob(m.Prefix))
 	if err != nil {
-		return 0, fmt.Errorf("write message %s: %w", m.ID, err)
+		return 0, false, fmt.Errorf("write message %s: %w", m.ID, err)
 	}
-	if added == 0 {
+	if rows == 0 {
 		row, err := t.c.one(background, "SELECT num FROM message WHERE id = ?", m.ID[:])
 		if err != nil {
-			return 0, fmt.Errorf("find message %s: %w", m.ID, err)
+			return 0, false, fmt.Errorf("find message %s: %w", m.ID, err)
 		}
-		return asInt(row[0]), nil
+		return asInt(row[0]), false, nil
 	}
 	t.next += max(1, int64(len(m.Deliveries)))
-	inbox, rows := store.ImpliedCopies(m)
+	inbox, copies := store.ImpliedCopies(m)
 	if err := t.addDeliveries(m, num, inbox); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	if err := t.addCopies(m, num, rows); err != nil {
-		return 0, err
+	if err := t.addCopies(m, num, copies); err != nil {
+		return 0, false, err
 	}
 	if err := t.addAbout(m, num); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	t.entries = append(t.entries, store.Entries(m)...)
-	return num, nil
+	return num, true, nil
 }
 
 // flagsOf returns the flags of a message's row.

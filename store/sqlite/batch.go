@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,6 +23,10 @@ type op struct {
 	// notOnItsOwn is set for the entries of Note, which nothing in the database would
 	// show to be there already: see reconcile.
 	notOnItsOwn bool
+
+	// synced is set when everything that the operation refers to was on the disk before it
+	// came, so that nothing needs to be synced for it.
+	synced bool
 
 	done chan error // gets the outcome; holds one
 }
@@ -94,9 +99,14 @@ func (s *syncing) wait() error {
 	return s.err
 }
 
-// startSync runs the Sync functions side by side. The caller waits for their end.
-func (s *Store) startSync() *syncing {
+// startSync runs the Sync functions side by side, if an operation of the batch needs them.
+// The caller waits for their end.
+func (s *Store) startSync(batch []*op) *syncing {
 	run := &syncing{done: make(chan struct{})}
+	if !slices.ContainsFunc(batch, func(o *op) bool { return !o.synced }) {
+		close(run.done)
+		return run
+	}
 	go func() {
 		defer close(run.done)
 		start := time.Now()

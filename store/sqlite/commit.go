@@ -56,7 +56,7 @@ var errUnknown = errors.New("outcome of commit is unknown")
 func (w *writer) loop() {
 	for first := range w.s.ops {
 		batch := w.s.collect(first)
-		s := w.s.startSync()
+		s := w.s.startSync(batch)
 		w.commit(batch, s)
 		s.wait() // a batch that failed early did not
 	}

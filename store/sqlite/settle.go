@@ -131,7 +131,7 @@ func settleText(s *doppelboden.Settlement, was doppelboden.State) string {
 // bring writes what comes together with a settlement of the message num.
 func (t *tx) bring(s *doppelboden.Settlement, tenant doppelboden.TenantID, num int64, made map[*doppelboden.Message]int64) error {
 	if g := s.Generated; g != nil && made[g] == 0 {
-		n, err := t.accept(g)
+		n, err := t.make(g)
 		if err != nil {
 			return err
 		}

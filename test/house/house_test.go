@@ -20,7 +20,9 @@ const (
 // where it belongs before you write it.
 var floors = map[string]int{
 	"":                root,
+	"clock":           cellar,
 	"disk":            cellar,
+	"landing":         cellar,
 	"disk/diskfault":  cellar,
 	"mirror":          cellar,
 	"store":           cellar,
@@ -32,6 +34,7 @@ var floors = map[string]int{
 	"resolver":        cellar,
 	"tally":           cellar,
 	"backup":          rooms,
+	"appeal":          rooms,
 	"city":            rooms,
 	"courier":         rooms,
 	"directory":       rooms,
