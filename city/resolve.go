@@ -7,10 +7,10 @@ import (
 	"doppelboden/store"
 )
 
-// goneGrace is how long an address that a directory stopped to list gets 450 instead of
+// GoneGrace is how long an address that a directory stopped to list gets 450 instead of
 // 550. Senders try for days; an entry that was lost by mistake and is back the next
 // morning costs nobody a mail.
-const goneGrace = 24 * time.Hour
+const GoneGrace = 24 * time.Hour
 
 // A Resolution is what becomes of mail for an address: it goes to Targets and Outside, or,
 // with Keep, it is held until somebody says whose it is. It is not to be changed.
@@ -60,7 +60,7 @@ func (d *Directory) Resolve(a doppelboden.Address, f *Freshness, now time.Time) 
 		return Resolution{}, errNoList // 550 would be wrong: somebody wanted all mail
 	}
 	gone, left := d.left[a.Key()]
-	if f.Stale(dom.tenant, now) || left && now.Sub(gone) < goneGrace {
+	if f.Stale(dom.tenant, now) || left && now.Sub(gone) < GoneGrace {
 		return Resolution{}, errNoList
 	}
 	return Resolution{}, err

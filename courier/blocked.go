@@ -17,6 +17,10 @@ func (t *transaction) judge(r reply, phase string, scope doppelboden.Scope) verd
 	return v
 }
 
+// AboutUs reports whether a 5xx speaks of who we are (our address, our domain, a right to
+// relay) and not of the mail or its recipient. Where in doubt, it does.
+func AboutUs(r doppelboden.Reply) bool { return aboutUs(r) }
+
 // aboutUs reports whether a 5xx speaks of who we are: our address on a block list, its
 // name in the DNS, our domain's SPF, DKIM or DMARC, a right to relay. Replies are for
 // people, and no code says this for sure; where in doubt, it is about us: the mail then

@@ -152,7 +152,7 @@ func (r *Returner) judge(e *doppelboden.Ending, s *doppelboden.Settlement) strin
 
 // hold leaves a delivery to a person.
 func (r *Returner) hold(e *doppelboden.Ending, s *doppelboden.Settlement, why string) string {
-	s.State = doppelboden.Held
+	s.State, s.Hold = doppelboden.Held, doppelboden.Hold{Reason: doppelboden.HeldUnreturned, Route: s.Hold.Route}
 	decide(e, s)
 	s.Reply = line("not returned, " + why + ": " + s.Reply)
 	return held

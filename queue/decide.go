@@ -184,7 +184,7 @@ func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppe
 			return nil // it is nobody's yet: somebody must say whose
 		}
 		batch = append(batch, doppelboden.Settlement{
-			Ref: ref, Box: it.Delivery.Box, State: to, Reply: reply, By: d.By, At: now,
+			Ref: ref, Box: it.Delivery.Box, State: to, Reply: reply, By: d.By, At: now, Hold: q.heldBy(&d, to, it.Delivery.Box),
 		})
 		items = append(items, it)
 		return nil
@@ -193,6 +193,19 @@ func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppe
 		return nil, nil, 0, fmt.Errorf("read what the decision is about: %w", err)
 	}
 	return batch, items, last, nil
+}
+
+// heldBy says why what a decision holds is held.
+func (q *Queue) heldBy(d *Decision, to doppelboden.State, box doppelboden.BoxID) doppelboden.Hold {
+	if to != doppelboden.Held {
+		return doppelboden.Hold{}
+	}
+	h := doppelboden.Hold{Reason: doppelboden.HeldByPerson}
+	if d.Verb == Quarantine {
+		h.Reason = doppelboden.HeldMalware
+	}
+	h.Route, _, _ = q.opts.Router.Place(box)
+	return h
 }
 
 // overrule takes deliveries that leave the queue out of memory, and has a failure of

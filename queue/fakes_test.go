@@ -27,6 +27,7 @@ type fakeStore struct {
 	failures int          // so many Settles fail
 	settled  int          // calls of Settle that worked
 	loaded   int          // the most items that one Heads returned
+	holds    map[doppelboden.Ref]doppelboden.Hold
 }
 
 // accept keeps a message to the mailboxes and returns it as intake tells the queue.
@@ -58,12 +59,28 @@ func (s *fakeStore) Settle(_ context.Context, _ store.Lease, all []doppelboden.S
 				continue
 			}
 			d.State, d.Next, d.Reply = x.State, x.Next, x.Reply
+			if s.holds == nil {
+				s.holds = map[doppelboden.Ref]doppelboden.Hold{}
+			}
+			s.holds[x.Ref] = x.Hold
 			if x.Attempt {
 				d.Attempts++
 			}
 		}
 	}
 	return nil
+}
+
+func (s *fakeStore) HeldWhy(_ context.Context, seqs []int64) (map[int64]store.HeldWhy, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	why := map[int64]store.HeldWhy{}
+	for _, it := range s.items {
+		if slices.Contains(seqs, it.Delivery.Seq) && it.Delivery.State == doppelboden.Held {
+			why[it.Delivery.Seq] = store.HeldWhy{Hold: s.holds[refOf(it)]}
+		}
+	}
+	return why, nil
 }
 
 func (s *fakeStore) Boxes(_ context.Context, yield func(store.Box) error) error {

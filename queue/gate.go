@@ -88,15 +88,18 @@ func (l *lane) turnBack(j *job, r Ruling) {
 		}
 		if !b.overruled[ref] {
 			held = append(held, doppelboden.Settlement{Ref: ref, Box: b.id, State: doppelboden.Held,
-				Reply: r.Hold, By: "scanner", At: l.q.opts.Clock()})
+				Reply: r.Hold, By: "scanner", At: l.q.opts.Clock(),
+				Hold: doppelboden.Hold{Reason: doppelboden.HeldMalware, Route: l.conf.Route.Name}})
 		}
 		delete(b.overruled, ref)
 		l.done(b, ref)
 	}
 	l.mu.Unlock()
 	l.work.Go(func() {
-		if len(held) > 0 && !l.write(held) {
-			return // the node is ending; the gate will say the same again
+		if len(held) > 0 {
+			if _, ok := l.write(held); !ok {
+				return // the node is ending; the gate will say the same again
+			}
 		}
 		l.letGo(j)
 	})

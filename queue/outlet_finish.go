@@ -82,6 +82,7 @@ func (o *outlet) returned(ends []doppelboden.Ending) []doppelboden.Settlement {
 			list[i] = e.Settlement
 			if e.Settlement.State == doppelboden.Bounced {
 				list[i].State = doppelboden.Held // nobody is there who could tell the sender
+				list[i].Hold = doppelboden.Hold{Reason: doppelboden.HeldUnreturned, Route: o.name}
 			}
 		}
 		return list

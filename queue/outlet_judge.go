@@ -202,6 +202,7 @@ func (o *outlet) turnBack(j *farJob, r Ruling) {
 		s := doppelboden.Settlement{Ref: ref, Box: d.id, State: doppelboden.Queued, Next: r.Until, Reply: it.Delivery.Reply, By: "scanner", At: now}
 		if r.Hold != "" {
 			s.State, s.Next, s.Reply = doppelboden.Held, time.Time{}, r.Hold
+			s.Hold = doppelboden.Hold{Reason: doppelboden.HeldMalware, Route: o.name}
 		}
 		list = append(list, s)
 	}

@@ -25,6 +25,7 @@ type Store interface {
 	Heads(ctx context.Context, boxes []doppelboden.BoxID, after []int64, limit int) ([]store.Item, error)
 	Due(ctx context.Context, boxes []doppelboden.BoxID, until time.Time, limit int) ([]store.Item, error)
 	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
+	HeldWhy(ctx context.Context, seqs []int64) (map[int64]store.HeldWhy, error)
 	Rebox(ctx context.Context, lease store.Lease, refs []doppelboden.Ref, box doppelboden.BoxID) error
 }
 
@@ -89,6 +90,9 @@ type Options struct {
 	// Returner tells senders of mail that could not be delivered; without it such mail is
 	// held.
 	Returner Returner
+	// Appeals is told what the city's own groupware took and refused; nil: what it refused
+	// is held until a person decides.
+	Appeals Appeals
 	// Report is told of each transaction of a lane after it was judged: outcomes[i] is what
 	// became of items[i]. It must never block; may be nil.
 	Report func(lane string, outcomes []doppelboden.Outcome, items []store.Item)

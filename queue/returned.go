@@ -21,8 +21,11 @@ func (q *Queue) returned(ctx context.Context, items []store.Item, batch []doppel
 	at := map[doppelboden.Ref]int{}
 	for i, it := range items {
 		if h := how(it); h != 0 {
-			ends[it.Delivery.Message] = append(ends[it.Delivery.Message], doppelboden.Ending{
-				Message: it.Message, Delivery: it.Delivery, How: h, Why: why, Settlement: batch[i]})
+			e := doppelboden.Ending{Message: it.Message, Delivery: it.Delivery, How: h, Why: why, Settlement: batch[i]}
+			if h == doppelboden.Rejected {
+				_, e.Server, e.Reply = doppelboden.Said(it.Delivery.Reply)
+			}
+			ends[it.Delivery.Message] = append(ends[it.Delivery.Message], e)
 			at[refOf(it)] = i
 		}
 	}

@@ -132,10 +132,14 @@ func (l *lane) finish(j *job, outcomes []doppelboden.Outcome) {
 	}
 	l.mu.Unlock()
 	settlements = l.successes(j, outcomes, settlements)
-	if len(settlements) > 0 && !l.write(settlements) {
-		return // the node is ending; what is not written is tried again
+	if len(settlements) > 0 {
+		var ok bool
+		if settlements, ok = l.write(settlements); !ok {
+			return // the node is ending; what is not written is tried again
+		}
 	}
 	l.q.notifyGenerated(settlements)
+	l.appealed(j, outcomes, settlements)
 	l.letGo(j)
 }
 
@@ -177,7 +181,7 @@ func (l *lane) conclude(j *job, b *box, it store.Item, o doppelboden.Outcome) (d
 		return s, false
 	case o.Verdict == doppelboden.Refused:
 		// Promise 3: a 5xx of the city's own groupware is held first.
-		s.State = doppelboden.Held
+		s.State, s.Hold = doppelboden.Held, holdFor(l.conf.Route.Name, o)
 		l.done(b, s.Ref)
 		b.attempts, b.wait = 0, time.Time{}
 		return s, true
@@ -230,15 +234,14 @@ func (l *lane) forget(b *box, ref doppelboden.Ref) {
 	}
 }
 
-// write settles, again and again until it is durable, and returns false when the queue
-// ends or was replaced before that. A box that leaves the lane waits for it.
-func (l *lane) write(s []doppelboden.Settlement) bool {
-	_, ok := l.q.write(l.life, l.conf.Route.Name, s, func(one doppelboden.Settlement) bool {
+// write settles, again and again until it is durable, and returns what it wrote, or false
+// when the queue ends or was replaced before that. A box that leaves the lane waits for it.
+func (l *lane) write(s []doppelboden.Settlement) (written []doppelboden.Settlement, ok bool) {
+	return l.q.write(l.life, l.conf.Route.Name, s, func(one doppelboden.Settlement) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.boxes[one.Box].overruled[one.Ref]
 	})
-	return ok
 }
 
 // replyLine is an outcome's reply as it is stored: phase, server, code and text.

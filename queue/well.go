@@ -16,3 +16,17 @@ func (q *Queue) Well(id doppelboden.BoxID) bool {
 	defer l.mu.Unlock()
 	return !l.health.down && l.boxes[id] == nil
 }
+
+// Up reports whether mail of a lane could be handed over now, as far as the lane knows; one
+// that is down and has nothing waiting learns of its return only from what it is given.
+func (q *Queue) Up(lane string) bool {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	l := q.lanes[lane]
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.health.down || len(l.boxes) == 0
+}

@@ -1,0 +1,134 @@
+package appeal
+
+import (
+	"time"
+
+	"doppelboden"
+	"doppelboden/queue"
+	"doppelboden/store"
+)
+
+// refOf names an item's delivery.
+func refOf(it store.Item) doppelboden.Ref {
+	return doppelboden.Ref{Message: it.Delivery.Message, N: it.Delivery.N}
+}
+
+// Judged implements queue.Appeals.
+func (a *Appeals) Judged(name string, list []queue.Judged) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.opts.Clock()
+	for i := range list {
+		one := &list[i]
+		t := a.trials[refOf(one.Item)]
+		delete(a.trials, refOf(one.Item))
+		a.concluded(t, one.Took)
+		if one.Took {
+			a.took(name, one, t, now)
+		} else if one.Written {
+			a.refused(name, one, t, now)
+		}
+	}
+}
+
+// concluded counts the outcome of a trial.
+func (a *Appeals) concluded(t *trial, took bool) {
+	if t == nil {
+		return
+	}
+	g := a.groups[t.group]
+	switch {
+	case g == nil:
+		return
+	case t.late || t.at.Before(g.asked): // of a round that is over
+		if took && g.wave == 0 && g.out <= 0 {
+			g.failed, g.next = 0, a.opts.Clock()
+		}
+		return
+	}
+	g.out--
+	g.took = g.took || took
+	if g.out <= g.sent/2 {
+		a.wake()
+	}
+}
+
+// took notes a success: it is why others are tried.
+func (a *Appeals) took(name string, one *queue.Judged, t *trial, now time.Time) {
+	if t != nil {
+		a.metrics.trials.WithLabelValues("taken").Inc()
+	}
+	id := one.Item.Delivery.Box
+	if b := a.boxes[id]; b != nil {
+		b.looking, b.guilty = time.Time{}, false
+		a.well[id] = true
+		if t != nil {
+			b.failed, b.next = 0, time.Time{}
+			if g := b.groups[t.group]; g != nil && g.hold.Reason == doppelboden.HeldMail {
+				g.members[id] = 0 // there may be more of it
+			}
+		}
+		if !b.next.After(now) {
+			a.wake()
+		}
+	}
+	if len(a.boxes) > 0 && !a.news {
+		a.news = true
+		a.wake()
+	}
+	if a.lane(name).success(id, one.At, now) {
+		a.again(name, now)
+	}
+}
+
+// again has every group of a route that is well again tried at once.
+func (a *Appeals) again(name string, now time.Time) {
+	for _, g := range a.groups {
+		if g.hold.Route == name && g.wave == 0 && g.out <= 0 {
+			g.failed, g.next = 0, now
+		}
+	}
+	a.wake()
+}
+
+// Well says that a route is well again, as somebody else found out.
+func (a *Appeals) Well(lane string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.again(lane, a.opts.Clock())
+}
+
+// refused notes a refusal that is written.
+func (a *Appeals) refused(name string, one *queue.Judged, t *trial, now time.Time) {
+	d := &one.Item.Delivery
+	a.lane(name).refusal(d.Box)
+	name = one.Hold.Group(d.Tenant, one.Reply, d.Recipient)
+	if a.groups[name] == nil {
+		a.wake()
+	}
+	g := a.group(name, d.Tenant, one.Hold, now.Add(a.opts.Pace.after(0)))
+	b := a.box(d.Box, d.Tenant)
+	a.join(g, b)
+	b.refusedAt(one.At)
+	delete(a.well, b.id)
+	b.mailbox = d.Mailbox
+	asked := b.looking
+	if t != nil {
+		a.metrics.trials.WithLabelValues("refused").Inc()
+		b.looking = time.Time{}
+		g.members[b.id] = g.round // it had its turn
+		if t.group == "" {
+			b.failed++
+			b.next = now.Add(a.opts.Pace.after(b.failed))
+		}
+	}
+	if one.Hold.Reason != doppelboden.HeldAddress {
+		b.recipient, b.guilty = doppelboden.Address{}, false
+		return
+	}
+	b.recipient = d.Recipient
+	if t != nil && !asked.IsZero() && !t.at.Before(asked) {
+		b.guilty = true
+		a.wake()
+	}
+}
