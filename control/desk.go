@@ -122,6 +122,7 @@ type Options struct {
 	Version     string               // of the program
 	Started     time.Time            // when the node was ready
 	Scanners    func() []scan.Status // how the scanners are; nil without any
+	Database    func() Database      // how the database is; nil: it is always there
 	Store       Store
 	Queue       Queue
 	House       House

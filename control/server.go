@@ -121,7 +121,7 @@ func (s *Server) routes() http.Handler {
 		"GET /ways":               s.desk.listWays,
 		"POST /ways":              s.desk.moveMailboxes,
 	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, h) })
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, pattern, h) })
 	}
 	return mux
 }
@@ -130,7 +130,7 @@ func (s *Server) routes() http.Handler {
 const flushEvery = 200 * time.Millisecond
 
 // answer carries out one request.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, h handler) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, pattern string, h handler) {
 	by, _ := r.Context().Value(peerKey{}).(string)
 	if by == "" {
 		http.Error(w, "the system does not say who you are", http.StatusForbidden)
@@ -141,7 +141,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, h handler) {
 		by: by, query: r.URL.Query(), body: http.MaxBytesReader(w, r.Body, maxBody),
 		out: json.NewEncoder(w), http: http.NewResponseController(w),
 	}
-	result, err := h(r.Context(), c)
+	var result any
+	err := s.desk.there(pattern)
+	if err == nil {
+		result, err = h(r.Context(), c)
+	}
 	if err != nil {
 		level := slog.LevelInfo // the person is told
 		if doppelboden.CodeOf(err) == doppelboden.Temporary && r.Context().Err() == nil {

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -35,7 +34,9 @@ type Status struct {
 	// Refusing says why no mail is taken; empty: mail is taken.
 	Refusing string `json:"refusing,omitempty"`
 
-	Events  []event.Summary    `json:"events"` // those that last
+	Events   []event.Summary `json:"events"` // those that last
+	Database Database        `json:"database"`
+
 	Tenants []TenantStatus     `json:"tenants"`
 	Lists   []ListStatus       `json:"lists,omitempty"` // of directories
 	Routes  []queue.LaneStatus `json:"routes"`
@@ -90,15 +91,15 @@ func (d *Desk) status(ctx context.Context, _ *call) (any, error) {
 	if err := d.opts.Store.Ready(); err != nil {
 		s.Refusing = doppelboden.PublicOf(err)
 	}
-	if err := d.configs(ctx, &s); err != nil {
-		return nil, err
-	}
+	s.Database = d.database()
+	s.Alarms = append(s.Alarms, s.Database.Unsaved...)
+	s.Config, s.Newest = house.Version(), house.Version()
 	var err error
 	if s.DiskFree, s.DiskTotal, err = house.Space(); err != nil {
 		return nil, fmt.Errorf("measure the disk: %w", err)
 	}
 	d.lists(&s)
-	return s, errors.Join(d.scanners(ctx, &s), d.counts(ctx, &s), d.knot(ctx, &s), d.alarms(ctx, &s))
+	return s, d.stored(ctx, &s)
 }
 
 // configs fills in which version of the configuration the node runs.
@@ -121,6 +122,12 @@ func (d *Desk) counts(ctx context.Context, s *Status) error {
 	if err != nil {
 		return fmt.Errorf("count deliveries: %w", err)
 	}
+	d.standings(s, counts)
+	return nil
+}
+
+// standings fills in the tenants, as they stand and with what is counted of them.
+func (d *Desk) standings(s *Status, counts []store.Count) {
 	dir := d.opts.House.Directory()
 	place := map[doppelboden.TenantID]int{}
 	of := func(id doppelboden.TenantID) *TenantStatus {
@@ -150,7 +157,6 @@ func (d *Desk) counts(ctx context.Context, s *Status) error {
 			t.Oldest = c.Oldest
 		}
 	}
-	return nil
 }
 
 func (d *Desk) knot(ctx context.Context, s *Status) error {
@@ -164,7 +170,8 @@ func (d *Desk) knot(ctx context.Context, s *Status) error {
 
 func (d *Desk) alarms(ctx context.Context, s *Status) error {
 	err := d.opts.Store.Alarms(ctx, s.Now, func(a doppelboden.Alarm) error {
-		if a.Until.IsZero() {
+		known := func(b doppelboden.Alarm) bool { return b.Kind == a.Kind && b.Subject == a.Subject }
+		if a.Until.IsZero() && !slices.ContainsFunc(s.Database.Unsaved, known) {
 			s.Alarms = append(s.Alarms, a)
 		}
 		return nil

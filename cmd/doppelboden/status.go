@@ -29,7 +29,7 @@ func (p *program) statusCommand() *cobra.Command {
 			} else {
 				p.status(s)
 			}
-			if err == nil && (len(s.Alarms) > 0 || s.Refusing != "") {
+			if err == nil && (len(s.Alarms) > 0 || s.Refusing != "" || !s.Database.Away.IsZero()) {
 				err = errNo
 			}
 			return err
@@ -48,6 +48,7 @@ func (p *program) status(s control.Status) {
 	if s.Refusing != "" {
 		p.print(p.say.T("NO MAIL IS TAKEN: %s", say.Plain(p.say.Known(s.Refusing))))
 	}
+	p.database(s.Database)
 	if s.Newest != s.Config {
 		p.print(p.say.T("ATTENTION: version %s of the configuration was written and is not in use; write: doppelboden config rollback %s", strconv.FormatInt(s.Newest, 10), strconv.FormatInt(s.Newest, 10)))
 	}
@@ -65,7 +66,11 @@ func (p *program) status(s control.Status) {
 		}
 	}
 	p.print(p.say.T("Listens at: %s", strings.Join(at, ", ")))
-	p.print(p.say.T("Mailboxes: %d; configuration: version %s by %s of %s", s.Mailboxes, strconv.FormatInt(s.Config, 10), say.Plain(s.ConfigBy), p.clock(s.ConfigAt)))
+	if s.ConfigAt.IsZero() { // the database knows more
+		p.print(p.say.T("Mailboxes: %d; configuration: version %s", s.Mailboxes, strconv.FormatInt(s.Config, 10)))
+	} else {
+		p.print(p.say.T("Mailboxes: %d; configuration: version %s by %s of %s", s.Mailboxes, strconv.FormatInt(s.Config, 10), say.Plain(s.ConfigBy), p.clock(s.ConfigAt)))
+	}
 	p.tenants(s)
 	p.lists(s)
 	for _, r := range s.Routes {
