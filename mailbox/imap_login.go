@@ -20,6 +20,7 @@ type link struct {
 	owner  doppelboden.Address
 	wire   *tether
 	client *imapclient.Client
+	bye    time.Duration
 	timer  *time.Timer // while idle
 }
 
@@ -29,13 +30,13 @@ const (
 	small = 1 << 20
 	// large bounds lists of UIDs and headers: 2,000,000 numbers, or 2,000 headers of 8 KB.
 	large = 16 << 20
-	// byeLimit is how long we wait for a server to let us go.
+	// byeLimit is how long we wait at most for a server to let us go.
 	byeLimit = 2 * time.Second
 )
 
 // end logs out, so that the server's log shows no broken connection, and closes.
 func (l *link) end() {
-	if l.wire.arm(byeLimit, small) == nil {
+	if l.wire.arm(l.bye, small) == nil {
 		_ = l.client.Logout().Wait() // the connection ends in any case
 	}
 	_ = l.client.Close() // nothing was written that could be lost
@@ -63,7 +64,7 @@ func (m *IMAP) connect(ctx context.Context, owner doppelboden.Address) (*link, e
 		_ = client.Close() // the log-in's error says more
 		return nil, err
 	}
-	return &link{owner: owner, wire: wire, client: client}, nil
+	return &link{owner: owner, wire: wire, client: client, bye: min(byeLimit, m.opts.Timeout)}, nil
 }
 
 // greet waits for the greeting, encrypted if the options want it.
