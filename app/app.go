@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"doppelboden/appeal"
 	"doppelboden/city"
 	"doppelboden/clock"
 	"doppelboden/control"
@@ -29,7 +30,8 @@ type Options struct {
 	Clock   func() time.Time // default time.Now
 	Timer   clock.Timer      // waits by Clock; default real time
 
-	// Synchronous is handed to sqlite.Options of the same name. It exists for the
+	// Synchronous is handed to sqlite.Options of the same name; with "OFF" the landing does
+	// not sync either. It exists for the
 	// power-cut test, which must show that it finds a store that does not sync.
 	Synchronous string
 
@@ -52,6 +54,7 @@ type Node struct {
 	internet   *internet
 	dns        *resolver.Client // nil on a node without DNS
 	scanning   *scanning        // from Start on
+	appeals    *appeal.Appeals  // from Start on
 	returner   *intake.Returner // from Start on
 	keeper     *queue.Keeper    // the same: of the lease
 	delays     *queue.Delays    // the same; nil without RoleQueue
@@ -62,6 +65,7 @@ type Node struct {
 	own        *owns             // from Start on
 	passages   *passages         // the same
 	agents     courier.Options   // what couriers have in common
+	unsaved    unsaved           // alarms
 	listeners  map[string]string // by name: host:port
 	failed     chan error        // what ends the node before it is told to stop
 	serving    sync.WaitGroup    // goroutines that end with their context
@@ -113,6 +117,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.startWork(ctx); err != nil {
 		return err
 	}
+	n.startDraining(ctx)
 	if err := n.startMetrics(ctx); err != nil {
 		return fmt.Errorf("start the metrics: %w", err)
 	}
@@ -125,6 +130,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.startControl(); err != nil {
 		return fmt.Errorf("start the control socket: %w", err)
 	}
+	n.background(ctx, "the pulse of the database", n.pulse)
 	n.background(ctx, "watch", n.watch)
 	return nil
 }
@@ -145,7 +151,8 @@ func (n *Node) startControl() error {
 	desk, err := control.NewDesk(control.Options{
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
 		Scanners: n.scanning.station.Status,
-		Store:    n.store, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Directories: n.house.people.refresher, Events: n.events,
+		Database: n.databaseStatus,
+		Store:    view{n.store, n.landing}, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Directories: n.house.people.refresher, Events: n.events,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

@@ -15,6 +15,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/control"
 	"doppelboden/keyring"
+	"doppelboden/landing"
 	"doppelboden/ledger"
 	"doppelboden/mirror"
 	"doppelboden/segment"
@@ -37,13 +38,15 @@ type cellar struct {
 	doors   *tally.Doors
 	replies *tally.Replies
 	db      *database
-	store   store.Store // the working database; with PostgreSQL its mirror hears of changes
+	store   store.Store      // the working database; with PostgreSQL its mirror hears of changes
+	landing *landing.Landing // where doors keep what they accept
 	ring    *keyring.Ring
 	bodies  *segment.Store
 	lease   store.Lease
 	joined  time.Time // when the lease was taken
 	signer  ed25519.PrivateKey
-	chain   *ledger.Chain
+	chain   *ledger.Chain // of what this run writes into the database
+	landed  *ledger.Chain // of what lands in this run
 	knotter *ledger.Knotter
 	damage  []segment.Damage // found at the start, torn tails excepted
 	ledger  *lastError       // what the knotter reported last
@@ -68,6 +71,9 @@ func (n *Node) openCellar(ctx context.Context) error {
 		return err
 	}
 	if err := n.openBodies(ctx, tenants); err != nil {
+		return err
+	}
+	if err := n.openLanding(ctx); err != nil {
 		return err
 	}
 	if err := n.openLedger(); err != nil {
@@ -210,7 +216,7 @@ func (n *Node) openLedger() error {
 	}
 	n.knotter, err = ledger.NewKnotter(ledger.KnotterOptions{
 		Store: n.store, Key: n.signer, Dir: ledger.Folder(n.opts.Node.Data), Clock: n.clock, Timer: n.opts.Timer, Log: n.log,
-		Own: n.chain, Report: n.cellar.ledger.set, Registry: n.registry,
+		Own: []*ledger.Chain{n.chain, n.landed}, Report: n.cellar.ledger.set, Registry: n.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the knots: %w", err)

@@ -33,9 +33,8 @@ type database struct {
 	working atomic.Bool // everything that needs the database runs
 
 	mu     sync.Mutex
-	drain  error     // of the last drain
-	away   time.Time // since when it takes nothing; zero: it works
-	reason error     // why
+	away   time.Time // since when it does not do its work; zero: it does
+	reason error     // why not
 }
 
 // mirrorFolder is the mirror's within the data folder.

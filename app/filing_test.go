@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,22 +14,9 @@ import (
 	"doppelboden/city"
 	"doppelboden/mailbox"
 	"doppelboden/send"
+	"doppelboden/test/hand"
 	"doppelboden/test/peer"
 )
-
-// A hand is a clock that a test sets.
-type hand struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (h *hand) clock() time.Time { h.mu.Lock(); defer h.mu.Unlock(); return h.now }
-
-func (h *hand) forward(d time.Duration) {
-	h.mu.Lock()
-	h.now = h.now.Add(d)
-	h.mu.Unlock()
-}
 
 // imapOf adds the way into the mailboxes of a Dovecot to the last route of a city.toml.
 func imapOf(t *testing.T, node *city.Node, imap string, more ...string) {
@@ -85,8 +71,8 @@ func TestWhatWaitedForHoursLiesInTheMailboxWithItsDateAndNobodyIsAnsweredForIt(t
 	}
 	node := install(t, "lmtp://"+dovecot.Addr())
 	imapOf(t, node, dovecot.IMAP())
-	h := &hand{now: time.Now().Add(-48 * time.Hour)}
-	n := startAt(t, node, h.clock)
+	h := hand.At(time.Now().Add(-48 * time.Hour))
+	n := startAt(t, node, h)
 	if _, err := client(n).AddMailbox(t.Context(), anna); err != nil {
 		t.Fatal(err)
 	}
@@ -94,10 +80,10 @@ func TestWhatWaitedForHoursLiesInTheMailboxWithItsDateAndNobodyIsAnsweredForIt(t
 	var came []time.Time
 	for i := range mails {
 		sendAs(t, n, fmt.Sprintf("citizen%d@strange.example", i))
-		came = append(came, h.clock())
-		h.forward(30 * time.Minute)
+		came = append(came, h.Now())
+		h.Forward(30 * time.Minute)
 	}
-	h.forward(12 * time.Hour)
+	h.Forward(12 * time.Hour)
 	back := peer.For[*peer.DovecotServer](t, resting)
 	waitFor(t, "everything is delivered", func() bool { return counted(t, n, doppelboden.Delivered) == mails })
 	seen := lookInto(t, back.IMAP(), anna.Address)
@@ -119,7 +105,7 @@ func TestWhatWaitedForHoursLiesInTheMailboxWithItsDateAndNobodyIsAnsweredForIt(t
 		replies, err := back.Replies()
 		return err == nil && len(replies) == 1
 	})
-	b, err := proof{n}.Balance(t.Context(), h.clock().Add(-72*time.Hour), h.clock(), nil)
+	b, err := proof{n}.Balance(t.Context(), h.Now().Add(-72*time.Hour), h.Now(), nil)
 	if err != nil || b.Accepted != mails+1 || b.Delivered != mails+1 || b.Difference != 0 || b.InDoubt != 0 || b.Duplicates != 0 {
 		t.Errorf("the balance is %+v, %v", b, err)
 	}
@@ -130,10 +116,10 @@ func TestWhatWaitedForHoursLiesInTheMailboxWithItsDateAndNobodyIsAnsweredForIt(t
 }
 
 // startAt starts a node with a clock.
-func startAt(t *testing.T, node *city.Node, clock func() time.Time) *Node {
+func startAt(t *testing.T, node *city.Node, h *hand.Clock) *Node {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	n, err := New(t.Context(), Options{Node: node, Version: "test", Log: log, Clock: clock})
+	n, err := New(t.Context(), Options{Node: node, Version: "test", Log: log, Clock: h.Now, Timer: h.Timer})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -242,6 +242,9 @@ func (n *Node) openQueue() error {
 		return err
 	}
 	far := n.internet.agents(agents)
+	if err := n.openAppeals(); err != nil {
+		return err
+	}
 	n.house.queue, err = queue.New(queue.Options{
 		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Timer: n.opts.Timer, Log: n.log, Registry: n.registry,
 		NewAgent: func(r courier.Route) queue.Agent {
@@ -254,6 +257,7 @@ func (n *Node) openQueue() error {
 		Internet: n.internet,
 		Gate:     gate{n.scanning.again},
 		Returner: notices{n},
+		Appeals:  n.appeals,
 		Report:   n.observed,
 		Fenced:   func() { n.failed <- errFenced },
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/disk"
 	"doppelboden/landing"
 	"doppelboden/ledger"
 	"doppelboden/store"
@@ -28,6 +29,7 @@ func (n *Node) openLanding(context.Context) error {
 		Sync:    []func() error{n.bodies.Sync, n.doors.Sync, n.replies.Sync},
 		Whole:   (&lastWords{n: n}).whole,
 		Drained: n.drained,
+		FS:      n.landingDisk(),
 		Clock:   n.clock, Log: n.log, Registry: n.registry, MinFree: n.opts.Node.Limits.MinFreeMB << 20,
 	})
 	if err != nil {
@@ -40,6 +42,27 @@ func (n *Node) openLanding(context.Context) error {
 	}
 	return nil
 }
+
+// landingDisk is the disk under the landing.
+func (n *Node) landingDisk() disk.FS {
+	if n.opts.Synchronous == "OFF" {
+		return unsynced{}
+	}
+	return disk.OS{}
+}
+
+// An unsynced disk leaves to the kernel when it writes. It exists for the power-cut test,
+// which must show that it finds a node that does not sync.
+type unsynced struct{ disk.OS }
+
+func (u unsynced) Create(name string) (disk.File, error) {
+	f, err := u.OS.Create(name)
+	return unsyncedFile{f}, err
+}
+
+type unsyncedFile struct{ disk.File }
+
+func (unsyncedFile) Sync() error { return nil }
 
 // startDraining brings what landed into the database.
 func (n *Node) startDraining(ctx context.Context) {

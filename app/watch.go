@@ -52,6 +52,7 @@ type alarmKey struct{ kind, subject string }
 type watcher struct {
 	n       *Node
 	open    map[alarmKey]string  // text of those that are stored as open
+	learned bool                 // open has what an earlier run left open
 	running func() time.Duration // how long the machine has been running, whatever the clock says
 
 	// Of the look before.
@@ -72,16 +73,17 @@ func (n *Node) watch(ctx context.Context) {
 	if err := w.restore(ctx); err != nil {
 		n.log.Error("open alarms cannot be read", "err", err)
 	}
-	ticker := time.NewTicker(watchEvery)
-	defer ticker.Stop()
 	for {
 		w.look(ctx)
+		fired, stop := n.opts.Timer(watchEvery)
 		select {
 		case <-ctx.Done():
+			stop()
 			return
-		case <-ticker.C:
+		case <-fired:
 		case <-w.n.look:
 		}
+		stop()
 	}
 }
 
@@ -102,21 +104,39 @@ func (w *watcher) restore(ctx context.Context) error {
 
 // look compares what is wrong now with the stored alarms.
 func (w *watcher) look(ctx context.Context) {
+	if !w.learned {
+		if err := w.restore(ctx); err == nil {
+			w.learned = true
+		} else if !w.n.db.dead() {
+			w.n.log.Error("open alarms cannot be read", "err", err)
+		}
+	}
 	wrong := w.findings(ctx)
+	for _, a := range w.n.unsaved.end(wrong, w.n.clock()) {
+		w.n.log.Info("the alarm has ended", "kind", a.Kind, "subject", a.Subject)
+	}
+	if !w.n.db.dead() {
+		if err := w.n.unsaved.tell(ctx, w.n.store); err != nil {
+			w.n.log.Error("alarms that have ended cannot be stored", "err", err)
+		}
+	}
 	for key, text := range wrong {
 		if w.open[key] == text {
 			continue
 		}
-		err := w.n.store.Raise(ctx, doppelboden.Alarm{Kind: key.kind, Subject: key.subject, Text: text, Since: w.n.clock()})
-		if err != nil {
-			w.n.log.Error("an alarm cannot be stored", "kind", key.kind, "subject", key.subject, "text", text, "err", err)
+		a := doppelboden.Alarm{Kind: key.kind, Subject: key.subject, Text: text, Since: w.began(key)}
+		if err := w.save(ctx, a); err != nil {
+			if w.n.unsaved.put(a) {
+				w.n.log.Error("alarm", "kind", key.kind, "subject", key.subject, "text", text, "unsaved", err)
+			}
 			continue
 		}
+		w.n.unsaved.saved(key)
 		w.n.log.Error("alarm", "kind", key.kind, "subject", key.subject, "text", text)
 		w.open[key] = text
 	}
 	for key := range w.open {
-		if _, still := wrong[key]; still {
+		if _, still := wrong[key]; still || w.n.db.dead() {
 			continue
 		}
 		if err := w.n.store.Clear(ctx, key.kind, key.subject, w.n.clock()); err != nil {
@@ -128,10 +148,28 @@ func (w *watcher) look(ctx context.Context) {
 	}
 }
 
+// save stores an alarm.
+func (w *watcher) save(ctx context.Context, a doppelboden.Alarm) error {
+	if w.n.db.dead() {
+		return errors.New(publicAway)
+	}
+	return w.n.store.Raise(ctx, a)
+}
+
+// began returns since when an alarm lasts.
+func (w *watcher) began(key alarmKey) time.Time {
+	now := w.n.clock()
+	if since := w.n.databaseStatus().Away; key == (alarmKey{"database", ""}) && !since.IsZero() {
+		now = since
+	}
+	return w.n.unsaved.since(key, now)
+}
+
 // findings says what is wrong now.
 func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	wrong := map[alarmKey]string{}
 	w.disk(wrong)
+	w.database(wrong)
 	w.clock(wrong)
 	w.keys(wrong)
 	w.routes(wrong)
@@ -152,7 +190,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 
 // disk warns before mail is refused for want of room.
 func (w *watcher) disk(wrong map[alarmKey]string) {
-	if err := w.n.store.Ready(); err != nil {
+	if err := w.n.landing.Ready(); err != nil {
 		wrong[alarmKey{"disk", ""}] = "No mail is taken: " + doppelboden.PublicOf(err) + ". Senders try again for some days. Make room or repair the disk of " + w.n.opts.Node.Data + "."
 		return
 	}
