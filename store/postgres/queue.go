@@ -161,6 +161,10 @@ func (s *Store) pages(ctx context.Context, f store.Filter) (func(limit int) ([]s
 	switch {
 	case onlyQueued && (f.Box != 0 || f.Mailbox != 0):
 		return func(limit int) ([]store.Item, error) { return p.queued(ctx, limit) }, nil
+	case mask == 1<<doppelboden.Held && (f.Box != 0 || f.Group != ""):
+		return func(limit int) ([]store.Item, error) { return p.held(ctx, limit) }, nil
+	case f.Group != "":
+		return nil, &doppelboden.Error{Code: doppelboden.Invalid, Public: "a group is of what is held"}
 	case onlyRare:
 		return func(limit int) ([]store.Item, error) { return p.rare(ctx, limit) }, nil
 	}
