@@ -93,7 +93,7 @@ func (n *Node) startMX(ctx context.Context) error {
 		Bodies:    segments{n.bodies}, Store: n.landing, Tally: n.doors,
 		Log: n.log, Registry: n.registry, Clock: n.clock,
 		Budget: node.Limits.MemoryMB << 20, MostRecipients: node.Limits.Recipients,
-		Internet: n.internet.box, NextHop: n.passages, Checks: append(checks, scanCheck{n.scanning.station}),
+		Internet: n.internet.landingBox, NextHop: n.passages, Checks: append(checks, scanCheck{n.scanning.station}),
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/courier"
 	"doppelboden/queue"
+	"doppelboden/store"
 )
 
 // An internet is the house as the way out touches it. It fulfils queue.Internet.
@@ -35,7 +36,50 @@ func (n *Node) openInternet(ctx context.Context) error {
 	return n.internet.destinations.Read(ctx)
 }
 
-// box returns the box for a tenant's mail to a domain; see intake.Options.
+// landingBox is box for what lands first: a number that cannot be had now is had when it is
+// drained, so that nobody's mail is put off.
+func (i *internet) landingBox(ctx context.Context, t doppelboden.TenantID, domain string) (doppelboden.BoxID, error) {
+	ctx, cancel := context.WithTimeout(ctx, numberPatience)
+	defer cancel()
+	b, err := i.box(ctx, t, domain)
+	if err != nil && !doppelboden.CodeOf(err).Permanent() {
+		return store.Unnumbered, nil
+	}
+	return b, err
+}
+
+// numberPatience is how long a RCPT waits for the number of a domain that is new.
+const numberPatience = 2 * time.Second
+
+// A numbering has the domains of what is drained numbered. Whatever number a mail landed
+// with, it gets the one that its domain has now: the database may have been restored to a
+// time at which it had not given it yet.
+type numbering struct {
+	store.Drainer
+	n *Node
+}
+
+// Drain implements store.Drainer.
+func (d numbering) Drain(ctx context.Context, landed []store.Landed) error {
+	for _, l := range landed {
+		for _, m := range l.Messages {
+			for i := range m.Deliveries {
+				to := &m.Deliveries[i]
+				if to.Mailbox != 0 || to.Box >= 0 {
+					continue
+				}
+				box, err := d.n.internet.destinations.Box(ctx, m.Tenant, to.Recipient.Domain)
+				if err != nil {
+					return err
+				}
+				to.Box = box
+			}
+		}
+	}
+	return d.Drainer.Drain(ctx, landed)
+}
+
+// box returns the box for a tenant's mail to a domain; see intake.ReturnerOptions.
 func (i *internet) box(ctx context.Context, t doppelboden.TenantID, domain string) (doppelboden.BoxID, error) {
 	d := i.n.house.Directory()
 	if conf, _ := d.City().Tenant(d.TenantName(t)); conf.Internet == nil {

@@ -25,7 +25,7 @@ const catchUp = 5 * time.Second
 func (n *Node) openLanding(context.Context) error {
 	n.landed = ledger.NewChain(n.opts.Node.Name, n.clock())
 	l, err := landing.Open(landing.Options{
-		Dir: filepath.Join(n.opts.Node.Data, landingFolder), Store: n.store, Chain: n.landed,
+		Dir: filepath.Join(n.opts.Node.Data, landingFolder), Store: numbering{n.store, n}, Chain: n.landed,
 		Sync:    []func() error{n.bodies.Sync, n.doors.Sync, n.replies.Sync},
 		Whole:   (&lastWords{n: n}).whole,
 		Drained: n.drained,

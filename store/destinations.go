@@ -2,10 +2,16 @@ package store
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"doppelboden"
 )
+
+// Unnumbered is the box of mail for a domain of the Internet whose number could not be had
+// when it was accepted. It never comes into a store: who drains what landed has the domain
+// of the recipient numbered first.
+const Unnumbered doppelboden.BoxID = math.MinInt64
 
 // Destinations are where mail goes that does not go to a mailbox's own route, and the
 // queue of what waits for them without an order.
