@@ -60,8 +60,9 @@ func (c *conn) script(ctx context.Context, text string) error {
 
 // prepareSchema makes the schema of a new database, and refuses one that a stranger made.
 func (c *conn) prepareSchema(ctx context.Context) error {
-	r, err := c.one(ctx, `SELECT to_regclass('`+schema+`.migration') IS NOT NULL,
-		EXISTS (SELECT 1 FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE n.nspname = '`+schema+`')`)
+	// The catalogue shows also what we may not touch.
+	r, err := c.one(ctx, `SELECT coalesce(bool_or(k.relname = 'migration'), false), count(*) > 0
+		FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE n.nspname = '`+schema+`'`)
 	if err != nil {
 		return fmt.Errorf("read schema: %w", err)
 	}
