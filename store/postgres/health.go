@@ -94,10 +94,13 @@ func (s *Store) monitor() {
 	}
 }
 
+// allTables fails when a table is lost that messages need. It reads nothing.
+const allTables = `SELECT FROM message, delivery, copy, folder, notice, held, link, count, sequence, node, destination WHERE false`
+
 // probe commits, and the commit itself says whether it worked; what it writes, every
 // transaction without a link writes. A batch that is under way is a probe as well.
 func (s *Store) probe() {
 	limited, cancel := context.WithTimeout(background, monitorEvery)
 	defer cancel()
-	s.write(limited, func(*tx) error { return nil })
+	s.write(limited, func(t *tx) error { return t.query(nil, allTables) })
 }

@@ -269,6 +269,18 @@ func (p *PostgresServer) LogTail(lines int) string { return tail(p.log, lines) }
 // the options that it returns goes on where it was: same port, same data.
 func (p *PostgresServer) Halt() (Postgres, error) { return p.opts, p.kill() }
 
+// End has it shut down in an orderly way, as for a restart by its administrator: who is
+// connected is told and sent away. Otherwise it is as Halt.
+func (p *PostgresServer) End() (Postgres, error) {
+	p.cmd.Process.Signal(syscall.SIGINT) // an error says that it has ended
+	select {
+	case <-p.done:
+		return p.opts, nil
+	case <-time.After(stopLimit):
+		return p.opts, errors.Join(fmt.Errorf("PostgreSQL did not end within %v", stopLimit), p.kill())
+	}
+}
+
 // kill ends all its processes without a warning. They are not of one group, since
 // each server process makes a session of its own; so they are found by their parent,
 // which is stopped first so that it cannot make more.
