@@ -13,7 +13,7 @@ import (
 func (n *Node) openEvents() error {
 	var err error
 	n.events, err = event.New(event.Options{
-		Store: n.store, Directory: n.house.Directory, Log: n.log, Registry: n.registry, Clock: n.clock,
+		Store: n.store, Directory: n.house.Directory, Log: n.log, Registry: n.registry, Clock: n.clock, Timer: n.opts.Timer,
 		Probe: n.probe, Changed: n.lookNow,
 		InFlight: func() map[string]int { return n.house.queue.InFlight() },
 		Waiting:  func(yield func(doppelboden.BoxID, int64)) { n.house.queue.Waiting(yield) },

@@ -63,6 +63,13 @@ func (c *Clock) fire(w *wait) {
 	}
 }
 
+// Waiting returns how many timers have not fired.
+func (c *Clock) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waits)
+}
+
 // Forward moves the clock by d and has all timers fire whose time has come.
 func (c *Clock) Forward(d time.Duration) {
 	c.mu.Lock()
