@@ -255,7 +255,7 @@ func (m *machine) lost(l *lane, now time.Time) {
 			return
 		}
 		if fresh := m.free(all, e); len(fresh) > 0 { // somebody moved here
-			e.step(store.EventStep{What: stepGrew, At: now, Joined: fresh})
+			m.enlist(e, stepGrew, "", fresh, now)
 		}
 		return
 	}
@@ -270,7 +270,14 @@ func (m *machine) lost(l *lane, now time.Time) {
 		return // it comes and goes; the story need not say so every time
 	}
 	e.told = now
-	e.step(store.EventStep{What: stepSilent, At: now, Note: reply, Joined: fresh})
+	m.enlist(e, stepSilent, reply, fresh, now)
+}
+
+// enlist lets mailboxes belong to an event, which they leave another one of lesser weight
+// for.
+func (m *machine) enlist(e *episode, what, note string, ids []doppelboden.MailboxID, now time.Time) {
+	m.release(ids, now)
+	e.step(store.EventStep{What: what, At: now, Note: note, Joined: ids})
 }
 
 // free returns those who are in no event, or in one of lesser weight, which they leave. It

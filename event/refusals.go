@@ -84,8 +84,7 @@ func (m *machine) join(l *lane, e *episode, free []doppelboden.MailboxID, now ti
 		rest = append(rest, id)
 	}
 	if len(joined) > 0 {
-		m.release(joined, now)
-		e.step(store.EventStep{What: stepGrew, At: now, Joined: joined})
+		m.enlist(e, stepGrew, "", joined, now)
 		for _, id := range joined {
 			e.say(l.failing[id].reply, l.failing[id].fail)
 		}
@@ -262,7 +261,7 @@ func (m *machine) wholly(l *lane, now time.Time) {
 		return
 	}
 	e.Whole, e.mute, e.turned, e.told = true, false, time.Time{}, now
-	e.step(store.EventStep{What: stepSilent, At: now, Note: m.loudest(e), Joined: m.free(all, e)})
+	m.enlist(e, stepSilent, m.loudest(e), m.free(all, e), now)
 }
 
 // loudest returns the reply that was heard most.
