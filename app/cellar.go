@@ -18,6 +18,7 @@ import (
 	"doppelboden/landing"
 	"doppelboden/ledger"
 	"doppelboden/mirror"
+	"doppelboden/salvage"
 	"doppelboden/segment"
 	"doppelboden/setup"
 	"doppelboden/store"
@@ -35,23 +36,24 @@ const (
 
 // A cellar is what lies on the disk.
 type cellar struct {
-	doors   *tally.Doors
-	replies *tally.Replies
-	db      *database
-	store   store.Store      // the working database; with PostgreSQL its mirror hears of changes
-	landing *landing.Landing // where doors keep what they accept
-	ring    *keyring.Ring
-	bodies  *segment.Store
-	lease   store.Lease
-	joined  time.Time // when the lease was taken
-	signer  ed25519.PrivateKey
-	chain   *ledger.Chain // of what this run writes into the database
-	landed  *ledger.Chain // of what lands in this run
-	knotter *ledger.Knotter
-	damage  []segment.Damage // found at the start, torn tails excepted
-	ledger  *lastError       // what the knotter reported last
-	runs    atomic.Int64     // the version of the city's configuration
-	moving  sync.Mutex       // held while bodies move or their keys are wrapped again
+	doors    *tally.Doors
+	replies  *tally.Replies
+	db       *database
+	store    store.Store       // the working database; with PostgreSQL its mirror hears of changes
+	landing  *landing.Landing  // where doors keep what they accept
+	salvager *salvage.Salvager // between the landing and the database
+	ring     *keyring.Ring
+	bodies   *segment.Store
+	lease    store.Lease
+	joined   time.Time // when the lease was taken
+	signer   ed25519.PrivateKey
+	chain    *ledger.Chain // of what this run writes into the database
+	landed   *ledger.Chain // of what lands in this run
+	knotter  *ledger.Knotter
+	damage   []segment.Damage // found at the start, torn tails excepted
+	ledger   *lastError       // what the knotter reported last
+	runs     atomic.Int64     // the version of the city's configuration
+	moving   sync.Mutex       // held while bodies move or their keys are wrapped again
 }
 
 // openCellar opens the tallies, the database, the keys and the segments, and reads the

@@ -24,6 +24,9 @@ const catchUp = 5 * time.Second
 // openLanding opens the journal. Doors may accept from then on.
 func (n *Node) openLanding(context.Context) error {
 	n.landed = ledger.NewChain(n.opts.Node.Name, n.clock())
+	if err := n.openSalvage(); err != nil {
+		return err
+	}
 	l, err := landing.Open(landing.Options{
 		Dir: filepath.Join(n.opts.Node.Data, landingFolder), Store: numbering{n.store, n}, Chain: n.landed,
 		Sync:    []func() error{n.bodies.Sync, n.doors.Sync, n.replies.Sync},

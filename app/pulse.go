@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,9 +55,16 @@ func (n *Node) pulse(ctx context.Context) {
 		Help: "1 while the working database does its work, 0 while it does not: mail is taken and waits."})
 	ticker := time.NewTicker(pulseEvery)
 	defer ticker.Stop()
+	var was error
+	var rescues sync.WaitGroup
+	defer rescues.Wait()
 	for {
 		err := n.trouble()
 		n.felt(err)
+		if was != nil && err == nil && n.db.late != nil {
+			rescues.Go(func() { n.behind(ctx) })
+		}
+		was = err
 		if up.Set(1); err != nil {
 			up.Set(0)
 		}

@@ -21,6 +21,9 @@ func (n *Node) work(ctx context.Context) (err error) {
 	if err := n.events.Lead(ctx, n.lease); err != nil {
 		return err
 	}
+	if err := n.settleKnown(ctx); err != nil {
+		return err
+	}
 	w.background(ctx, "knots", n.tieKnots)
 	if n.opts.Node.Has(city.RoleQueue) {
 		if err := n.runQueue(ctx); err != nil {

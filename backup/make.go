@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/landing"
 	"doppelboden/ledger"
 	"doppelboden/segment"
 	"doppelboden/store"
@@ -29,7 +31,7 @@ const (
 	Postgres = "postgres"
 )
 
-// A Source is the node that is backed up. All fields but Flush must be set.
+// A Source is the node that is backed up. All fields but Flush and Landing must be set.
 type Source struct {
 	Node     *city.Node
 	Database store.Snapshotter
@@ -37,6 +39,8 @@ type Source struct {
 	Program  string             // version of the program
 	Clock    func() time.Time
 	Flush    func() error // writes what the tallies still hold in memory; nil when nobody writes
+	// Landing says what is sure of the landing; nil when nobody has it open.
+	Landing func() ([]landing.File, error)
 }
 
 // Options say how a backup is made.
@@ -125,7 +129,9 @@ type maker struct {
 	state    string // folder of what belongs to this moment
 	files    map[string]File
 	snapshot store.Snapshot
-	logs     []tally.File // what the tallies held at the moment
+	logs     []tally.File     // what the tallies held at the moment
+	landed   []landing.File   // what the landing held right after
+	needs    map[string]int64 // by segment, the end of the last body that somebody needs
 	manifest Manifest
 }
 
@@ -142,7 +148,7 @@ func (m *maker) make(ctx context.Context) error {
 		verb string
 		do   func(context.Context) error
 	}{
-		{"the database", m.database}, {"the tallies", m.tallies}, {"the bodies", m.segments},
+		{"the database", m.database}, {"the tallies", m.tallies}, {"the landing", m.landing}, {"the bodies", m.segments},
 		{"the knots", m.knots}, {"the configuration", m.configuration}, {"the keys", m.keys},
 	}
 	for _, s := range steps {
@@ -185,6 +191,9 @@ func (m *maker) dataPath(name string) string {
 
 // bringData brings a file of the data folder.
 func (m *maker) bringData(path string, from, size int64, whole bool) error {
+	if size <= from {
+		return nil
+	}
 	f, err := m.bring(m.dataPath(path), path, from, size, whole)
 	if err == nil {
 		m.files[path] = f
@@ -243,7 +252,15 @@ func (m *maker) measure() (err error) {
 			return fmt.Errorf("flush the tallies: %w", err)
 		}
 	}
-	m.logs, err = tally.Files(m.dataPath(tallyDir))
+	if m.logs, err = tally.Files(m.dataPath(tallyDir)); err != nil {
+		return err
+	}
+	// After the doors' log: what it calls acknowledged has landed.
+	if m.Landing != nil {
+		m.landed, err = m.Landing()
+	} else {
+		m.landed, err = landing.Files(m.dataPath(landingDir))
+	}
 	return err
 }
 
@@ -272,47 +289,58 @@ func (m *maker) tallies(context.Context) error {
 	return nil
 }
 
-// segments brings the rest of the bodies that the database needs, and says which segments
-// are missing.
+// landing brings what had landed, and learns which bodies it needs: the database of the
+// backup may not have it yet.
+func (m *maker) landing(context.Context) error {
+	m.needs = maps.Clone(m.snapshot.Bodies)
+	for _, f := range m.landed {
+		err := m.bringData(landingDir+"/"+f.Name, f.From, f.Size, f.Whole)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // drained long ago and removed since
+			return err
+		}
+	}
+	return landing.Read(m.path(landingDir), func(l store.Landed) error {
+		for _, one := range l.Messages {
+			m.needs[one.Body.Segment] = max(m.needs[one.Body.Segment], one.Body.Offset+one.Body.Size)
+		}
+		return m.ctx.Err()
+	})
+}
+
+// segments brings the rest of the bodies that are needed, and says which segments are
+// missing.
 func (m *maker) segments(context.Context) error {
-	found := map[string]bool{}
 	err := segment.Files(m.dataPath(segmentsDir), func(f segment.File) error {
 		path := segmentsDir + "/" + f.Path
-		need, needed := m.snapshot.Bodies[f.Segment]
-		if !needed {
-			return nil
-		}
-		found[f.Segment] = true
-		if _, ok := m.files[path]; ok {
+		need, needed := m.needs[f.Segment]
+		if _, here := m.files[path]; here || !needed {
 			return nil
 		}
 		if f.Whole {
 			return m.bringData(path, f.From, f.Size, true)
 		}
-		end := min(need+segment.Overhead, f.Size)
-		if end <= f.From {
-			return nil
+		if end := min(need+segment.Overhead, f.Size); end > f.From {
+			return m.bringData(path, f.From, end, false)
 		}
-		return m.bringData(path, f.From, end, false)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for path, f := range m.files { // those that the first look has brought
-		if name, ok := strings.CutPrefix(path, segmentsDir+"/"); ok && f.Whole {
-			found[segmentOf(name)] = true
+	found := map[string]bool{}
+	for path := range m.files {
+		name, ok := strings.CutPrefix(path, segmentsDir+"/")
+		if !ok {
+			continue
 		}
+		if _, needed := m.needs[segmentOf(name)]; !needed { // the first look has brought it
+			delete(m.files, path)
+		}
+		found[segmentOf(name)] = true
 	}
 	for _, name := range sorted(m.snapshot.Bodies) {
 		if !found[name] {
 			m.manifest.Missing = append(m.manifest.Missing, name)
-		}
-	}
-	for path := range m.files {
-		if name, ok := strings.CutPrefix(path, segmentsDir+"/"); ok {
-			if _, needed := m.snapshot.Bodies[segmentOf(name)]; !needed {
-				delete(m.files, path)
-			}
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"doppelboden"
 	"doppelboden/ledger"
 	"doppelboden/store"
+	"doppelboden/store/postgres"
 	"doppelboden/store/sqlite"
 )
 
@@ -17,16 +18,26 @@ const (
 	ledgerKey = "ledger.key"
 )
 
+// A database is what a check asks of one.
+type database interface {
+	store.Drainer
+	store.Ledger
+	store.Versions
+	store.Keys
+	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
+	Close() error
+}
+
 // An opened is the database of a backup in the hands of this program.
 type opened struct {
-	store.Store
+	database
 	schema int
 	drop   func() error // removes the copy; may be nil
 }
 
 // Close closes the copy and removes it.
 func (o *opened) Close() error {
-	err := o.Store.Close()
+	err := o.database.Close()
 	if o.drop != nil {
 		err = errors.Join(err, o.drop())
 	}
@@ -41,8 +52,14 @@ func (v *verifier) open(ctx context.Context) (*opened, error) {
 	switch v.Manifest.Engine {
 	case SQLite:
 		db, err = v.openSQLite(ctx)
+	case Postgres:
+		db, err = v.openPostgres(ctx)
 	default:
 		return nil, refuse(doppelboden.Invalid, "this backup has a database of a kind that this program does not know (%s)", v.Manifest.Engine)
+	}
+	var no *Refusal
+	if errors.As(err, &no) { // about how the check is made, and not about the backup
+		return nil, err
 	}
 	if err != nil && ctx.Err() == nil {
 		v.fault("the database cannot be opened by this program: %v", err)
@@ -58,10 +75,12 @@ func (v *verifier) openSQLite(ctx context.Context) (*opened, error) {
 	if err := copyOut(ctx, v.Dir, f, path); err != nil {
 		return nil, err
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Path: path, Chain: ledger.NewChain("check", v.Clock()), Clock: v.Clock})
+	start := v.Clock()
+	s, err := sqlite.Open(ctx, sqlite.Options{Path: path, Chain: ledger.NewChain("check", start), Clock: v.Clock})
 	if err != nil {
 		return nil, err
 	}
+	v.Migrated = v.Clock().Sub(start).Seconds()
 	if err := s.Check(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -69,5 +88,61 @@ func (v *verifier) openSQLite(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &opened{Store: s, schema: schema}, nil
+	return &opened{database: s, schema: schema}, nil
+}
+
+// openPostgres puts the dump into a database of its own and opens that.
+func (v *verifier) openPostgres(ctx context.Context) (*opened, error) {
+	dsn, drop, err := v.scratch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	db, err := v.openDump(ctx, dsn)
+	if err != nil {
+		return nil, errors.Join(err, drop())
+	}
+	db.drop = drop
+	return db, nil
+}
+
+// scratch returns a database for the check and what clears it away.
+func (v *verifier) scratch(ctx context.Context) (dsn string, drop func() error, err error) {
+	whole := context.WithoutCancel(ctx)
+	if v.Scratch != "" {
+		if err := postgres.Vacant(ctx, v.Scratch); err != nil {
+			return "", nil, refuse(doppelboden.Invalid, "the database of --scratch cannot be used: %s", err)
+		}
+		return v.Scratch, func() error { return postgres.Clear(whole, v.Scratch) }, nil
+	}
+	if v.Node == nil {
+		return "", nil, refuse(doppelboden.Invalid, "this backup needs an empty PostgreSQL database for its check: name one with --scratch, or the node with --node")
+	}
+	own, err := v.DSN(v.Node)
+	if err != nil {
+		return "", nil, err
+	}
+	beside, dropping, err := postgres.Beside(ctx, own, v.Clock())
+	if err != nil {
+		return "", nil, refuse(doppelboden.Invalid, "no database for the check can be made beside the node's own: name an empty one with --scratch (%s)", err)
+	}
+	return beside, func() error { return dropping(whole) }, nil
+}
+
+// openDump restores the dump into an empty database and opens it.
+func (v *verifier) openDump(ctx context.Context, dsn string) (*opened, error) {
+	dump := filepath.Join(v.Dir, filepath.FromSlash(v.Manifest.file(postgresFile)))
+	if err := postgres.Restore(ctx, dsn, dump); err != nil {
+		return nil, err
+	}
+	start := v.Clock()
+	s, err := postgres.Open(ctx, postgres.Options{DSN: dsn, Chain: ledger.NewChain("check", start), Clock: v.Clock})
+	if err != nil {
+		return nil, err
+	}
+	v.Migrated = v.Clock().Sub(start).Seconds()
+	schema, err := s.Schema(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &opened{database: s, schema: schema}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/disk"
 	"doppelboden/keyring"
+	"doppelboden/store/postgres"
 )
 
 // RestoreOptions say what is made of a backup.
@@ -25,6 +26,7 @@ type RestoreOptions struct {
 	Passphrase string // opens keys that are sealed
 	// DatabaseOnly puts back the database alone, of a node whose folders are there.
 	DatabaseOnly bool
+	DSN          DSN // of a node with PostgreSQL
 	Clock        func() time.Time
 	Progress     func(step string, done int64) // nil: nobody looks
 }
@@ -174,6 +176,9 @@ func (r *restorer) all(ctx context.Context) error {
 	if err := r.findKeys(); err != nil {
 		return err
 	}
+	if err := r.vacant(ctx); err != nil {
+		return err
+	}
 	r.draft = filepath.Join(r.node.Data, draftName)
 	if err := os.RemoveAll(r.draft); err != nil { // of a run that was cut off
 		return restoring(err)
@@ -190,7 +195,13 @@ func (r *restorer) all(ctx context.Context) error {
 	if err := r.tryKeys(ctx); err != nil {
 		return err
 	}
-	return r.publish()
+	err := r.publish()
+	if err != nil && r.m.Engine == Postgres {
+		if dsn, e := r.dsn(); e == nil {
+			err = errors.Join(err, postgres.Clear(context.WithoutCancel(ctx), dsn))
+		}
+	}
+	return err
 }
 
 // findKeys makes sure that there are keys: in their folder, or in the backup.
@@ -237,7 +248,7 @@ func (r *restorer) files(ctx context.Context) error {
 		switch top, _, _ := strings.Cut(f.Path, "/"); top {
 		case segmentsDir, tallyDir, landingDir:
 		case r.m.State:
-			if f.Path != r.m.file(sqliteFile) {
+			if f.Path != r.m.file(sqliteFile) { // a dump goes into its database, not into a folder
 				if err := r.compare(ctx, f); err != nil {
 					return err
 				}
@@ -304,32 +315,65 @@ func copyOut(ctx context.Context, dir string, f File, to string) error {
 	return nil
 }
 
-// tryKeys makes sure that the keys open what was restored.
-func (r *restorer) tryKeys(ctx context.Context) error {
+// vacant makes sure that the PostgreSQL of the node can be reached and is empty.
+func (r *restorer) vacant(ctx context.Context) error {
+	if r.m.Engine != Postgres {
+		return nil
+	}
+	dsn, err := r.dsn()
+	if err != nil {
+		return err
+	}
+	return postgres.Vacant(ctx, dsn)
+}
+
+// dsn says how to reach the node's PostgreSQL. The password may lie among keys that are
+// not in their place yet.
+func (r *restorer) dsn() (string, error) {
+	node := *r.node
+	node.Keys = r.keysNow()
+	return r.DSN(&node)
+}
+
+// tryKeys makes sure that the keys open what is to be restored, on a copy in a folder of
+// its own: what was restored stays as the backup has it until the node opens it. With
+// PostgreSQL the database is filled here, and emptied again when the keys do not fit.
+func (r *restorer) tryKeys(ctx context.Context) (err error) {
 	master, err := keyring.LoadMaster(filepath.Join(r.keysNow(), masterKey))
 	if err != nil {
 		return err
 	}
-	if r.m.Engine != SQLite {
-		return nil // the database is not there yet
+	work := filepath.Join(r.draft, "try")
+	if err := os.Mkdir(work, 0o700); err != nil {
+		return restoring(err)
 	}
-	// On a copy: what was restored stays as the backup has it until the node opens it.
-	v := &verifier{VerifyOptions: VerifyOptions{Dir: r.Backup, Clock: r.Clock, Progress: r.Progress}, Check: &Check{Manifest: r.m}, work: r.draft}
-	db, err := v.openSQLite(ctx)
-	if err == nil {
-		_, err = keyring.Open(ctx, master, db, r.Clock)
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	v := &verifier{VerifyOptions: VerifyOptions{Dir: r.Backup, Clock: r.Clock, Progress: r.Progress}, Check: &Check{Manifest: r.m}, work: work}
+	if r.m.Engine == SQLite {
+		db, err := v.openSQLite(ctx)
 		if err != nil {
-			err = refuse(doppelboden.Invalid, "the master key does not open the keys of this backup: %s", err)
+			return err
 		}
-		err = errors.Join(err, db.Close())
+		return errors.Join(opens(ctx, master, db, r.Clock), db.Close())
 	}
+	dsn, err := r.dsn()
 	if err != nil {
 		return err
 	}
-	for _, ending := range []string{"", "-wal", "-shm", ".lock"} {
-		if err := os.Remove(filepath.Join(r.draft, "check.db"+ending)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return restoring(err)
-		}
+	db, err := v.openDump(ctx, dsn)
+	if err != nil {
+		return errors.Join(err, postgres.Clear(context.WithoutCancel(ctx), dsn))
+	}
+	if err := errors.Join(opens(ctx, master, db, r.Clock), db.Close()); err != nil {
+		return errors.Join(err, postgres.Clear(context.WithoutCancel(ctx), dsn))
+	}
+	return nil
+}
+
+// opens makes sure that a master key opens the tenants' keys in a database.
+func opens(ctx context.Context, master keyring.Master, db database, clock func() time.Time) error {
+	if _, err := keyring.Open(ctx, master, db, clock); err != nil {
+		return refuse(doppelboden.Invalid, "the master key does not open the keys of this backup: %s", err)
 	}
 	return nil
 }
@@ -409,6 +453,9 @@ func (r *restorer) configuration(name, to string) error {
 
 // database puts back the database alone.
 func (r *restorer) database(ctx context.Context) error {
+	if r.m.Engine == Postgres {
+		return r.dump(ctx)
+	}
 	f, ok := r.m.find(r.m.file(sqliteFile))
 	to := filepath.Join(r.node.Data, databaseFile)
 	if !ok {
@@ -435,6 +482,22 @@ func (r *restorer) database(ctx context.Context) error {
 		return restoring(err)
 	}
 	return nil
+}
+
+// dump fills the node's PostgreSQL.
+func (r *restorer) dump(ctx context.Context) error {
+	f, ok := r.m.find(r.m.file(postgresFile))
+	if !ok {
+		return refuse(doppelboden.Invalid, "the backup is not whole: %s is missing", postgresFile)
+	}
+	if err := r.compare(ctx, f); err != nil {
+		return err
+	}
+	dsn, err := r.dsn()
+	if err != nil {
+		return err
+	}
+	return postgres.Restore(ctx, dsn, filepath.Join(r.Backup, filepath.FromSlash(f.Path)))
 }
 
 // syncTree makes the names in all folders below dir durable.

@@ -17,6 +17,7 @@ import (
 	"doppelboden"
 	"doppelboden/city"
 	"doppelboden/keyring"
+	"doppelboden/landing"
 	"doppelboden/ledger"
 	"doppelboden/retention"
 	"doppelboden/segment"
@@ -25,11 +26,12 @@ import (
 
 // VerifyOptions say how a backup is checked.
 type VerifyOptions struct {
-	Dir        string        // the backup's folder
-	Keys       string        // folder with the node's keys; empty: those that the backup has
-	Passphrase string        // opens keys that are sealed
-	Scratch    string        // of PostgreSQL: URL of an empty database to restore into
-	Database   city.Database // the node's own; beside it a database is made when there is no Scratch
+	Dir        string     // the backup's folder
+	Keys       string     // folder with the node's keys; empty: those that the backup has
+	Passphrase string     // opens keys that are sealed
+	Scratch    string     // of PostgreSQL: URL of an empty database to restore into
+	Node       *city.Node // beside whose PostgreSQL a database is made when there is no Scratch; may be nil
+	DSN        DSN        // of the Node; may be nil without it
 	Clock      func() time.Time
 	Progress   func(step string, done int64) // nil: nobody looks
 }
@@ -48,6 +50,7 @@ type Check struct {
 	Schema   int     `json:"schema"`   // migrations after that
 	Migrated float64 `json:"migrated"` // seconds that it took to open it
 
+	Landed  int64               `json:"landed"` // mails that were only in the landing yet
 	Bodies  int64               `json:"bodies"` // that were read, each as a whole
 	Ledger  ledger.Report       `json:"ledger"`
 	Balance doppelboden.Balance `json:"balance"`
@@ -199,15 +202,10 @@ func openKeys(dir string, m *Manifest, passphrase, to string) (string, error) {
 
 // inside opens the database as a node would and checks what it holds.
 func (v *verifier) inside(ctx context.Context) error {
-	start := v.Clock()
 	db, err := v.open(ctx)
-	if err != nil {
+	if err != nil || db == nil {
 		return err
 	}
-	if db == nil {
-		return nil
-	}
-	v.Migrated = v.Clock().Sub(start).Seconds()
 	err = v.look(ctx, db)
 	return errors.Join(err, db.Close())
 }
@@ -215,6 +213,9 @@ func (v *verifier) inside(ctx context.Context) error {
 // look checks what the database holds.
 func (v *verifier) look(ctx context.Context, db *opened) error {
 	v.Schema = db.schema
+	if err := v.drain(ctx, db); err != nil {
+		return err
+	}
 	if err := v.ledger(ctx, db); err != nil {
 		return err
 	}
@@ -227,8 +228,29 @@ func (v *verifier) look(ctx context.Context, db *opened) error {
 	return v.bodies(ctx, db)
 }
 
+// drain brings what had landed and was not in the database yet, as a node does at its
+// start.
+func (v *verifier) drain(ctx context.Context, db database) error {
+	last := map[string]int64{}
+	return landing.Read(filepath.Join(v.Dir, landingDir), func(l store.Landed) error {
+		chain := l.Link.Chain
+		if _, known := last[chain]; !known {
+			n, err := db.Drained(ctx, chain)
+			if err != nil {
+				return err
+			}
+			last[chain] = n
+		}
+		if l.Link.Number <= last[chain] {
+			return ctx.Err()
+		}
+		v.Landed += int64(len(l.Messages))
+		return db.Drain(ctx, []store.Landed{l})
+	})
+}
+
 // ledger verifies all chains and knots.
-func (v *verifier) ledger(ctx context.Context, db store.Store) (err error) {
+func (v *verifier) ledger(ctx context.Context, db database) (err error) {
 	key, err := hex.DecodeString(v.Manifest.Ledger)
 	if err != nil || len(key) != ed25519.PublicKeySize {
 		v.fault("manifest.json does not name the ledger's key")
@@ -253,7 +275,7 @@ func (v *verifier) ledger(ctx context.Context, db store.Store) (err error) {
 }
 
 // balance draws the balance of all that the logs tell of.
-func (v *verifier) balance(ctx context.Context, db store.Store) (err error) {
+func (v *verifier) balance(ctx context.Context, db database) (err error) {
 	days, err := retentionDays(ctx, db, v.Manifest.Node)
 	if err != nil {
 		v.fault("the city's configuration: %v", err)
@@ -270,7 +292,7 @@ func (v *verifier) balance(ctx context.Context, db store.Store) (err error) {
 }
 
 // retentionDays returns for how many days the city keeps mail.
-func retentionDays(ctx context.Context, db store.Store, node string) (int, error) {
+func retentionDays(ctx context.Context, db database, node string) (int, error) {
 	version, err := db.Pinned(ctx, node)
 	if err != nil {
 		return 0, err
@@ -287,7 +309,7 @@ func retentionDays(ctx context.Context, db store.Store, node string) (int, error
 }
 
 // bodies reads the body of every mail.
-func (v *verifier) bodies(ctx context.Context, db store.Store) error {
+func (v *verifier) bodies(ctx context.Context, db database) error {
 	master, err := keyring.LoadMaster(filepath.Join(v.keys, masterKey))
 	if err != nil {
 		return err

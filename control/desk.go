@@ -37,6 +37,9 @@ type Store interface {
 	Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, yield func(doppelboden.Copy) error) error
 	Decisions
 	PutScans(ctx context.Context, list []store.Scan) error
+	HeldGroups(ctx context.Context, t doppelboden.TenantID, yield func(store.HeldGroup) error) error
+	HeldWhy(ctx context.Context, seqs []int64) (map[int64]store.HeldWhy, error)
+	Failing(ctx context.Context, t doppelboden.TenantID, yield func(store.Failing) error) error
 	UnscannedCounts(ctx context.Context) ([]store.UnscannedCount, error)
 	Note(ctx context.Context, entries ...doppelboden.Entry) error
 	Links(ctx context.Context, from time.Time, yield func(doppelboden.Link) error) error
@@ -122,6 +125,7 @@ type Options struct {
 	Version     string               // of the program
 	Started     time.Time            // when the node was ready
 	Scanners    func() []scan.Status // how the scanners are; nil without any
+	Appeals     Appeals              // nil: this node does not know when refused mail is tried again
 	Database    func() Database      // how the database is; nil: it is always there
 	Store       Store
 	Queue       Queue
@@ -129,6 +133,7 @@ type Options struct {
 	Ledger      Ledger
 	Keys        Keys
 	Backups     Backups
+	Salvage     Salvage
 	Events      Events
 	Tallies     Tallies
 	Directories Directories
@@ -138,7 +143,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	switch {
-	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Backups == nil, o.Directories == nil, o.Events == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
+	case o.Node == nil, o.Store == nil, o.Queue == nil, o.House == nil, o.Ledger == nil, o.Keys == nil, o.Backups == nil, o.Salvage == nil, o.Directories == nil, o.Events == nil, o.Tallies.Flush == nil, o.Clock == nil, o.Log == nil:
 		return errors.New("control: an option is not set")
 	}
 	return nil
@@ -151,6 +156,8 @@ type Desk struct {
 	// change is held by whoever changes mailboxes or the city, so that no directory is
 	// built from an old one while another is installed.
 	change sync.Locker
+
+	previews previews
 }
 
 // NewDesk returns a desk.

@@ -106,7 +106,7 @@ func newTown(t *testing.T) *town {
 	must(w.events.Lead(t.Context(), lease))
 	desk, err := NewDesk(Options{
 		Events: w.events,
-		Node:   &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Backups: w, Directories: w,
+		Node:   &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Backups: w, Salvage: w, Directories: w,
 		Tallies: Tallies{Doors: w.dir, Replies: w.dir, Flush: w.doors.Flush}, Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 	})
 	must(err)

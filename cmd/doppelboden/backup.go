@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"doppelboden/app"
 	"doppelboden/backup"
 	"doppelboden/control"
 	"doppelboden/ledger"
@@ -105,7 +106,7 @@ func (p *program) backUpStopped(ctx context.Context, dir, passphrase string, pla
 	if err != nil {
 		return nil, err
 	}
-	made, err := backup.Make(ctx, backup.Source{Node: n, Database: backup.Stopped(n), Signer: signer, Program: version(), Clock: p.now},
+	made, err := backup.Make(ctx, backup.Source{Node: n, Database: backup.Stopped(n, app.DSN), Signer: signer, Program: version(), Clock: p.now},
 		backup.Options{Dir: dir, Passphrase: passphrase, PlainKeys: plain, Progress: p.counted})
 	return made, control.Refused(err)
 }
@@ -174,7 +175,7 @@ func (p *program) verifyBackup(ctx context.Context, dir string, f backupFlags) e
 	}
 	o := backup.VerifyOptions{Dir: dir, Keys: f.keys, Passphrase: passphrase, Scratch: f.scratch, Clock: p.now, Progress: p.counted}
 	if n, err := p.loadNode(); err == nil { // for its PostgreSQL; a backup of SQLite needs none
-		o.Database = n.Database
+		o.Node, o.DSN = n, app.DSN
 	}
 	check, err := backup.Verify(ctx, o)
 	if err != nil {
@@ -235,7 +236,7 @@ func (p *program) restoreCommand() *cobra.Command {
 				return err
 			}
 			got, err := backup.Restore(ctx, backup.RestoreOptions{Backup: args[0], Dir: args[1], Passphrase: passphrase,
-				DatabaseOnly: databaseOnly, Clock: p.now, Progress: p.counted})
+				DatabaseOnly: databaseOnly, DSN: app.DSN, Clock: p.now, Progress: p.counted})
 			if err != nil {
 				return control.Refused(err)
 			}

@@ -57,7 +57,7 @@ func newProgram(w world) *program {
 		p.initCommand(), p.serveCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
 		p.queueCommand(), p.messageCommand(), p.balanceCommand(), p.ledgerCommand(), p.configCommand(),
 		p.tenantCommand(), p.routeCommand(), p.eventCommand(),
-		p.senderCommand(), p.keyCommand(), p.backupCommand(), p.restoreCommand(), p.sinkCommand(), p.demoCommand(),
+		p.senderCommand(), p.keyCommand(), p.backupCommand(), p.restoreCommand(), p.salvageCommand(), p.sinkCommand(), p.demoCommand(),
 	)
 	p.helpFlags(p.root)
 	return p
@@ -215,6 +215,8 @@ func (p *program) step(word string) string {
 		return p.say.T("database")
 	case "bodies":
 		return p.say.T("bodies of mails")
+	case "landed":
+		return p.say.T("mails in the landing that wait for the database")
 	case "body keys":
 		return p.say.T("keys of mails wrapped again")
 	}

@@ -59,6 +59,18 @@ func (s *Store) Snapshot(ctx context.Context, to string, moment func() error) (g
 	return got, syncDump(to)
 }
 
+// Copy does what Snapshot does with a database that no Store has open. It changes nothing
+// there.
+func Copy(ctx context.Context, dsn, to string, moment func() error) (store.Snapshot, error) {
+	config, err := configure(dsn)
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	s := &Store{opts: Options{DSN: dsn}, config: config, metrics: newMetrics(nil)}
+	defer s.leaving.Wait()
+	return s.Snapshot(ctx, to, moment)
+}
+
 // export begins a transaction that sees one moment, at which nobody here commits, and
 // returns the name under which pg_dump sees the same.
 func (s *Store) export(ctx context.Context, c *conn, moment func() error) (string, error) {

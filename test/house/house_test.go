@@ -48,6 +48,7 @@ var floors = map[string]int{
 	"queue":           rooms,
 	"retention":       rooms,
 	"sender":          rooms,
+	"salvage":         rooms,
 	"scan":            rooms,
 	"control":         doors,
 	"smtpd":           doors,

@@ -1,0 +1,85 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"doppelboden/ledger"
+	"doppelboden/salvage"
+)
+
+// landingKept is how long the landing keeps what was drained, and so how far back a
+// database can be made whole again.
+const landingKept = 7 * 24 * time.Hour
+
+// openSalvage makes what stands between the landing and the database.
+func (n *Node) openSalvage() (err error) {
+	n.salvager, err = salvage.New(salvage.Options{
+		Store: n.store, Replies: ledger.Tally{Dir: n.tallyDir(), Flush: n.flushTallies}, Clock: n.clock, Log: n.log,
+		Back: landingKept + 24*time.Hour,
+		Kept: func() time.Time { return n.clock().AddDate(0, 0, -n.house.Directory().City().RetentionDays) },
+	})
+	return err
+}
+
+// settleKnown ends what waits in the database although a next server took it, before
+// anything is handed over: the database may have been restored from an older state.
+func (n *Node) settleKnown(ctx context.Context) error {
+	n.salvager.Lead(n.lease)
+	if _, err := n.salvager.Delivered(ctx); err != nil {
+		return fmt.Errorf("settle what was delivered: %w", err)
+	}
+	return nil
+}
+
+// A rescue brings back what the database has lost. It fulfils control.Salvage.
+type rescue struct{ n *Node }
+
+// Salvage implements control.Salvage.
+func (r rescue) Salvage(ctx context.Context, from time.Time, all bool, progress func(waiting int64)) (salvage.Report, error) {
+	n := r.n
+	end := n.salvager.Begin()
+	n.landing.Rewind(from, all)
+	err := r.wait(ctx, progress)
+	if err == nil {
+		_, err = n.salvager.Delivered(ctx)
+		n.house.queue.Refresh()
+	}
+	report := end()
+	n.log.Info("salvage", "from", from, "all", all, "seen", report.Seen, "back", report.Back, "delivered", report.Delivered, "again", report.Again, "err", err)
+	return report, err
+}
+
+// wait waits until the landing has offered everything again.
+func (r rescue) wait(ctx context.Context, progress func(waiting int64)) error {
+	done := make(chan error, 1)
+	go func() { done <- r.n.landing.CatchUp(ctx) }()
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ticker.C:
+			progress(r.n.landing.Status().Messages)
+		}
+	}
+}
+
+// behind brings back what a database has lost that came back older than it was: after a
+// promotion that lost commits, or restored from a backup.
+func (n *Node) behind(ctx context.Context) {
+	head := n.landed.Head()
+	if err := n.landing.CatchUp(ctx); err != nil || head.Number == 0 {
+		return // it is asked again at the next return, or at the next start
+	}
+	last, err := n.store.Drained(ctx, head.Chain)
+	if err != nil || last >= head.Number {
+		return
+	}
+	n.log.Error("the database has lost what it had; it is brought back from the landing", "chain", head.Chain, "has", last, "had", head.Number)
+	if _, err := (rescue{n}).Salvage(ctx, time.Time{}, false, func(int64) {}); err != nil && ctx.Err() == nil {
+		n.log.Error("what the database lost is not back yet; write: doppelboden salvage", "err", err)
+	}
+}
