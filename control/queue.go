@@ -26,6 +26,7 @@ type Choice struct {
 	To     string `json:"to,omitempty"`     // address of a mailbox
 	Domain string `json:"domain,omitempty"` // of the Internet, to which mail goes
 	ID     string `json:"id,omitempty"`     // of a message, a receipt, or id/n for one delivery
+	Group  string `json:"group,omitempty"`  // see Group
 }
 
 // A Waiting is a delivery that is queued or held.
@@ -45,6 +46,7 @@ type Waiting struct {
 	Next      time.Time           `json:"next,omitzero"`
 	Reply     string              `json:"last_reply,omitempty"`
 	Changed   time.Time           `json:"changed"`
+	Held      *HeldWhy            `json:"held,omitempty"` // of what is held: why, and what will end that
 }
 
 // A Decision is what a person decides.
@@ -54,6 +56,9 @@ type Decision struct {
 	Why    string     `json:"why,omitempty"`
 	// Malware says that release and retry are meant for what is in quarantine, too.
 	Malware bool `json:"malware,omitempty"`
+	// Preview asks what a decision about a group would do, and Yes repeats its Confirm.
+	Preview bool `json:"preview,omitempty"`
+	Yes     int  `json:"yes,omitempty"`
 }
 
 // Decided says what a decision did.
@@ -67,6 +72,10 @@ type Decided struct {
 	// they are held. Why is the reason of the first.
 	Kept int    `json:"kept,omitempty"`
 	Why  string `json:"why,omitempty"`
+	// Preview is what the decision about a group would do; nothing was changed. Of is how
+	// many a preview had shown of which Changed were still there.
+	Preview *Preview `json:"preview,omitempty"`
+	Of      int      `json:"of,omitempty"`
 }
 
 // keep adds what was kept back.
@@ -80,7 +89,7 @@ func (d *Decided) keep(k *queue.KeptBack) {
 // Queue yields the deliveries that c chooses, oldest first; limit 0 means all.
 func (c *Client) Queue(ctx context.Context, choice Choice, limit int, yield func(Waiting) error) error {
 	q := url.Values{"state": {choice.State}, "tenant": {choice.Tenant}, "route": {choice.Route}, "to": {choice.To}, "domain": {choice.Domain},
-		"id": {choice.ID}, "limit": {strconv.Itoa(limit)}}
+		"id": {choice.ID}, "group": {choice.Group}, "limit": {strconv.Itoa(limit)}}
 	return c.ask(ctx, "GET", "/queue", q, nil, each(yield), new(struct{}))
 }
 
@@ -101,12 +110,19 @@ type chosen struct {
 	n      int    // of filter.Message; -1: all its deliveries
 	route  string // key; empty: every route
 	domain string // of the Internet; empty: every one, and the city's
+	failed string // a group of what is queued after attempts that failed; empty: every one
 }
 
 // has reports whether a delivery that the filter let through is chosen.
 func (c *chosen) has(dir *city.Directory, d doppelboden.Delivery) bool {
 	return (c.n < 0 || d.N == c.n) && (c.route == "" || routeOf(dir, d) == c.route) &&
-		(c.domain == "" || outward(d) && d.Recipient.Domain == c.domain)
+		(c.domain == "" || outward(d) && d.Recipient.Domain == c.domain) && (c.failed == "" || c.hasFailed(dir, d))
+}
+
+// hasFailed reports whether a delivery is in the chosen group of those that failed.
+func (c *chosen) hasFailed(dir *city.Directory, d doppelboden.Delivery) bool {
+	group, _ := failingGroup(dir, d)
+	return d.Attempts > 0 && group == c.failed
 }
 
 // choose finds out what a choice means. Codes: Invalid, NotFound.
@@ -155,9 +171,33 @@ func (d *Desk) choose(ctx context.Context, c Choice) (chosen, error) {
 		}
 	}
 	if c.ID != "" {
-		got.filter.Message, got.n, err = d.find(ctx, c.ID)
+		if got.filter.Message, got.n, err = d.find(ctx, c.ID); err != nil {
+			return got, err
+		}
+	}
+	if c.Group != "" {
+		err = d.chooseGroup(ctx, c.Group, &got)
 	}
 	return got, err
+}
+
+// chooseGroup finds out whether a group is of what is held, or of what failed.
+func (d *Desk) chooseGroup(ctx context.Context, group string, got *chosen) error {
+	f := store.Filter{Group: group, States: []doppelboden.State{doppelboden.Held}, Limit: 1}
+	held := false
+	err := d.opts.Store.Deliveries(ctx, f, func(store.Item) error {
+		held = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for the group: %w", err)
+	}
+	if held {
+		got.filter.Group, got.filter.States = group, f.States
+		return nil
+	}
+	got.failed, got.filter.States = group, []doppelboden.State{doppelboden.Queued}
+	return nil
 }
 
 // routeNamed returns the key of a route, of one tenant if that is named.
@@ -209,7 +249,7 @@ func (d *Desk) find(ctx context.Context, s string) (id doppelboden.ID, n int, er
 
 func (d *Desk) listQueue(ctx context.Context, c *call) (any, error) {
 	q := c.query
-	want, err := d.choose(ctx, Choice{State: q.Get("state"), Tenant: q.Get("tenant"), Route: q.Get("route"), To: q.Get("to"), Domain: q.Get("domain"), ID: q.Get("id")})
+	want, err := d.choose(ctx, Choice{State: q.Get("state"), Tenant: q.Get("tenant"), Route: q.Get("route"), To: q.Get("to"), Domain: q.Get("domain"), ID: q.Get("id"), Group: q.Get("group")})
 	if err != nil {
 		return nil, err
 	}
@@ -232,16 +272,20 @@ func (d *Desk) walk(ctx context.Context, want chosen, limit int, give func(any) 
 	for given := 0; ; {
 		read := 0
 		var found []Waiting
+		var items []doppelboden.Delivery
 		err := d.opts.Store.Deliveries(ctx, f, func(it store.Item) error {
 			read++
 			f.AfterSeq = it.Delivery.Seq
 			if want.has(dir, it.Delivery) {
-				found = append(found, waiting(dir, it))
+				found, items = append(found, waiting(dir, it)), append(items, it.Delivery)
 			}
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("read the queue: %w", err)
+		}
+		if err := d.addWhy(ctx, found, items); err != nil {
+			return err
 		}
 		for _, w := range found {
 			if err := give(w); err != nil {
@@ -281,6 +325,9 @@ func (d *Desk) decide(ctx context.Context, c *call) (any, error) {
 	want, err := d.choose(ctx, asked.Choice)
 	if err != nil {
 		return nil, err
+	}
+	if asked.Choice.Group != "" {
+		return d.decideGroup(ctx, c, &asked, want)
 	}
 	decisions := []queue.Decision{{Verb: asked.Verb, Filter: want.filter, By: c.by, Why: asked.Why}}
 	if asked.Choice.State == "" {

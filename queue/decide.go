@@ -34,6 +34,16 @@ type Decision struct {
 	Ref    doppelboden.Ref // when its Message is set: only this one
 	By     string          // who decides
 	Why    string          // one line; needed for Discard and Bounce
+
+	Until time.Time             // only what has been as it is since then; zero: all
+	Match func(store.Item) bool // only what it is true for; nil: all
+	Told  func(changed int)     // is told after each commit how many were changed so far; may be nil
+}
+
+// Check returns why a decision makes no sense, with the code Invalid, or nil.
+func (d Decision) Check() error {
+	_, _, err := d.plan()
+	return err
 }
 
 // decideBatch is how many deliveries one commit settles, so that a decision about
@@ -78,6 +88,9 @@ func (q *Queue) Decide(ctx context.Context, d Decision) (int, error) {
 		}
 		q.notifyGenerated(batch)
 		changed += len(batch) - kept.note(batch, to)
+		if d.Told != nil {
+			d.Told(changed)
+		}
 	}
 }
 
@@ -177,7 +190,7 @@ func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppe
 	err = q.opts.Store.Deliveries(ctx, f, func(it store.Item) error {
 		last = it.Delivery.Seq
 		ref := refOf(it)
-		if !d.Ref.Message.IsZero() && d.Ref != ref || withheld(&d, it.Message.Scan) {
+		if !d.Ref.Message.IsZero() && d.Ref != ref || withheld(&d, it.Message.Scan) || !d.concerns(it) {
 			return nil
 		}
 		if it.Delivery.Box == 0 && to == doppelboden.Queued {
@@ -193,6 +206,11 @@ func (q *Queue) choose(ctx context.Context, d Decision, f store.Filter, to doppe
 		return nil, nil, 0, fmt.Errorf("read what the decision is about: %w", err)
 	}
 	return batch, items, last, nil
+}
+
+// concerns reports whether a decision is about a delivery that its filter selects.
+func (d *Decision) concerns(it store.Item) bool {
+	return (d.Until.IsZero() || !it.Delivery.Changed.After(d.Until)) && (d.Match == nil || d.Match(it))
 }
 
 // heldBy says why what a decision holds is held.

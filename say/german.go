@@ -242,8 +242,8 @@ var plain = map[string]string{
 	"all that waits":                    "alles, was wartet",
 	"the `reason`; the ledger keeps it": "der `Grund`; er steht im Hauptbuch",
 	"write ids or flags, not both":      "Nummern oder Optionen angeben, nicht beides",
-	"--all does not go with flags that choose some":                         "--all verträgt sich nicht mit Optionen, die auswählen",
-	"say which: ids of messages, --to, --route, --tenant, --state or --all": "welche: Nummern von Mails, --to, --route, --tenant, --state oder --all",
+	"--all does not go with flags that choose some":                                  "--all verträgt sich nicht mit Optionen, die auswählen",
+	"say which: ids of messages, --to, --route, --tenant, --state, --group or --all": "welche: Nummern von Mails, --to, --route, --tenant, --state, --group oder --all",
 	"<> (no sender)": "<> (kein Absender)",
 
 	// message

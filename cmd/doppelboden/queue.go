@@ -29,6 +29,7 @@ func (p *program) choiceFlags(c *cobra.Command, o *control.Choice) {
 	f.StringVar(&o.Route, "route", "", p.say.T("only those on this `route`"))
 	f.StringVar(&o.Domain, "domain", "", p.say.T("only those to this `domain` of the Internet"))
 	f.StringVar(&o.To, "to", "", p.say.T("only those for the mailbox with this `address`"))
+	f.StringVar(&o.Group, "group", "", p.say.T("only those of this `group`, as queue list --grouped names it"))
 }
 
 // firstOnes is how many deliveries a person sees who does not ask for more.
@@ -37,11 +38,15 @@ const firstOnes = 50
 func (p *program) queueList() *cobra.Command {
 	var o control.Choice
 	var limit int
+	var grouped bool
 	var c *cobra.Command
 	c = p.command("list [flags]", p.say.T("show what is queued or held, oldest first"), p.exactly(0), func(ctx context.Context, _ []string) error {
 		client, err := p.client()
 		if err != nil {
 			return err
+		}
+		if grouped {
+			return p.groups(ctx, client, o)
 		}
 		if limit < 0 {
 			return usage(p.say.T("--limit is 0 or more"))
@@ -60,7 +65,7 @@ func (p *program) queueList() *cobra.Command {
 		n := 0
 		err = client.Queue(ctx, o, ask, func(w control.Waiting) error {
 			if n++; limit == 0 || n <= limit {
-				t.row(w.Message.String()+"/"+strconv.Itoa(w.N), p.waits(w), p.clock(w.Received), w.Recipient, w.Route, w.Reply)
+				t.row(w.Message.String()+"/"+strconv.Itoa(w.N), p.waits(w), p.clock(w.Received), w.Recipient, w.Route, p.ends(w.Held), w.Reply)
 			}
 			return nil
 		})
@@ -79,6 +84,7 @@ func (p *program) queueList() *cobra.Command {
 		return nil
 	})
 	p.choiceFlags(c, &o)
+	c.Flags().BoolVar(&grouped, "grouped", false, p.say.T("show what is held, or was tried without success, by route, reason and words of the next server, the most first"))
 	c.Flags().IntVar(&limit, "limit", firstOnes, p.say.T("at most so `many`; 0 for all, which is the default with --json"))
 	return c
 }
@@ -120,6 +126,9 @@ func (p *program) waiting(w control.Waiting) {
 	}
 	if w.State == "held" {
 		next = p.say.T("when somebody decides")
+		if w.Held != nil && !w.Held.Person {
+			next = p.ends(w.Held)
+		}
 	}
 	var t table
 	t.row(p.say.T("delivery"), w.Message.String()+"/"+strconv.Itoa(w.N))
@@ -135,13 +144,15 @@ func (p *program) waiting(w control.Waiting) {
 	if w.Reply != "" {
 		t.row(p.say.T("last reply"), w.Reply)
 	}
+	p.whyHeld(&t, w.Held)
 	p.print(t.String())
 }
 
 // decision makes the command of one verb.
 func (p *program) decision(verb queue.Verb, short string) *cobra.Command {
 	var o control.Choice
-	var all, malware bool
+	var all, malware, preview bool
+	var yes int
 	var why string
 	use := string(verb) + " ID|RECEIPT|ID/N … | flags"
 	c := p.command(use, short, cobra.ArbitraryArgs, func(ctx context.Context, ids []string) error {
@@ -152,6 +163,12 @@ func (p *program) decision(verb queue.Verb, short string) *cobra.Command {
 		choices, err := p.choices(ids, o, all)
 		if err != nil {
 			return err
+		}
+		if o.Group != "" {
+			return p.decideGroup(ctx, client, control.Decision{Verb: verb, Choice: o, Why: why, Malware: malware, Preview: preview, Yes: yes})
+		}
+		if preview || yes != 0 {
+			return usage(p.say.T("--preview and --yes go with --group"))
 		}
 		var sum control.Decided
 		for _, one := range choices {
@@ -184,6 +201,8 @@ func (p *program) decision(verb queue.Verb, short string) *cobra.Command {
 	})
 	p.choiceFlags(c, &o)
 	c.Flags().BoolVar(&all, "all", false, p.say.T("all that waits"))
+	c.Flags().BoolVar(&preview, "preview", false, p.say.T("with --group: only say what it would do"))
+	c.Flags().IntVar(&yes, "yes", 0, p.say.T("with --group: the `number` of deliveries that the preview told"))
 	c.Flags().StringVar(&why, "why", "", p.say.T("the `reason`; the ledger keeps it"))
 	if verb == queue.Release {
 		c.Flags().BoolVar(&malware, "malware", false, p.say.T("also what is in quarantine because of malware; the ledger keeps who did it"))
@@ -203,7 +222,7 @@ func (p *program) choices(ids []string, o control.Choice, all bool) ([]control.C
 	case byFlags && all:
 		return nil, usage(p.say.T("--all does not go with flags that choose some"))
 	case len(ids) == 0 && !byFlags && !all:
-		return nil, usage(p.say.T("say which: ids of messages, --to, --route, --tenant, --state or --all"))
+		return nil, usage(p.say.T("say which: ids of messages, --to, --route, --tenant, --state, --group or --all"))
 	case len(ids) == 0:
 		return []control.Choice{o}, nil
 	}
