@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,9 @@ func TestALoginIsJudgedByWhatTheServerSays(t *testing.T) {
 		"bye":              {script{"* BYE gone\r\n"}, doppelboden.Temporary},
 		"nonsense":         {script{"HTTP/1.1 400 Bad Request\r\n\r\n"}, doppelboden.Temporary},
 		"the end":          {script{""}, doppelboden.Temporary},
+		"a list of lists":  {script{"%T OK [CAPABILITY IMAP4rev1 (x)] in\r\n"}, doppelboden.Temporary},
+		"a list, untagged": {script{"* CAPABILITY\t(\r\n%T OK in\r\n"}, doppelboden.Temporary},
+		"a list at once":   {script{"* OK [capability(\r\n%T OK in\r\n"}, doppelboden.Temporary},
 		"another question": {script{"+ dGVzdA==\r\n", "+ dGVzdA==\r\n", "%T NO no\r\n"}, doppelboden.Temporary},
 	} {
 		_, err := hostile(t, c.script, time.Second)
@@ -193,6 +197,8 @@ func FuzzServer(f *testing.F) {
 	f.Add("%T NO [AUTHENTICATIONFAILED] no\r\n")
 	f.Add("+ \r\n\x00%T OK in\r\n\x00* CAPABILITY IMAP4rev1\r\n%T OK x\r\n\x00" + inbox + "\x00+ go\r\n\x00%T OK [APPENDUID 7 4] x\r\n")
 	f.Fuzz(func(t *testing.T, dialogue string) {
+		// A client that turns in circles ends no test by itself.
+		defer time.AfterFunc(5*time.Second, func() { panic("it takes more than 5 s: " + strconv.Quote(dialogue)) }).Stop()
 		s, err := hostile(t, strings.Split(dialogue, "\x00"), 20*time.Millisecond)
 		if err != nil {
 			return

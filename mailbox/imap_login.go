@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -72,24 +74,63 @@ func (m *IMAP) greet(ctx context.Context, wire *tether) (*imapclient.Client, err
 	if err := wire.arm(m.opts.Timeout, small); err != nil {
 		return nil, err
 	}
-	switch {
-	case m.opts.Implicit:
+	lines := &filter{Conn: wire}
+	if m.opts.TLS != nil {
+		if !m.opts.Implicit {
+			if err := startTLS(wire); err != nil {
+				return nil, fmt.Errorf("begin to encrypt: %w", err)
+			}
+			lines.first = []byte("* OK encrypted\r\n") // the client has not seen the greeting
+		}
 		c := tls.Client(wire, m.opts.TLS)
 		if err := c.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("encrypt: %w", err)
 		}
-		client := imapclient.New(c, nil)
-		return client, greeted(client)
-	case m.opts.TLS != nil:
-		// RFC 9051, section 6.2.1: nothing is said in clear text but this.
-		client, err := imapclient.NewStartTLS(wire, &imapclient.Options{TLSConfig: m.opts.TLS})
-		if err != nil {
-			return nil, fmt.Errorf("encrypt: %w", err)
-		}
-		return client, nil
+		lines.Conn = c
 	}
-	client := imapclient.New(wire, nil)
+	client := imapclient.New(lines, nil)
 	return client, greeted(client)
+}
+
+// startTLS asks for encryption: RFC 9051, section 6.2.1. Nothing else is said or believed in
+// clear text, and nothing is read behind the answer, so that what somebody put there does
+// not count as said within TLS.
+func startTLS(c io.ReadWriter) error {
+	greeting, err := clearLine(c)
+	if err != nil {
+		return fmt.Errorf("read greeting: %w", err)
+	}
+	if word, _, _ := strings.Cut(strings.ToUpper(greeting), "OK"); word != "* " {
+		return fmt.Errorf("the greeting is %q", harmless(greeting))
+	}
+	if _, err := io.WriteString(c, "T0 STARTTLS\r\n"); err != nil {
+		return fmt.Errorf("write STARTTLS: %w", err)
+	}
+	for {
+		line, err := clearLine(c)
+		switch {
+		case err != nil:
+			return fmt.Errorf("read answer: %w", err)
+		case strings.HasPrefix(strings.ToUpper(line), "T0 OK"):
+			return nil
+		case !strings.HasPrefix(line, "* "):
+			return fmt.Errorf("the answer is %q", harmless(line))
+		}
+	}
+}
+
+// clearLine reads one line, octet by octet.
+func clearLine(r io.Reader) (string, error) {
+	var line []byte
+	for b := make([]byte, 1); b[0] != '\n'; line = append(line, b[0]) {
+		if _, err := io.ReadFull(r, b); err != nil {
+			return "", err
+		}
+		if len(line) > 8<<10 { // RFC 7162, section 4
+			return "", errTooMuch
+		}
+	}
+	return strings.TrimRight(string(line), "\r\n"), nil
 }
 
 // greeted waits for a greeting that asks for a log-in.
