@@ -40,6 +40,7 @@ func Run(t *testing.T, open Open) {
 		return
 	}
 	t.Run("accept", func(t *testing.T) { testAccept(t, open) })
+	t.Run("drain", func(t *testing.T) { testDrain(t, open) })
 	t.Run("failing", func(t *testing.T) { testFailing(t, open) })
 	t.Run("settle", func(t *testing.T) { testSettle(t, open) })
 	t.Run("queue", func(t *testing.T) { testQueue(t, open) })
