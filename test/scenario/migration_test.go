@@ -329,8 +329,8 @@ func (m *migration) check(old, next *peer.DovecotServer) {
 // savedAndDenied reports whether a groupware answered 421 to the final dot of a mail:
 // Dovecot 2.3 does so when it is ended, and has saved the mail all the same. Nobody can know
 // that, so the mail comes a second time.
-func (m *migration) savedAndDenied(receipt, to string) bool {
-	m.t.Helper()
+func (c *city) savedAndDenied(receipt, to string) bool {
+	c.t.Helper()
 	var story struct {
 		Deliveries []struct {
 			N         int
@@ -341,8 +341,8 @@ func (m *migration) savedAndDenied(receipt, to string) bool {
 			Phase, Reply string
 		}
 	}
-	if err := json.Unmarshal([]byte(m.must("message", "show", "--json", receipt)), &story); err != nil {
-		m.t.Fatal(err)
+	if err := json.Unmarshal([]byte(c.must("message", "show", "--json", receipt)), &story); err != nil {
+		c.t.Fatal(err)
 	}
 	for _, e := range story.Events {
 		if e.Phase == "dot" && strings.HasPrefix(e.Reply, "421") && story.Deliveries[e.N].Recipient == to {
