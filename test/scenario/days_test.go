@@ -416,7 +416,7 @@ func (w *weeks) handedOver(mails []sentMail) {
 				want = append(want, s)
 			}
 		}
-		w.compare(box, w.lies(box), want)
+		w.compare(box, inInbox(w.t, w.dovecot.IMAP(), box), want)
 		texts, err := w.dovecot.Mails(box)
 		if err != nil {
 			w.t.Fatal(err)
@@ -448,25 +448,25 @@ func (w *weeks) handedOver(mails []sentMail) {
 	w.t.Logf("balance: %+v", b)
 }
 
-// lies returns what lies in a mailbox, by UID.
-func (w *weeks) lies(box string) (all []mailbox.Seen) {
-	w.t.Helper()
-	b, err := mailbox.NewIMAP(mailbox.IMAPOptions{Addr: w.dovecot.IMAP(), User: peer.DovecotMaster, Separator: "*", Inbox: "INBOX", AtOnce: 1,
+// inInbox returns what lies in a mailbox of a Dovecot, by UID.
+func inInbox(t *testing.T, imap, box string) (all []mailbox.Seen) {
+	t.Helper()
+	b, err := mailbox.NewIMAP(mailbox.IMAPOptions{Addr: imap, User: peer.DovecotMaster, Separator: "*", Inbox: "INBOX", AtOnce: 1,
 		Password: func() (string, error) { return peer.DovecotPassword, nil }, Timeout: time.Minute})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer b.Close()
-	s, err := b.Open(w.t.Context(), address(w.t, box))
+	s, err := b.Open(t.Context(), address(t, box))
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.Select(w.t.Context(), ""); err != nil {
-		w.t.Fatal(err)
+	if _, err := s.Select(t.Context(), ""); err != nil {
+		t.Fatal(err)
 	}
-	if err := s.Seen(w.t.Context(), 1, func(m mailbox.Seen) error { all = append(all, m); return nil }); err != nil {
-		w.t.Fatal(err)
+	if err := s.Seen(t.Context(), 1, func(m mailbox.Seen) error { all = append(all, m); return nil }); err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
