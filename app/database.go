@@ -79,19 +79,15 @@ func (n *Node) openPostgres(ctx context.Context, sync []func() error) error {
 		return err
 	}
 	n.onStop("the database", func(context.Context) error { return s.Close() })
-	whole, ok := any(s).(store.Store)
-	if !ok {
-		return errors.New("PostgreSQL does not keep everything yet")
-	}
-	n.db = &database{engine: whole, late: s}
+	n.db = &database{engine: s, late: s}
 	n.db.keeper, err = mirror.NewKeeper(mirror.Options{
-		FS: disk.OS{}, Dir: n.mirrorDir(), Node: n.opts.Node.Name, From: whole, Refuse: n.refuse,
+		FS: disk.OS{}, Dir: n.mirrorDir(), Node: n.opts.Node.Name, From: s, Refuse: n.refuse,
 		Clock: n.clock, Log: n.log, Registry: n.registry,
 	})
 	if err != nil {
 		return err
 	}
-	n.store = n.db.keeper.Watch(whole)
+	n.store = n.db.keeper.Watch(s)
 	limited, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	trouble := n.enter(limited)

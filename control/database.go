@@ -55,17 +55,16 @@ func (d *Desk) there(pattern string) error {
 		Cause: fmt.Errorf("since %s; mail is taken all the same", db.Away.Local().Format(time.RFC3339))}
 }
 
-// stored fills in what only the database knows. While it does not do its work, what cannot
-// be read is left out: status says why.
-func (d *Desk) stored(ctx context.Context, s *Status) error {
+// stored fills in what only the database knows. What cannot be read is left out, and the
+// status says why: it must answer when nothing else does.
+func (d *Desk) stored(ctx context.Context, s *Status) {
 	if s.Database.Dead {
 		d.standings(s, nil)
-		return nil
+		return
 	}
 	for _, fill := range []func(context.Context, *Status) error{d.configs, d.scanners, d.counts, d.knot, d.alarms} {
 		if err := fill(ctx, s); err != nil && s.Database.Away.IsZero() {
-			return err
+			s.Database.Away, s.Database.Why = s.Now, err.Error()
 		}
 	}
-	return nil
 }

@@ -99,7 +99,8 @@ func (d *Desk) status(ctx context.Context, _ *call) (any, error) {
 		return nil, fmt.Errorf("measure the disk: %w", err)
 	}
 	d.lists(&s)
-	return s, d.stored(ctx, &s)
+	d.stored(ctx, &s)
+	return s, nil
 }
 
 // configs fills in which version of the configuration the node runs.
