@@ -45,15 +45,7 @@ var server = sync.OnceValues(func() (*peer.PostgresServer, error) {
 // started is the server, once this process has started it.
 var started *peer.PostgresServer
 
-// modelChecks is how often the model is played: each time takes a database of its own, and
-// the same model is played more often on SQLite.
-const modelChecks = 25
-
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		f.Value.Set(strconv.Itoa(modelChecks))
-	}
 	code := m.Run()
 	if started != nil {
 		if err := started.Stop(); err != nil {
@@ -106,19 +98,20 @@ func databaseIn(t testing.TB, dir string) string {
 	return made
 }
 
+// modelChecks is how often the model is played: each time takes a database of its own, and
+// the same model is played more often on SQLite.
+const modelChecks = 25
+
 func TestStore(t *testing.T) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		f.Value.Set(strconv.Itoa(modelChecks))
+		defer f.Value.Set(f.DefValue)
+	}
 	storetest.Run(t, func(t testing.TB, o storetest.Setup) store.Store {
 		s, err := Open(context.Background(), Options{DSN: databaseIn(t, o.Dir), Sync: o.Sync, Chain: o.Chain, Clock: o.Clock})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return whole{Store: s}
+		return s
 	})
 }
-
-// whole is a store with what other engineers' methods will be.
-type whole struct {
-	*Store
-	rest
-}
-type rest struct{ store.Store }
