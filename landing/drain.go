@@ -33,6 +33,7 @@ type drainer struct {
 	end     place    // of what is sure
 	at      place    // everything before it is drained
 	before  int64    // messages in the log of at before it
+	mark    mark     // what is noted of the two; of the run before until this one has come as far
 	rewound int64    // counts Rewind, which makes a batch under way void
 	anew    bool     // of the last Rewind: nothing is taken to be in the store
 	trouble Trouble
@@ -62,6 +63,7 @@ func (d *drainer) init(l *Landing) {
 	d.done, d.aside = map[string]int64{}, map[doppelboden.ID]error{}
 	d.at, d.end = l.journal.first(), l.journal.last()
 	d.read.journal = l.journal
+	d.mark = readMark(l.opts.FS, l.opts.Dir)
 }
 
 // Run drains until ctx ends, beginning with what earlier runs left. It is called once.
@@ -429,6 +431,9 @@ func (l *Landing) Status() Status {
 	d := &l.drainer
 	d.mu.Lock()
 	at, before, s := d.at, d.before, Status{Trouble: d.trouble, Aside: len(d.aside)}
+	if at.before(d.mark.at) { // an earlier run had come further
+		at, before = d.mark.at, d.mark.before
+	}
 	d.mu.Unlock()
 	s.Messages = l.journal.messagesAfter(at, before)
 	return s
@@ -442,6 +447,7 @@ func (l *Landing) Rewind(t time.Time, all bool) {
 	d.mu.Lock()
 	d.rewound++
 	d.anew = all
+	d.mark = mark{}
 	d.at, d.before, d.memory, d.bytes = l.journal.since(t), 0, nil, 0
 	d.mu.Unlock()
 	select {

@@ -79,6 +79,7 @@ func (h *health) broken() bool {
 func (l *Landing) monitor(ctx context.Context) {
 	tick := time.NewTicker(monitorEvery)
 	defer tick.Stop()
+	noted := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,6 +88,10 @@ func (l *Landing) monitor(ctx context.Context) {
 			l.measure()
 			if l.health.broken() {
 				l.probe(ctx)
+			}
+			if time.Since(noted) >= markEvery {
+				noted = time.Now()
+				l.drainer.writeMark()
 			}
 		}
 	}

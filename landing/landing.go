@@ -198,6 +198,7 @@ func (l *Landing) Close() error {
 	l.mu.Unlock()
 	l.stop()
 	l.work.Wait()
+	l.drainer.writeMark()
 	l.metrics.unregister()
 	return disk.Fail("close the landing", l.journal.close())
 }
