@@ -32,10 +32,11 @@ type Sighting struct {
 
 // A HandedFilter selects what next servers took.
 type HandedFilter struct {
-	From, To time.Time         // took at From or later, and before To; zero To: no bound
-	Box      doppelboden.BoxID // 0: for every box
-	AfterSeq int64             // of what was taken at From, only greater Seqs; with a Box, only greater Seqs at all
-	Limit    int               // at most so many; 0: no bound
+	From, To time.Time            // took at From or later, and before To; zero To: no bound
+	Tenant   doppelboden.TenantID // 0: of every tenant
+	Box      doppelboden.BoxID    // 0: for every box
+	AfterSeq int64                // of what was taken at From, only greater Seqs; with a Box, only greater Seqs at all
+	Limit    int                  // at most so many; 0: no bound
 }
 
 // A Confirmation says that a delivery lies in its mailbox.

@@ -13,12 +13,12 @@ const handedColumns = `SELECT m.id, d.n, d.seq, d.tenant, d.mailbox, d.box, d.re
 	d.seen_validity, d.seen_uid, d.seen_size, d.seen_date FROM delivery d JOIN message m ON m.num = d.seq - d.n `
 
 // Ways to find what was handed over: by time, or in one box by Seq. Each takes the time
-// from which, and until which, a Seq and a limit; the second a box as well.
+// from which, and until which, a Seq, a limit, the second a box, and a tenant.
 const (
-	handedByTime = handedColumns + `WHERE d.handed IS NOT NULL AND (d.handed, d.seq) > ($1, $3) AND d.handed < $2 AND d.state IN (2, 3)
-		ORDER BY d.handed, d.seq LIMIT $4`
-	handedInBox = `(` + handedColumns + `WHERE d.box = $5 AND d.state = 2 AND d.seq > $3 AND d.handed >= $1 AND d.handed < $2 ORDER BY d.seq LIMIT $4)
-		UNION ALL (` + handedColumns + `WHERE d.box = $5 AND d.state = 3 AND d.seq > $3 AND d.handed >= $1 AND d.handed < $2 ORDER BY d.seq LIMIT $4)
+	handedByTime = handedColumns + `WHERE d.handed IS NOT NULL AND (d.handed, d.seq) > ($1, $3) AND d.handed < $2 AND d.state - 0 IN (2, 3)
+		AND ($5 = 0 OR d.tenant = $5) ORDER BY d.handed, d.seq LIMIT $4`
+	handedInBox = `(` + handedColumns + `WHERE d.box = $5 AND d.state = 2 AND ($6 = 0 OR d.tenant = $6) AND d.seq > $3 AND d.handed >= $1 AND d.handed < $2 ORDER BY d.seq LIMIT $4)
+		UNION ALL (` + handedColumns + `WHERE d.box = $5 AND d.state = 3 AND ($6 = 0 OR d.tenant = $6) AND d.seq > $3 AND d.handed >= $1 AND d.handed < $2 ORDER BY d.seq LIMIT $4)
 		ORDER BY 3 LIMIT $4`
 )
 
@@ -38,9 +38,9 @@ func (s *Store) Handed(ctx context.Context, f store.HandedFilter, yield func(sto
 				return nil, nil
 			}
 		}
-		text, args := handedByTime, []any{from, to, after, int64(limit)}
+		text, args := handedByTime, []any{from, to, after, int64(limit), int64(f.Tenant)}
 		if f.Box != 0 {
-			text, args = handedInBox, append(args, int64(f.Box))
+			text, args = handedInBox, []any{from, to, after, int64(limit), int64(f.Box), int64(f.Tenant)}
 		}
 		err = s.read(ctx, func(c *conn) error {
 			return c.query(ctx, func(r row) error { page = append(page, readHanded(r)); return nil }, text, args...)

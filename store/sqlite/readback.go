@@ -15,14 +15,14 @@ const handedColumns = `SELECT m.id, d.n, d.seq, d.tenant, d.mailbox, d.box, d.re
 	d.seen_validity, d.seen_uid, d.seen_size, d.seen_date FROM delivery d `
 
 // Ways to find what was handed over: by time, or in one box by Seq. Each takes the time
-// from which, and until which, a Seq, a limit and a box.
+// from which, and until which, a Seq, a limit, a box and a tenant.
 const (
 	handedByTime = handedColumns + `INDEXED BY delivery_handed CROSS JOIN message m ON m.num = d.seq - d.n
 		WHERE d.handed IS NOT NULL AND (d.handed, d.seq) > (?1, ?3) AND d.handed >= ?1 AND d.handed < ?2 AND d.state IN (2, 3) AND ?5 = 0
-		ORDER BY d.handed, d.seq LIMIT ?4`
+		AND (?6 = 0 OR d.tenant = ?6) ORDER BY d.handed, d.seq LIMIT ?4`
 	handedInBox = handedColumns + `INDEXED BY delivery_box CROSS JOIN message m ON m.num = d.seq - d.n
 		WHERE d.box = ?5 AND d.state IN (2, 3) AND d.seq > ?3 AND d.handed >= ?1 AND d.handed < ?2
-		ORDER BY d.seq LIMIT ?4`
+		AND (?6 = 0 OR d.tenant = ?6) ORDER BY d.seq LIMIT ?4`
 )
 
 // Handed yields what next servers took.
@@ -49,7 +49,7 @@ func (s *Store) Handed(ctx context.Context, f store.HandedFilter, yield func(sto
 			return c.query(ctx, func(row []driver.Value) error {
 				page = append(page, readHanded(row))
 				return nil
-			}, text, from, to, after, int64(limit), int64(f.Box))
+			}, text, from, to, after, int64(limit), int64(f.Box), int64(f.Tenant))
 		})
 		if n := len(page); n > 0 {
 			left -= n

@@ -116,6 +116,10 @@ func handed(t *testing.T, open Open) {
 	same(t, "of a box, by Seq", w.handed(store.HandedFilter{Box: box}), bySeq)
 	same(t, "of a box in a period", w.handed(store.HandedFilter{Box: box, From: times[2], AfterSeq: want[1].Seq, Limit: 1}), bySeq[1:2])
 
+	same(t, "of a tenant", w.handed(store.HandedFilter{Tenant: w.tenants[0].ID}), want)
+	same(t, "of another tenant", w.handed(store.HandedFilter{Tenant: w.tenants[1].ID}), []store.Handed{})
+	same(t, "of another tenant, in the box", w.handed(store.HandedFilter{Tenant: w.tenants[1].ID, Box: box}), []store.Handed{})
+
 	// In one microsecond the Seq decides.
 	at := w.tick()
 	var list []doppelboden.Settlement
