@@ -163,7 +163,7 @@ const (
 	CROSS JOIN segment g ON g.num = m.segment
 	WHERE h.seq > ?1 AND h.seq < ?2 AND (?3 = 0 OR d.tenant = ?3) AND (?4 = 0 OR d.mailbox = ?4) `
 	findMembers = itemsFrom + "held h INDEXED BY held_member" + heldJoin + "AND h.grp = ?7 ORDER BY h.seq LIMIT ?5"
-	findInBox   = itemsFrom + "held h INDEXED BY held_group" + heldJoin + "AND h.grp = ?7 AND h.box = ?6 ORDER BY h.seq LIMIT ?5"
+	findInBox   = itemsFrom + "held h INDEXED BY held_box" + heldJoin + "AND h.box = ?6 AND h.grp = ?7 ORDER BY h.seq LIMIT ?5"
 	findHeldBox = itemsFrom + "held h INDEXED BY held_box" + heldJoin + "AND h.box = ?6 AND ?7 = '' ORDER BY h.seq LIMIT ?5"
 )
 

@@ -8,8 +8,8 @@ CREATE TABLE held (
 	route  TEXT NOT NULL,
 	at     INTEGER NOT NULL
 ) STRICT;
--- Both end in the row's seq, as every index of SQLite does.
-CREATE INDEX held_group ON held (grp, box);
+-- The first has all that is counted. All end in the row's seq, as every index of SQLite does.
+CREATE INDEX held_group ON held (grp, box, at);
 CREATE INDEX held_member ON held (grp);
 CREATE INDEX held_box ON held (box);
 
