@@ -48,6 +48,7 @@ type health struct {
 	probe    time.Time // while down: not before this
 	failures int       // probes in a row that failed
 	bad      int       // transactions in a row that broke off
+	took     time.Time // when a mail was last taken
 	reply    string    // what was said or seen last when something failed
 }
 

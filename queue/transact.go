@@ -58,6 +58,7 @@ func (l *lane) judge(j *job, outcomes []doppelboden.Outcome, d time.Duration) {
 		l.flow.took(l.q.opts.Clock(), j, n, d)
 	}
 	var took, broke, later, dead bool
+	alone := true // what is put off is put off for a recipient
 	for _, o := range outcomes {
 		l.metrics.outcomes[o.Verdict][o.Scope].Inc()
 		switch {
@@ -70,12 +71,14 @@ func (l *lane) judge(j *job, outcomes []doppelboden.Outcome, d time.Duration) {
 			dead = dead || beforeMail(o.Phase)
 		default:
 			later, s.health.reply = true, replyLine(o)
+			alone = alone && o.Scope == doppelboden.AboutRecipient
 		}
 	}
 	switch {
 	case took:
 		l.up(s)
 		s.throttle.well()
+		s.health.took = l.q.opts.Clock()
 	case broke:
 		s.throttle.badly()
 		s.health.bad++
@@ -83,12 +86,18 @@ func (l *lane) judge(j *job, outcomes []doppelboden.Outcome, d time.Duration) {
 			l.down(s)
 		}
 	case later:
-		s.throttle.badly()
+		// Mailboxes that are put off while others are served must not slow these down.
+		if !alone || l.q.opts.Clock().Sub(s.health.took) >= takesFor {
+			s.throttle.badly()
+		}
 		s.health.bad = 0
 	default:
 		s.health.bad = 0
 	}
 }
+
+// takesFor is how long after a mail was taken a server counts as one that takes mail.
+const takesFor = 5 * time.Second
 
 // beforeMail reports whether a phase comes before the first word about a mail.
 func beforeMail(phase string) bool {
