@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/control"
 	"doppelboden/mailbox"
 	"doppelboden/send"
 	"doppelboden/test/hand"
@@ -149,4 +151,49 @@ func sendAs(t *testing.T, n *Node, from string) {
 	if err != nil || a.Code != 250 {
 		t.Fatalf("send: %+v, %v", a, err)
 	}
+}
+
+// TestAMasterPasswordThatIsWrongStopsNoNewMailIsAnAlarmAndIsReadAgain gives a node that has
+// old mail the wrong password for the mailboxes.
+func TestAMasterPasswordThatIsWrongStopsNoNewMailIsAnAlarmAndIsReadAgain(t *testing.T) {
+	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram)
+	berta := "berta@stadt.example"
+	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: []string{anna.Address, berta}, Quiet: true})
+	resting, err := dovecot.Halt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := install(t, "lmtp://"+dovecot.Addr())
+	imapOf(t, node, dovecot.IMAP())
+	secret := filepath.Join(node.Keys, "imap.password")
+	if err := os.WriteFile(secret, []byte("falsch\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := hand.At(time.Now().Add(-48 * time.Hour))
+	n := startAt(t, node, h)
+	for _, m := range []control.Mailbox{anna, {Address: berta, Kind: "person", Priority: 5}} {
+		if _, err := client(n).AddMailbox(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sendAs(t, n, "a@strange.example")
+	h.Forward(12 * time.Hour)
+	peer.For[*peer.DovecotServer](t, resting)
+	if a := mail(t, n, berta); a.Code != 250 {
+		t.Fatalf("send: %+v", a)
+	}
+	passing := func(what string, step time.Duration, is func() bool) {
+		waitFor(t, what, func() bool { h.Forward(step); return is() })
+	}
+	passing("new mail for somebody else is delivered", time.Second, func() bool { return counted(t, n, doppelboden.Delivered) == 1 })
+	alarmed := func() bool {
+		s, err := client(n).Status(t.Context())
+		return err == nil && slices.ContainsFunc(s.Alarms, func(a doppelboden.Alarm) bool { return a.Kind == "mailboxes" })
+	}
+	passing("an alarm tells that nobody gets into the mailboxes", 5*time.Second, alarmed)
+	if err := os.WriteFile(secret, []byte(peer.DovecotPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	passing("old mail is delivered with the right password", 5*time.Second, func() bool { return counted(t, n, doppelboden.Delivered) == 2 })
+	passing("the alarm has ended", 5*time.Second, func() bool { return !alarmed() })
 }

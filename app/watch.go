@@ -173,6 +173,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.clock(wrong)
 	w.keys(wrong)
 	w.routes(wrong)
+	w.filing(wrong)
 	w.events(wrong)
 	w.senders(wrong)
 	w.internet(wrong)

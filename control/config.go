@@ -27,6 +27,9 @@ type Planned struct {
 	// Confirm is Moves when that is more than the share that the configuration in use
 	// allows without asking: then nothing is applied until somebody repeats the number.
 	Confirm int `json:"confirm,omitempty"`
+	// Dateless are the routes whose mailboxes cannot be reached by IMAP: what waited for long
+	// arrives there as if it were new.
+	Dateless []string `json:"routes_without_imap,omitempty"`
 }
 
 // A Version is one version of the configuration.

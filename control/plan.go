@@ -55,6 +55,13 @@ func plan(dir *city.Directory, next *city.City, before, after []byte) Planned {
 		}
 	}
 	p.Changes = append(p.Changes, compareSettings(before, after)...)
+	for _, t := range next.Tenants {
+		for _, r := range t.Routes {
+			if !r.Here && (r.IMAP == nil || r.IMAP.AppendAfter == 0) {
+				p.Dateless = append(p.Dateless, r.Key())
+			}
+		}
+	}
 	if p.Confirm != 0 {
 		p.Confirm = p.Moves // whatever tenant made it necessary, all of it is confirmed
 	}

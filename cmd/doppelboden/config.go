@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,6 +95,9 @@ func (p *program) planned(planned control.Planned, command string) error {
 	}
 	p.changes(planned.Changes)
 	p.moves(planned)
+	if len(planned.Dateless) > 0 {
+		p.print(p.say.T("Routes without [tenant.route.imap]: %s. After an outage their mail arrives with the date of its hand-over, and out-of-office replies go to its senders.", strings.Join(planned.Dateless, ", ")))
+	}
 	if planned.Confirm > 0 {
 		command += " --yes " + strconv.Itoa(planned.Confirm)
 	}

@@ -81,7 +81,7 @@ func (p *program) queueList() *cobra.Command {
 		default:
 			p.print(t.String())
 		}
-		return nil
+		return p.flows(ctx, client)
 	})
 	p.choiceFlags(c, &o)
 	c.Flags().BoolVar(&grouped, "grouped", false, p.say.T("show what is held, or was tried without success, by route, reason and words of the next server, the most first"))

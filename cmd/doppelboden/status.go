@@ -78,6 +78,9 @@ func (p *program) status(s control.Status) {
 			p.print(p.outlet(s, r))
 		} else {
 			p.print(p.lane(s, r))
+			if text := p.flow(s, r); text != "" {
+				p.print("  " + text)
+			}
 		}
 	}
 	p.scanners(s)
