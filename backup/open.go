@@ -62,7 +62,7 @@ func (v *verifier) open(ctx context.Context) (*opened, error) {
 		return nil, err
 	}
 	if err != nil && ctx.Err() == nil {
-		v.fault("the database cannot be opened by this program: %v", err)
+		v.fault("the database cannot be opened by this program: %s", err)
 		return nil, nil
 	}
 	return db, err

@@ -55,19 +55,42 @@ type Check struct {
 	Ledger  ledger.Report       `json:"ledger"`
 	Balance doppelboden.Balance `json:"balance"`
 
-	Faults   int64    `json:"faults"`             // all of them
-	Findings []string `json:"findings,omitempty"` // the first 100
+	Faults   int64     `json:"faults"`             // all of them
+	Findings []Finding `json:"findings,omitempty"` // the first 100
 }
 
 // OK reports whether the backup can be relied upon.
 func (c *Check) OK() bool { return c.Faults == 0 }
 
-func (c *Check) fault(format string, args ...any) {
+func (c *Check) fault(key string, args ...any) {
 	c.Faults++
-	if len(c.Findings) < maxFaults {
-		c.Findings = append(c.Findings, fmt.Sprintf(format, args...))
+	if len(c.Findings) >= maxFaults {
+		return
 	}
+	f := Finding{Key: key}
+	for _, a := range args {
+		f.Args = append(f.Args, fmt.Sprint(a))
+	}
+	c.Findings = append(c.Findings, f)
 }
+
+// A Finding is a sentence that package say knows in other languages.
+type Finding struct {
+	Key  string   // with %s for each argument
+	Args []string // what stands in it
+}
+
+// String returns the sentence in English.
+func (f Finding) String() string {
+	args := make([]any, len(f.Args))
+	for i, a := range f.Args {
+		args[i] = a
+	}
+	return fmt.Sprintf(f.Key, args...)
+}
+
+// MarshalText returns what String does.
+func (f Finding) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // Verify reads every byte of a backup, opens its database in a copy with this program,
 // which tries the migrations of a newer one, verifies the ledger, draws the balance, and
@@ -119,7 +142,7 @@ func (v *verifier) files(ctx context.Context) (whole bool, err error) {
 			return false, ctx.Err()
 		}
 		if err != nil {
-			v.fault("%s: %v", f.Path, err)
+			v.fault("%s: %s", f.Path, err)
 			whole = whole && !strings.HasPrefix(f.Path, v.Manifest.State+"/")
 		}
 	}
@@ -213,6 +236,9 @@ func (v *verifier) inside(ctx context.Context) error {
 // look checks what the database holds.
 func (v *verifier) look(ctx context.Context, db *opened) error {
 	v.Schema = db.schema
+	if err := v.stage(ctx); err != nil {
+		return err
+	}
 	if err := v.drain(ctx, db); err != nil {
 		return err
 	}
@@ -228,11 +254,44 @@ func (v *verifier) look(ctx context.Context, db *opened) error {
 	return v.bodies(ctx, db)
 }
 
+// stage puts the logs where they are exactly as long as the manifest says: a later run that
+// was cut off may have added to them.
+func (v *verifier) stage(ctx context.Context) error {
+	for _, f := range v.Manifest.Files {
+		top, _, _ := strings.Cut(f.Path, "/")
+		if top != tallyDir && top != landingDir {
+			continue
+		}
+		to := filepath.Join(v.work, filepath.FromSlash(f.Path))
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return fmt.Errorf("make a folder for the check: %w", err)
+		}
+		if f.Whole {
+			from, err := filepath.Abs(filepath.Join(v.Dir, filepath.FromSlash(f.Path)))
+			if err == nil {
+				err = os.Symlink(from, to)
+			}
+			if err != nil {
+				return fmt.Errorf("make a link for the check: %w", err)
+			}
+			continue
+		}
+		if err := copyOut(ctx, v.Dir, f, to); err != nil {
+			var no *Refusal // files has told already
+			if errors.As(err, &no) {
+				continue
+			}
+			return err
+		}
+	}
+	return nil
+}
+
 // drain brings what had landed and was not in the database yet, as a node does at its
 // start.
 func (v *verifier) drain(ctx context.Context, db database) error {
 	last := map[string]int64{}
-	return landing.Read(filepath.Join(v.Dir, landingDir), func(l store.Landed) error {
+	return landing.Read(filepath.Join(v.work, landingDir), func(l store.Landed) error {
 		chain := l.Link.Chain
 		if _, known := last[chain]; !known {
 			n, err := db.Drained(ctx, chain)
@@ -258,7 +317,7 @@ func (v *verifier) ledger(ctx context.Context, db database) (err error) {
 	}
 	knots := filepath.Join(v.work, "knots")
 	if err := unpackKnots(v.Dir, v.Manifest, knots); err != nil {
-		v.fault("exported knots: %v", err)
+		v.fault("exported knots: %s", err)
 	}
 	v.Ledger, err = ledger.Verify(ctx, db, ledger.VerifyOptions{Keys: []ed25519.PublicKey{key}, Folders: []string{knots}},
 		func(p ledger.Progress) { v.Progress(p.Step, p.Done) })
@@ -266,10 +325,10 @@ func (v *verifier) ledger(ctx context.Context, db database) (err error) {
 		return err
 	}
 	if !v.Ledger.OK() {
-		v.fault("the ledger has %d faults; the first: %s %d: %s", v.Ledger.Faults, v.Ledger.Findings[0].About, v.Ledger.Findings[0].Number, v.Ledger.Findings[0].What)
+		v.fault("the ledger has %s faults; the first: %s %s: %s", v.Ledger.Faults, v.Ledger.Findings[0].About, v.Ledger.Findings[0].Number, v.Ledger.Findings[0].What)
 	}
 	if v.Ledger.LastKnot != v.Manifest.LastKnot {
-		v.fault("the last knot is %d, and the manifest says %d", v.Ledger.LastKnot, v.Manifest.LastKnot)
+		v.fault("the last knot is %s, and the manifest says %s", v.Ledger.LastKnot, v.Manifest.LastKnot)
 	}
 	return nil
 }
@@ -278,15 +337,15 @@ func (v *verifier) ledger(ctx context.Context, db database) (err error) {
 func (v *verifier) balance(ctx context.Context, db database) (err error) {
 	days, err := retentionDays(ctx, db, v.Manifest.Node)
 	if err != nil {
-		v.fault("the city's configuration: %v", err)
+		v.fault("the city's configuration: %s", err)
 		return nil
 	}
-	logs := ledger.Tally{Dir: filepath.Join(v.Dir, tallyDir)}
+	logs := ledger.Tally{Dir: filepath.Join(v.work, tallyDir)}
 	v.Balance, err = ledger.Balance(ctx, ledger.Sources{Doors: logs, Replies: logs, Ledger: db, Rows: db,
 		Clock: v.Clock, Progress: func(p ledger.Progress) { v.Progress(p.Step, p.Done) }},
 		retention.LogsSince(v.Manifest.Made, days), v.Manifest.Made)
 	if err == nil && v.Balance.Difference != 0 {
-		v.fault("the balance has a difference of %d; the first: %s", v.Balance.Difference, v.Balance.Findings[0].What)
+		v.fault("the balance has a difference of %s; the first: %s", v.Balance.Difference, v.Balance.Findings[0].What)
 	}
 	return err
 }
@@ -316,7 +375,7 @@ func (v *verifier) bodies(ctx context.Context, db database) error {
 	}
 	ring, err := keyring.Open(ctx, master, db, v.Clock)
 	if err != nil {
-		v.fault("the master key does not open the keys of this backup: %v", err)
+		v.fault("the master key does not open the keys of this backup: %s", err)
 		return nil
 	}
 	all, err := segment.OpenToRead(filepath.Join(v.Dir, segmentsDir), ring)
@@ -330,7 +389,7 @@ func (v *verifier) bodies(ctx context.Context, db database) error {
 		}
 		last = it.Message.ID
 		if err := readBody(all, it.Message); err != nil {
-			v.fault("the body of %s cannot be read: %v", last, err)
+			v.fault("the body of %s cannot be read: %s", last, err)
 		}
 		if v.Bodies++; v.Bodies%1000 == 0 {
 			v.Progress("bodies", v.Bodies)

@@ -211,7 +211,7 @@ func (p *program) checked(c *backup.Check) {
 		p.print("! " + p.say.T("Without the keys no mail was opened: only sums were compared. Give them with --keys or --passphrase-file."))
 	}
 	for _, f := range c.Findings {
-		p.print("! " + say.Plain(f))
+		p.print("! " + say.Plain(p.say.Known(f.Key, f.Args...)))
 	}
 	if c.OK() {
 		p.print(p.say.T("The backup is good."))
