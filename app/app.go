@@ -130,6 +130,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.startControl(); err != nil {
 		return fmt.Errorf("start the control socket: %w", err)
 	}
+	n.felt(n.trouble()) // before anybody looks
 	n.background(ctx, "the pulse of the database", n.pulse)
 	n.background(ctx, "watch", n.watch)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,9 +168,9 @@ func (n *Node) databaseStatus() control.Database {
 func causeOf(err error) string {
 	var known *doppelboden.Error
 	if errors.As(err, &known) && known.Cause != nil {
-		return known.Cause.Error()
+		err = known.Cause
 	}
-	return err.Error()
+	return strings.Join(strings.Fields(err.Error()), " ") // in one line
 }
 
 // database tells when the database does not do its work.

@@ -124,6 +124,9 @@ func (w *watcher) scanners(ctx context.Context, wrong map[alarmKey]string) {
 			wrong[alarmKey{"scanner-size", s.Address}] = tooLarge(s)
 		}
 	}
+	if w.n.db.dead() {
+		return // an alarm tells it
+	}
 	counts, err := w.n.store.UnscannedCounts(ctx)
 	if err != nil {
 		w.n.log.Error("mail that waits for scanners cannot be counted", "err", err)

@@ -70,9 +70,6 @@ type watcher struct {
 func (n *Node) watch(ctx context.Context) {
 	start := time.Now() // carries the running time of the machine
 	w := newWatcher(n, func() time.Duration { return time.Since(start) })
-	if err := w.restore(ctx); err != nil {
-		n.log.Error("open alarms cannot be read", "err", err)
-	}
 	for {
 		w.look(ctx)
 		fired, stop := n.opts.Timer(watchEvery)
