@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // DovecotPassword is what every user of a Dovecot of ours logs in with.
@@ -133,6 +134,9 @@ func (o Dovecot) write() error {
 // home is the folder of a user.
 func (o Dovecot) home(mailbox string) string { return filepath.Join(o.Dir, "mail", mailbox) }
 
+// Options are those with which it goes on where it was, after Halt or Crash.
+func (d *DovecotServer) Options() Dovecot { return d.opts }
+
 // Addr is where it takes mail by LMTP.
 func (d *DovecotServer) Addr() string { return d.opts.LMTPAddr }
 
@@ -156,6 +160,23 @@ func (d *DovecotServer) Mails(mailbox string) ([][]byte, error) {
 // Halt ends it and keeps its folder. Starting the options that it returns goes on where
 // it was: same ports, same mails.
 func (d *DovecotServer) Halt() (Dovecot, error) { return d.opts, d.stop() }
+
+// Crash kills all its processes (kill -9) and keeps its folder, as Halt does in an orderly way.
+func (d *DovecotServer) Crash() (Dovecot, error) {
+	d.stopOnce.Do(func() {
+		pid := d.cmd.Process.Pid
+		d.cmd.Process.Kill() // first who could make more; an error says that it has ended
+		<-d.done
+		d.stopErr = poll(time.Now().Add(stopLimit), func() (bool, error) {
+			left, err := descendants(pid)
+			for _, child := range left {
+				syscall.Kill(child, syscall.SIGKILL) // an error says that it has ended
+			}
+			return err == nil && len(left) == 0, err
+		})
+	})
+	return d.opts, d.stopErr
+}
 
 // Stop ends it and removes its folder.
 func (d *DovecotServer) Stop() error { return errors.Join(d.stop(), os.RemoveAll(d.opts.Dir)) }

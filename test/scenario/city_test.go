@@ -57,6 +57,12 @@ type city struct {
 // n mailboxes u0 to u(n-1), and leaves its node running.
 func found(t *testing.T, dir, groupware string, n int) *city {
 	t.Helper()
+	return foundAs(t, dir, groupware, n, func(*city) {})
+}
+
+// foundAs is found, and calls configure before the node starts for the first time.
+func foundAs(t *testing.T, dir, groupware string, n int, configure func(*city)) *city {
+	t.Helper()
 	if dir == "" {
 		dir = t.TempDir()
 	}
@@ -64,6 +70,7 @@ func found(t *testing.T, dir, groupware string, n int) *city {
 	c := &city{t: t, dir: filepath.Join(dir, "city"), mx: "127.0.0.1:" + mx, submission: "127.0.0.1:" + submission, log: &lines{}}
 	c.must("init", c.dir, "--domain", "stadt.example", "--groupware", groupware, "--dns", "none", "--mx-port", mx, "--submission-port", submission, "--metrics-port", metrics)
 	c.edit("node.toml", "min_free_mb = 1024", "min_free_mb = 16")
+	configure(c)
 	c.start()
 	t.Cleanup(c.end)
 	list := "address,name,kind,department,priority,aliases\n"
