@@ -44,7 +44,7 @@ func (s *Store) DeleteTenantKey(ctx context.Context, tenant doppelboden.TenantID
 		if err := t.sequence(); err != nil {
 			return err
 		}
-		r, err := t.one("SELECT EXISTS (SELECT FROM message WHERE tenant = $1 AND key_version = $2)", int64(tenant), int64(version))
+		r, err := t.one("SELECT EXISTS (SELECT FROM message WHERE tenant = $1 AND key_version = $2 AND key_version + 0 IS NOT NULL)", int64(tenant), int64(version))
 		if err != nil {
 			return fmt.Errorf("look for bodies: %w", err)
 		}
@@ -68,7 +68,7 @@ func readBody(r row) store.BodyOf {
 			KeyVersion: int(asInt(r[5])), Key: asBlob(r[6]), Sum: asSum(r[7])}}
 }
 
-const bodiesQuery = "SELECT " + bodyColumns + " FROM message m WHERE m.tenant = $1 AND m.key_version = $2 LIMIT $3"
+const bodiesQuery = "SELECT " + bodyColumns + " FROM message m WHERE m.tenant = $1 AND m.key_version = $2 AND m.key_version + 0 IS NOT NULL LIMIT $3"
 
 // Bodies returns up to limit bodies whose key is wrapped with a version.
 func (s *Store) Bodies(ctx context.Context, tenant doppelboden.TenantID, version, limit int) (bodies []store.BodyOf, err error) {

@@ -159,7 +159,7 @@ const copyJoins = `JOIN message m ON m.num = c.message
 	LEFT JOIN folder f ON f.mailbox = c.mailbox AND f.number = c.folder `
 
 // copiesOfMessage finds all copies of the message $1, whose deliveries end before $2.
-const copiesOfMessage = "SELECT " + copyColumns + " FROM copy c " + copyJoins + `WHERE c.message = $1
+const copiesOfMessage = "SELECT " + copyColumns + " FROM copy c " + copyJoins + `WHERE c.message + 0 = $1
 	UNION ALL SELECT ` + impliedColumns + `FROM delivery d JOIN message m ON m.num = $1
 	WHERE d.seq >= $1 AND d.seq < $2 AND d.inbox
 	ORDER BY 1, 8`

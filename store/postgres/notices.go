@@ -23,7 +23,7 @@ func (s *Store) Notices(ctx context.Context, message doppelboden.ID) (all []stor
 }
 
 const overdueQuery = "SELECT " + deliveryColumns + ", " + messageColumns + ` FROM delivery d JOIN message m ON m.num = d.seq - d.n
-	WHERE d.box = $1 AND d.state = 0 AND d.seq > $2 AND m.received < $3 AND m.flags & $4 <> 0 AND m.sender <> ''
+	WHERE d.box = $1 AND d.state = 0 AND d.seq > $2 AND m.received - 0 < $3 AND m.flags & $4 <> 0 AND m.sender <> ''
 	AND NOT EXISTS (SELECT FROM notice n WHERE n.about = d.seq) ORDER BY d.seq LIMIT $5`
 
 // Overdue returns what waits for long and whose senders have not been told.

@@ -100,6 +100,11 @@ type Store struct {
 	leaving sync.WaitGroup // connections that end by themselves
 }
 
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Drainer = (*Store)(nil)
+)
+
 // Open is New and Store.Open: what it returns has a server.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s, err := New(o)

@@ -134,9 +134,8 @@ const (
 	// findBox is for what is queued in one box.
 	findBox = itemsFrom + "AND d.state = 0 AND d.box = $6 ORDER BY d.seq LIMIT $5"
 	// findRare is for what is held or has ended badly; the index has it by state.
-	findRare = itemsFrom + "AND d.state IN (1, 4, 5) AND d.state = $6 AND ($7 = 0 OR d.box = $7) ORDER BY d.seq LIMIT $5"
-	// findAny looks at every delivery of a window: states as a mask, and a box. The
-	// index is the primary key's, for seq + 0 is in no other.
+	findRare = itemsFrom + "AND d.state + 0 IN (1, 4, 5) AND d.state = $6 AND ($7 = 0 OR d.box = $7) ORDER BY d.seq LIMIT $5"
+	// findAny looks at every delivery of a window: states as a mask, and a box.
 	findAny = itemsFrom + "AND ($6 >> d.state::int) & 1 = 1 AND ($7 = 0 OR d.box = $7) ORDER BY d.seq LIMIT $5"
 )
 

@@ -102,7 +102,7 @@ func (s *Store) rest(ctx context.Context, d time.Duration) error {
 // none of the mailboxes $3 shows it.
 const mayGo = `NOT EXISTS (SELECT FROM delivery d WHERE d.seq >= m.num AND d.seq < m.num + m.deliveries
 		AND (d.state IN (0, 1) OR d.changed >= $2 OR d.inbox AND d.mailbox = ANY ($3::bigint[])))
-	AND NOT EXISTS (SELECT FROM copy c WHERE c.message = m.num AND c.mailbox = ANY ($3::bigint[]))`
+	AND NOT EXISTS (SELECT FROM copy c WHERE c.message + 0 = m.num AND c.mailbox = ANY ($3::bigint[]))`
 
 // expirable looks at the next messages behind the mark, moves it, and returns those that
 // may go, at most limit, and whether there are no more behind the mark.
@@ -171,7 +171,7 @@ func (t *tx) remove(nums []int64, cut time.Time, keep []int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := t.exec("DELETE FROM copy WHERE message = ANY ($1::bigint[])", gone); err != nil {
+	if _, err := t.exec("DELETE FROM copy WHERE message + 0 = ANY ($1::bigint[])", gone); err != nil {
 		return 0, err
 	}
 	if err := t.forgetNotices(gone, ends); err != nil {
@@ -184,11 +184,11 @@ func (t *tx) remove(nums []int64, cut time.Time, keep []int64) (int, error) {
 // stayingQuery leaps through message_body from one tenant and key version to the next, of
 // which there are few, so that each can be looked into for a segment.
 const stayingQuery = `WITH RECURSIVE pair (tenant, version) AS (
-		(SELECT tenant, key_version FROM message ORDER BY tenant, key_version LIMIT 1)
+		(SELECT tenant, key_version FROM message WHERE key_version + 0 IS NOT NULL ORDER BY tenant, key_version LIMIT 1)
 		UNION ALL
 		SELECT n.tenant, n.key_version FROM pair p CROSS JOIN LATERAL (SELECT tenant, key_version FROM message
-			WHERE (tenant, key_version) > (p.tenant, p.version) ORDER BY tenant, key_version LIMIT 1) n)
-	SELECT ` + bodyColumns + ` FROM pair p JOIN message m ON m.tenant = p.tenant AND m.key_version = p.version
+			WHERE (tenant, key_version) > (p.tenant, p.version) AND key_version + 0 IS NOT NULL ORDER BY tenant, key_version LIMIT 1) n)
+	SELECT ` + bodyColumns + ` FROM pair p JOIN message m ON m.tenant = p.tenant AND m.key_version = p.version AND m.key_version + 0 IS NOT NULL
 	WHERE m.segment = $1 LIMIT $2`
 
 // Staying returns up to limit bodies that still lie in a segment.

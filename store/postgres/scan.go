@@ -26,8 +26,9 @@ func (s *Store) PutScans(ctx context.Context, list []store.Scan) error {
 	})
 }
 
-// waits says that a delivery of a message m is queued or held.
-const waits = "EXISTS (SELECT FROM delivery d WHERE d.seq >= m.num AND d.seq < m.num + m.deliveries AND d.state IN (0, 1))"
+// waits says that a delivery of a message m is queued or held. OFFSET 0 keeps it from
+// becoming a join, which would be planned by what is known of the tables.
+const waits = "EXISTS (SELECT FROM delivery d WHERE d.seq >= m.num AND d.seq < m.num + m.deliveries AND d.state - 0 IN (0, 1) OFFSET 0)"
 
 const unscannedQuery = `SELECT m.num, m.id, coalesce(m.scanned, m.received) FROM message m
 	WHERE m.scan = 1 AND m.tenant = $1 AND m.num > $2 AND ` + waits + " ORDER BY m.num LIMIT $3"

@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Plans must not depend on what the server knows of the tables: they were empty a minute
+// ago, or nobody has analysed them, or a policy adds a condition.
+func TestEveryQueryReadsTheIndexThatItIsMeantFor(t *testing.T) {
+	s := openNew(t)
+	check := func(when string) {
+		t.Helper()
+		for _, role := range []string{"", "doppelboden_tenant"} {
+			c := raw(t, s)
+			if role != "" {
+				if err := c.script(ctx, "SET doppelboden.tenant = '1'; SET ROLE "+role); err != nil {
+					t.Fatal(err)
+				}
+			}
+			checkPlans(t, c, strings.TrimSpace(when+" "+role))
+		}
+	}
+	check("empty")
+	landed := benchLanded(&testChain{name: "landing/1"}, 5000, 5000)
+	for _, m := range landed[0].Messages[:500] {
+		m.Copies[0].Folder = "Akten"
+	}
+	if err := s.Drain(ctx, landed); err != nil {
+		t.Fatal(err)
+	}
+	lease, err := s.Join(ctx, "node", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range landed[0].Messages[:50] {
+		if err := settled(s, lease, m, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("filled")
+	if err := raw(t, s).script(ctx, "ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
+	check("analysed")
+}
+
+// indexNames finds the indexes in a plan.
+var indexNames = regexp.MustCompile(`Index (?:Only )?Scan (?:Backward )?using (\w+)`)
+
+// checkPlans compares the indexes that queries use with those that they are meant for.
+func checkPlans(t *testing.T, c *conn, when string) {
+	t.Helper()
+	for i, q := range []struct {
+		what, text string
+		types      string // of the arguments
+		args       string
+		want       string // indexes, sorted
+	}{
+		{"boxes", boxesQuery, "bigint, bigint", "0, 256", "delivery_box delivery_pkey message_pkey"},
+		{"heads", headsQuery, "bigint[], bigint[], bigint", "'{5,6}', '{0,0}', 16", "delivery_box message_pkey"},
+		{"due", dueQuery, "bigint[], bigint", "'{-1}', 16", "delivery_due message_pkey"},
+		{"queued in a box", findBox, "bigint, bigint, bigint, bigint, bigint, bigint", "0, 9, 1, 0, 9, 5", "delivery_box message_pkey"},
+		{"rare states", findRare, "bigint, bigint, bigint, bigint, bigint, bigint, bigint", "0, 9, 1, 0, 9, 1, 0", "delivery_rare message_pkey"},
+		{"any state", findAny, "bigint, bigint, bigint, bigint, bigint, bigint, bigint", "0, 9, 1, 0, 9, -1, 0", "delivery_pkey message_pkey"},
+		{"copies in a mailbox", copiesOfMailbox(), "bigint, bigint, bigint, bigint, bigint", "5, 0, 0, 1, 9", "copy_pkey delivery_box folder_pkey message_pkey"},
+		{"copies of a message", copiesOfMessage, "bigint, bigint", "1, 2", "copy_message delivery_pkey folder_pkey message_pkey"},
+		{"messages by id", findMessages, "bytea[]", "'{abc}'", "message_id"},
+		{"deliveries by reference", findStates, "bytea[], bigint[]", "'{abc}', '{0}'", "delivery_pkey message_id"},
+		{"counts", countsQuery, "", "", "count_pkey delivery_state message_pkey"},
+		{"handed over by time", handedByTime, "bigint, bigint, bigint, bigint, bigint", "0, 9, 0, 9, 0", "delivery_handed message_pkey"},
+		{"handed over in a box", handedInBox, "bigint, bigint, bigint, bigint, bigint, bigint", "0, 9, 0, 9, 5, 0", "delivery_box message_pkey"},
+		{"what is tried again", refusedQuery, "text, bigint, bigint", "'', 0, 9", "delivery_pkey held_group held_pkey"},
+		{"what fails", failingQuery, "bigint, bigint, bigint, bigint", "1, 0, 9, 1", "delivery_failing"},
+		{"held in a group", findMembers, "bigint, bigint, bigint, bigint, bigint, text", "0, 9, 1, 0, 9, 'g'", "delivery_pkey held_member message_pkey"},
+		{"held in a box", findHeldBox, "bigint, bigint, bigint, bigint, bigint, bigint", "0, 9, 1, 0, 9, 5", "delivery_pkey held_box message_pkey"},
+		{"what is overdue", overdueQuery, "bigint, bigint, bigint, bigint, bigint", "5, 0, 9, 4, 9", "delivery_box message_pkey notice_pkey"},
+		{"what waits for scanners", unscannedQuery, "bigint, bigint, bigint", "1, 0, 9", "delivery_pkey message_unscanned"},
+		{"bodies of a key", bodiesQuery, "bigint, bigint, bigint", "1, 1, 9", "message_body"},
+		{"bodies in a segment", stayingQuery, "text, bigint", "'s', 9", "message_body"},
+	} {
+		if strings.Contains(when, "tenant") && (q.what == "counts" || q.what == "copies of a message" || q.what == "messages by id") {
+			continue // the node's own alone
+		}
+		plan := planOf(t, c, fmt.Sprintf("plan%d", i), q.text, q.types, q.args)
+		plan = strings.ReplaceAll(plan, "folder_name", "folder_pkey") // of one mailbox's folders either will do
+		var got []string
+		for _, m := range indexNames.FindAllStringSubmatch(plan, -1) {
+			got = append(got, m[1])
+		}
+		slices.Sort(got)
+		if got := strings.Join(slices.Compact(got), " "); got != q.want || strings.Contains(plan, "Seq Scan on") {
+			t.Errorf("%s (%s): indexes %q, wanted %q:\n%s", q.what, when, got, q.want, plan)
+		}
+	}
+}
+
+// planOf returns how a statement is run.
+func planOf(t *testing.T, c *conn, name, text, types, args string) string {
+	t.Helper()
+	if types != "" {
+		types, args = "("+types+")", "("+args+")"
+	}
+	if err := c.script(ctx, "PREPARE "+name+types+" AS "+text); err != nil {
+		t.Fatalf("prepare %s: %v", text, err)
+	}
+	results, err := c.pg.Exec(ctx, "EXPLAIN (COSTS off) EXECUTE "+name+args).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, r := range results[0].Rows {
+		b.Write(r[0])
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
