@@ -11,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"doppelboden/backup"
+	"doppelboden/control"
 	"doppelboden/ledger"
 )
 
@@ -61,4 +64,27 @@ func replace(path, old, next string) error {
 		return fmt.Errorf("%s holds no %q", path, old)
 	}
 	return os.WriteFile(path, bytes.Replace(text, []byte(old), []byte(next), 1), 0o600)
+}
+
+// orderTo asks for a backup with the keys in clear.
+func orderTo(dir string) control.BackupOrder { return control.BackupOrder{Dir: dir, PlainKeys: true} }
+
+// mount makes a small disk of a folder, or changes its size.
+func mount(t *testing.T, dir, options string) {
+	t.Helper()
+	rest, again := strings.CutPrefix(options, "remount,")
+	flags := uintptr(0)
+	if again {
+		flags = unix.MS_REMOUNT
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, rest); err != nil {
+		t.Fatalf("mount a small disk (this test needs root): %v", err)
+	}
+	if !again {
+		t.Cleanup(func() {
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+				t.Errorf("unmount: %v", err)
+			}
+		})
+	}
 }
