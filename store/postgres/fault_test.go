@@ -46,18 +46,15 @@ func cutCommits(t *testing.T, cuts int64, fault func(store.Acceptor) store.Accep
 	s := behind(t, p, nameOf(dsn))
 	l := startLoad(t, s, fault(s))
 	l.more(50)
-	dice, made, done := rand.New(rand.NewPCG(4, 2)), int64(0), make(chan struct{})
+	dice := rand.New(rand.NewPCG(4, 2))
+	var made atomic.Int64
 	p.on(func(int32) moment {
-		if made == cuts {
-			close(done)
-		}
-		made++
-		if made > cuts || dice.IntN(2) == 0 {
+		if made.Add(1) > cuts || dice.IntN(2) == 0 {
 			return never
 		}
 		return moment(1 + dice.IntN(3))
 	})
-	<-done
+	eventually(t, "enough commits were tried", func() bool { return made.Load() > cuts })
 	p.on(nil)
 	l.more(50)
 	l.end()
