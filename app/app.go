@@ -16,6 +16,7 @@ import (
 	"doppelboden/courier"
 	"doppelboden/event"
 	"doppelboden/intake"
+	"doppelboden/mailbox"
 	"doppelboden/queue"
 	"doppelboden/resolver"
 
@@ -62,6 +63,8 @@ type Node struct {
 	events     *event.Tracker
 	look       chan struct{} // has the watcher look at once; holds at most one wish
 	groupwares *groupwares
+	reader     *mailbox.Reader   // from Start on; nil without RoleQueue
+	replayer   *mailbox.Replayer // the same
 	own        *owns             // from Start on
 	passages   *passages         // the same
 	agents     courier.Options   // what couriers have in common
@@ -153,7 +156,7 @@ func (n *Node) startControl() error {
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
 		Scanners: n.scanning.station.Status,
 		Database: n.databaseStatus,
-		Store:    view{n.store, n.landing}, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Salvage: rescue{n}, Directories: n.house.people.refresher, Events: n.events, Appeals: n.appeals,
+		Store:    view{n.store, n.landing}, Queue: n.house.queue, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Salvage: rescue{n}, Replays: replays{n}, Directories: n.house.people.refresher, Events: n.events, Appeals: n.appeals,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

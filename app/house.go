@@ -267,6 +267,9 @@ func (n *Node) openQueue() error {
 	if err := n.openReturner(); err != nil {
 		return err
 	}
+	if err := n.openReadback(); err != nil {
+		return err
+	}
 	return n.openDelays()
 }
 

@@ -172,6 +172,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.routes(wrong)
 	w.filing(wrong)
 	w.events(wrong)
+	w.readback(wrong)
 	w.senders(wrong)
 	w.internet(wrong)
 	w.lists(wrong)

@@ -32,6 +32,8 @@ func (n *Node) work(ctx context.Context) (err error) {
 		w.background(ctx, "the events", n.events.Run)
 		w.background(ctx, "the delay notices", n.delays.Run)
 		w.background(ctx, "appeals", n.appeals.Run)
+		w.background(ctx, "reading back", n.reader.Run)
+		w.background(ctx, "replays", n.runReplays)
 		w.background(ctx, "scanning again", n.scanning.again.Run)
 	}
 	w.background(ctx, "the directories", n.house.people.refresher.Run)

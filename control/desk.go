@@ -134,6 +134,7 @@ type Options struct {
 	Keys        Keys
 	Backups     Backups
 	Salvage     Salvage
+	Replays     Replays // nil: this node hands no mail over
 	Events      Events
 	Tallies     Tallies
 	Directories Directories

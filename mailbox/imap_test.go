@@ -168,7 +168,7 @@ func appendAndFind(t *testing.T, m *IMAP) {
 		t.Errorf("an empty folder is %+v", empty)
 	}
 	date := time.Date(2026, 8, 30, 23, 30, 0, 0, time.UTC) // older than the ids: the search must not miss it
-	old := new(doppelboden.IDs).New(date) // ids only makes newer ones
+	old := new(doppelboden.IDs).New(date)                  // ids only makes newer ones
 	a, b, other := ids.New(time.Now()), ids.New(time.Now()), ids.New(time.Now())
 	// The second mail holds an older id of ours below our line, as somebody may have forged.
 	forged := slices.Concat(trace(b, ""), nil)

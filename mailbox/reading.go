@@ -1,0 +1,364 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/clock"
+	"doppelboden/store"
+)
+
+const (
+	// pageMails is how many hand-overs are looked at together, so that several mails of a
+	// mailbox need one look.
+	pageMails = 2000
+	// boxMails is how many of the last mails of a mailbox tell how old it is.
+	boxMails = 300
+	// mostAgain bounds what is looked for a second time.
+	mostAgain = 2000
+	// tries is how often a mailbox that cannot be opened is tried before it is passed over.
+	tries = 3
+)
+
+// A reading is one route that is read back.
+type reading struct {
+	r      *Reader
+	key    string
+	tenant doppelboden.TenantID
+
+	mu      sync.Mutex
+	record  record
+	told    string // the alarm's text
+	toldAt  time.Time
+	until   time.Time
+	skipped bool
+	busy    bool
+	trouble string
+	since   time.Time
+
+	// Of the loop alone.
+	at    time.Time // what was handed over before was looked at,
+	seq   int64     // and at this time up to this Seq
+	watch time.Time // until then everything is looked for
+	again []later
+}
+
+// A later is a mail that was not there, to be looked for once more.
+type later struct {
+	mail store.Handed
+	due  time.Time
+}
+
+// run reads back until ctx ends.
+func (t *reading) run(ctx context.Context) {
+	p := t.r.opts.Pace
+	t.at = t.r.opts.Clock().Add(-p.Lag)
+	if t.full() { // an earlier run may have left more
+		t.at = t.r.opts.Clock().Add(-p.Back)
+	}
+	for {
+		more, err := t.step(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wait := p.Every
+		if err != nil {
+			t.failed(err)
+			wait = max(wait, 6*p.Every)
+		}
+		if !more || err != nil {
+			if !clock.Sleep(ctx, t.r.opts.Timer, wait) {
+				return
+			}
+		}
+	}
+}
+
+// step looks at the next page, and reports whether there was one.
+func (t *reading) step(ctx context.Context) (more bool, err error) {
+	p, now := t.r.opts.Pace, t.r.opts.Clock()
+	if err := t.lookAgain(ctx, now); err != nil {
+		return false, err
+	}
+	var page []store.Handed
+	err = t.r.opts.Store.Handed(ctx, store.HandedFilter{From: t.at, AfterSeq: t.seq, To: now.Add(-p.Fair), Tenant: t.tenant, Limit: pageMails},
+		func(h store.Handed) error { page = append(page, h); return nil })
+	if err != nil {
+		return false, fmt.Errorf("read what was handed over: %w", err)
+	}
+	full := t.full()
+	for _, group := range t.mine(page, full) {
+		if err := t.visit(ctx, group, false); err != nil {
+			return false, err
+		}
+		if lag := t.r.opts.Clock().Sub(group.mails[0].At); !full && lag > p.Lag {
+			t.skip(t.r.opts.Clock().Add(-p.Fair))
+			return true, nil
+		}
+	}
+	if n := len(page); n > 0 {
+		t.at, t.seq = page[n-1].At, page[n-1].Seq
+	}
+	t.reached(page)
+	return len(page) == pageMails, nil
+}
+
+// skip passes over what a share cannot look at in time.
+func (t *reading) skip(to time.Time) {
+	t.at, t.seq = to, 0
+	t.mu.Lock()
+	t.skipped = true
+	t.mu.Unlock()
+}
+
+// reached notes how far the reading is.
+func (t *reading) reached(page []store.Handed) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.until = t.at
+	if len(page) < pageMails {
+		t.until = t.r.opts.Clock().Add(-t.r.opts.Pace.Fair)
+	}
+	if len(page) == 0 {
+		t.trouble, t.since = "", time.Time{}
+	}
+}
+
+// failed notes why mailboxes cannot be looked into.
+func (t *reading) failed(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.trouble == "" {
+		t.since = t.r.opts.Clock()
+		t.r.opts.Log.Warn("mailboxes cannot be looked into", "route", t.key, "err", err)
+	}
+	t.trouble = harmless(err.Error())
+}
+
+// A group is what one look into a mailbox is about.
+type group struct {
+	box   doppelboden.BoxID
+	place Place
+	mails []store.Handed
+}
+
+// full reports whether everything of the route is to be looked for.
+func (t *reading) full() bool { return t.r.opts.Routes()[t.key].Full }
+
+// place returns where a box's mailbox lies, if it is one of this route's.
+func (t *reading) place(b doppelboden.BoxID) (Place, bool) {
+	at, ok := t.r.opts.Place(b)
+	return at, ok && at.Route == t.key && at.Backend != nil
+}
+
+// mine returns what of a page is to be looked for, by mailbox.
+func (t *reading) mine(page []store.Handed, full bool) (groups []*group) {
+	byBox := map[doppelboden.BoxID]*group{}
+	for _, h := range page {
+		g, known := byBox[h.Box]
+		if !known {
+			if at, ok := t.place(h.Box); ok {
+				g = &group{box: h.Box, place: at}
+			}
+			byBox[h.Box] = g
+		}
+		if g == nil || h.State != doppelboden.Delivered || !t.wanted(h, full) {
+			continue
+		}
+		if len(g.mails) == 0 {
+			groups = append(groups, g)
+		}
+		g.mails = append(g.mails, h)
+	}
+	return groups
+}
+
+// wanted reports whether a mail is to be looked for: all of them, or after an outage, or
+// those of a share of mailboxes.
+func (t *reading) wanted(h store.Handed, full bool) bool {
+	p := t.r.opts.Pace
+	if h.At.Sub(h.Received) > p.Late {
+		t.watch = h.At.Add(p.Watch)
+		return true
+	}
+	return full || h.At.Before(t.watch) || t.r.share(h.Box, h.At)
+}
+
+// lookAgain looks for what was not there some time ago.
+func (t *reading) lookAgain(ctx context.Context, now time.Time) error {
+	byBox := map[doppelboden.BoxID]*group{}
+	n := 0
+	for ; n < len(t.again) && !t.again[n].due.After(now); n++ {
+		h := t.again[n].mail
+		g := byBox[h.Box]
+		if g == nil {
+			at, ok := t.place(h.Box)
+			if !ok {
+				continue
+			}
+			g = &group{box: h.Box, place: at}
+			byBox[h.Box] = g
+		}
+		g.mails = append(g.mails, h)
+	}
+	t.again = append([]later(nil), t.again[n:]...)
+	for _, g := range byBox {
+		if err := t.visit(ctx, g, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit looks into one mailbox and rests. A mailbox that cannot be opened is passed over
+// after some tries; when none can, that is an error.
+func (t *reading) visit(ctx context.Context, g *group, second bool) error {
+	o := &t.r.opts
+	busy := o.Busy(t.key)
+	t.mu.Lock()
+	t.busy = busy
+	t.mu.Unlock()
+	start := time.Now()
+	var err error
+	for range tries {
+		if err = t.judge(ctx, g, second); err == nil || ctx.Err() != nil || doppelboden.CodeOf(err) == doppelboden.Policy {
+			break
+		}
+		if !clock.Sleep(ctx, o.Timer, o.Pace.Every) {
+			return ctx.Err()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	took := time.Since(start)
+	rest := took * time.Duration(o.Pace.Rest)
+	switch {
+	case busy:
+		rest = max(rest, o.Pace.Trickle)
+	case took > o.Pace.Slow:
+		rest *= 4
+	case o.Clock().Before(t.watch):
+		rest = took
+	}
+	if !clock.Sleep(ctx, o.Timer, rest) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// judge looks into one mailbox, confirms what is there and notes what is not.
+func (t *reading) judge(ctx context.Context, g *group, second bool) error {
+	o := &t.r.opts
+	now := o.Clock()
+	known, err := t.known(ctx, g, now)
+	if err != nil {
+		return err
+	}
+	v, err := look(ctx, g.place, g.mails)
+	if err != nil {
+		return err
+	}
+	mails := g.mails
+	back := v.wentBack(known)
+	if back && !v.gone { // all that was seen there before is in question
+		mails = known
+		if v, err = look(ctx, g.place, mails); err != nil {
+			return err
+		}
+	}
+	if list := v.confirmations(mails, o); len(list) > 0 {
+		if err := o.Store.Confirm(ctx, o.Lease(), list); err != nil {
+			return fmt.Errorf("confirm: %w", err)
+		}
+	}
+	f := finding{at: now, looked: len(mails), moved: v.moved, back: back}
+	for i, fate := range v.fates(mails) {
+		if fate != missing {
+			continue
+		}
+		f.note(mails[i].At)
+		if !second && len(t.again) < mostAgain {
+			t.again = append(t.again, later{mails[i], now.Add(o.Pace.Again)})
+		}
+	}
+	if second { // it counted as missing, and was looked for, once already
+		f.not, f.looked = f.not-len(g.mails), max(0, f.looked-len(g.mails))
+	}
+	t.found(f)
+	return nil
+}
+
+// note counts a missing mail.
+func (f *finding) note(at time.Time) {
+	f.not++
+	if f.first.IsZero() || at.Before(f.first) {
+		f.first = at
+	}
+	if at.After(f.last) {
+		f.last = at
+	}
+}
+
+// known returns the last mails of a mailbox, with what was seen of them.
+func (t *reading) known(ctx context.Context, g *group, now time.Time) ([]store.Handed, error) {
+	var last []store.Handed
+	err := t.r.opts.Store.Handed(ctx, store.HandedFilter{Box: g.box, From: now.Add(-t.r.opts.Pace.Back), To: now.Add(-t.r.opts.Pace.Fair)}, func(h store.Handed) error {
+		if last = append(last, h); len(last) >= 2*boxMails {
+			last = append([]store.Handed(nil), last[boxMails:]...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is known of a mailbox: %w", err)
+	}
+	return last[max(0, len(last)-boxMails):], nil
+}
+
+// found adds a finding.
+func (t *reading) found(f finding) {
+	t.mu.Lock()
+	was := t.record.alarm
+	t.record.add(f)
+	is, e := t.record.alarm, t.record.sum(f.at)
+	t.trouble, t.since = "", time.Time{}
+	t.mu.Unlock()
+	c := t.r.mails
+	c.WithLabelValues(t.key, "there").Add(float64(max(0, f.looked-f.not-f.moved)))
+	c.WithLabelValues(t.key, "moved").Add(float64(f.moved))
+	c.WithLabelValues(t.key, "missing").Add(float64(max(0, f.not)))
+	if is && !was {
+		t.r.opts.Log.Error("the groupware does not have what it took", "route", t.key, "looked", e.Looked, "missing", e.Missing, "back", e.Back)
+	}
+}
+
+// status returns how the reading goes.
+func (t *reading) status() RouteStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return RouteStatus{Route: t.key, Reads: true, Evidence: t.record.sum(t.r.opts.Clock()), Until: t.until, Skipped: t.skipped, Busy: t.busy,
+		Trouble: t.trouble, Since: t.since}
+}
+
+// wrong returns the text of the route's alarm, or "".
+func (t *reading) wrong() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.r.opts.Clock()
+	e := t.record.sum(now)
+	switch {
+	case e.Alarm:
+		if t.told == "" || now.Sub(t.toldAt) >= toldFor {
+			t.told, t.toldAt = e.Text(t.key), now
+		}
+		return t.told
+	case t.trouble != "" && now.Sub(t.since) >= blindFor:
+		return fmt.Sprintf("the mailboxes of route %s cannot be looked into since %s, so nobody knows whether the groupware has what it took: %s",
+			t.key, t.since.Local().Format(time.DateTime), t.trouble)
+	}
+	t.told = ""
+	return ""
+}
