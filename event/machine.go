@@ -81,7 +81,10 @@ func (e *episode) step(s store.EventStep) {
 }
 
 // say counts a reply.
-func (e *episode) say(text string, at time.Time) {
+func (e *episode) say(text string, at time.Time) { e.heard(text, 1, at, at) }
+
+// heard counts a reply that came n times from first to last.
+func (e *episode) heard(text string, n int, first, last time.Time) {
 	if text == "" {
 		return
 	}
@@ -90,11 +93,16 @@ func (e *episode) say(text string, at time.Time) {
 	}
 	r := e.replies[text]
 	if r == nil {
-		r = &store.EventReply{Text: text, First: at}
+		r = &store.EventReply{Text: text, First: first}
 		e.replies[text] = r
 	}
-	r.Count++
-	r.Last = at
+	r.Count += int64(n)
+	if first.Before(r.First) {
+		r.First = first
+	}
+	if last.After(r.Last) {
+		r.Last = last
+	}
 	e.said[text] = true
 }
 
@@ -310,13 +318,11 @@ func (m *machine) begin(l *lane, minor, whole bool, now time.Time, note string, 
 	e.step(store.EventStep{What: what, At: now, Note: note, Joined: ids})
 	for _, id := range ids {
 		if r := m.records[id]; r.failing() && !r.fail.Before(e.Since) {
-			e.say(r.reply, r.fail)
+			e.heard(r.reply, r.fails, r.first, r.fail)
 		}
 	}
-	if whole {
-		for range l.fails {
-			e.say(l.reply, now)
-		}
+	if whole && l.fails > 0 {
+		e.heard(l.reply, l.fails, l.since, now)
 	}
 }
 

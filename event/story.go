@@ -60,7 +60,7 @@ type Story struct {
 	Summary
 	Replies   []Reply `json:"replies"`
 	Steps     []Step  `json:"steps"`
-	Mailboxes []Box   `json:"mailboxes_now"` // those that are concerned now, by address
+	Mailboxes []Box   `json:"mailboxes_now"` // those that are concerned now, those with most mail waiting first
 }
 
 // A Reply is what a groupware said, with how often; hostile.
@@ -229,6 +229,9 @@ func (t *Tracker) Story(ctx context.Context, tenant doppelboden.TenantID, number
 	}
 	s := Story{Summary: t.summary(e), Replies: []Reply{}, Steps: []Step{}, Mailboxes: []Box{}}
 	for _, r := range c.Replies {
+		if now := e.replies[r.Text]; now != nil {
+			r = *now // its count is written only now and then
+		}
 		s.Replies = append(s.Replies, Reply(r))
 	}
 	members, ever := map[doppelboden.MailboxID]bool{}, map[doppelboden.MailboxID]bool{}
@@ -246,7 +249,9 @@ func (t *Tracker) Story(ctx context.Context, tenant doppelboden.TenantID, number
 	for id := range e.members {
 		s.Mailboxes = append(s.Mailboxes, t.box(e, id))
 	}
-	slices.SortFunc(s.Mailboxes, func(a, b Box) int { return cmp.Compare(a.Address, b.Address) })
+	slices.SortFunc(s.Mailboxes, func(a, b Box) int {
+		return cmp.Or(cmp.Compare(b.Waiting+b.Held, a.Waiting+a.Held), cmp.Compare(a.Address, b.Address))
+	})
 	return s, nil
 }
 

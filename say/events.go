@@ -15,6 +15,7 @@ var events = map[string]string{
 	"There was no outage yet, and no maintenance is planned.": "Es gab noch keinen Ausfall, und keine Wartung ist geplant.",
 	"over":             "vorbei",
 	"to come":          "kommt noch",
+	"running":          "läuft",
 	"LATE":             "ÜBERFÄLLIG",
 	"OPEN":             "OFFEN",
 	"maintenance":      "Wartung",

@@ -74,6 +74,8 @@ func (p *program) eventState(s event.Summary) string {
 		return p.say.T("to come")
 	case event.Overrun:
 		return p.say.T("LATE")
+	case event.Running:
+		return p.say.T("running")
 	}
 	return p.say.T("OPEN")
 }
@@ -189,10 +191,10 @@ func (p *program) eventFacts(s event.Summary) string {
 	if s.Shared != nil && s.Shared.Unknown > 0 && !s.Minor {
 		lines = append(lines, "  "+p.say.T("Perhaps more: of %s others there nothing is known, because no mail came for them.", p.say.Number(int64(s.Shared.Unknown))))
 	}
-	if s.Reply != "" {
+	if s.Reply != "" && s.Concerned > 0 {
 		lines = append(lines, "  "+p.say.T("The groupware says most often: %s", say.Plain(s.Reply)))
 	}
-	if s.State != event.Planned {
+	if s.Concerned > 0 {
 		lines = append(lines, "  "+p.say.T("Mails for them that wait: %s, that are held: %s. Nothing is lost; what waits is handed over by itself.", p.say.Number(s.Waiting), p.say.Number(s.Held)))
 	}
 	switch {
