@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"doppelboden/control"
+	"doppelboden/event"
 	"doppelboden/setup"
 	"doppelboden/sink"
 )
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 //	serve DIR           starts the node of DIR and waits until it is ready
 //	stop DIR, crash DIR end it in good order, or with kill -9
 //	settled DIR         waits until nothing is queued
+//	outage DIR N        waits until there is an alarm about the outage N
 //	capture NAME        sets $NAME to the standard output of the last command
 //	field NAME KEY      sets $NAME to a value of the JSON object in its first line
 //	status N COMMAND …  runs a command that must end with this exit code
@@ -51,7 +53,7 @@ func TestCommandsBehaveAsAPersonWouldTypeThem(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"groupware": groupwareCmd, "script": scriptCmd, "took": tookCmd,
-			"serve": serveCmd, "stop": stopCmd, "crash": crashCmd, "settled": settledCmd,
+			"serve": serveCmd, "stop": stopCmd, "crash": crashCmd, "settled": settledCmd, "outage": outageCmd,
 			"capture": captureCmd, "field": fieldCmd, "status": statusCmd,
 		},
 	})
@@ -178,6 +180,29 @@ func settledCmd(ts *testscript.TestScript, _ bool, args []string) {
 		select {
 		case <-ctx.Done():
 			ts.Fatalf("%d deliveries are still queued", queued)
+		case <-look.C:
+		}
+	}
+}
+
+func outageCmd(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := setup.ReadNode(ts.MkAbs(args[0]) + "/" + setup.NodeFile)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		s, err := control.NewClient(n.Data, nil).Status(ctx)
+		ts.Check(err)
+		for _, a := range s.Alarms {
+			if a.Kind == event.AlarmKind && strings.HasSuffix(a.Subject, "/"+args[1]) {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("no outage %s: %+v", args[1], s.Events)
 		case <-look.C:
 		}
 	}
