@@ -78,7 +78,7 @@ func (n *Node) resume(ctx context.Context) error {
 		return err
 	}
 	// What is wrong with them keeps nobody from getting mail; alarms tell it.
-	if err := errors.Join(n.scanning.follow(d), n.own.follow(d)); err != nil {
+	if err := errors.Join(n.scanning.follow(d), n.own.follow(d), n.groupwares.follow(d)); err != nil {
 		n.log.Error("not all of the configuration can be used", "err", err)
 	}
 	n.house.use(d)

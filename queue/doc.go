@@ -8,6 +8,8 @@
 //     flight. Held mail is stepped over, and so are a few mails that alone are refused
 //     for the time being.
 //   - Between mailboxes the priority decides, then age; new mail and backlog take turns.
+//   - Mail that has waited for long goes straight into its mailbox where its lane can do
+//     that (Filer), in runs of one mailbox's mails; neither way stops the other.
 //   - A mailbox has its next turn only after the settlement of the last is durable.
 //   - A 5xx of a city's own groupware is held, never bounced (promise 3).
 //   - Its memory grows with the number of mailboxes that have mail waiting, not with

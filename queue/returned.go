@@ -63,7 +63,7 @@ func (l *lane) successes(j *job, outcomes []doppelboden.Outcome, batch []doppelb
 	how := map[doppelboden.Ref]doppelboden.How{}
 	for i, o := range outcomes {
 		if it := j.items[i]; o.Verdict == doppelboden.Took && o.Unnotified && doppelboden.Notify(it.Delivery.Notify, doppelboden.OnSuccess) {
-			how[refOf(it)] = l.success(o)
+			how[refOf(it)] = l.success(j, o)
 			items = append(items, it)
 		}
 	}
@@ -86,7 +86,10 @@ func (l *lane) successes(j *job, outcomes []doppelboden.Outcome, batch []doppelb
 
 // success says how a delivery came about: LMTP is spoken with whoever keeps the mailboxes
 // (RFC 2033, section 1), SMTP with one more server on the way.
-func (l *lane) success(o doppelboden.Outcome) doppelboden.How {
+func (l *lane) success(j *job, o doppelboden.Outcome) doppelboden.How {
+	if j.run {
+		return doppelboden.Arrived // in the mailbox itself
+	}
 	for _, h := range l.conf.Route.Hosts {
 		if h.LMTP && h.Addr == o.Server {
 			return doppelboden.Arrived

@@ -283,3 +283,22 @@ func TestAMailInARunThatMayNotGoYetEndsTheRunBeforeIt(t *testing.T) {
 		g.check(t)
 	})
 }
+
+func TestASenderWhoAskedForItIsToldThatAFiledMailHasArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s, g, _ := newFiling(t, 1)
+		r := &scribe{}
+		q.opts.Returner = r
+		g.say = func(doppelboden.Delivery) doppelboden.Outcome {
+			return doppelboden.Outcome{Verdict: doppelboden.Took, Phase: "append", Unnotified: true}
+		}
+		s.accept(time.Now().Add(-24*time.Hour), 1)
+		s.wants("SUCCESS")
+		start(t, q)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(r.asked) != 1 || r.asked[0][0].How != doppelboden.Arrived {
+			t.Errorf("asked about %+v, want one mail that has arrived in its mailbox", r.asked)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -319,9 +320,46 @@ func (w *weeks) rebuild() {
 	w.t.Helper()
 	all := w.waiting()
 	w.dovecot = peer.For[*peer.DovecotServer](w.t, peer.Dovecot{Users: w.boxes, LMTPAddr: w.dovecot.Addr(), IMAPAddr: w.dovecot.IMAP()})
-	began := time.Now()
-	w.await("everything is handed over", func() bool { return w.waiting() == 0 })
-	w.t.Logf("%d mails were handed over in %.1f s, %.0f a second", all, time.Since(began).Seconds(), float64(all)/time.Since(began).Seconds())
+	began, from := time.Now(), w.clock.Now()
+	var guesses []time.Time // of the end
+	w.await("everything is handed over", func() bool {
+		if end := w.estimate(); !end.IsZero() {
+			guesses = append(guesses, end)
+		}
+		return w.waiting() == 0
+	})
+	took := time.Since(began).Seconds()
+	w.t.Logf("%d mails were handed over in %.1f s, %.0f a second", all, took, float64(all)/took)
+	if len(guesses) == 0 {
+		w.t.Error("nobody said when it would be done")
+		return
+	}
+	whole, worst := w.clock.Now().Sub(from).Seconds(), 0.0
+	for _, g := range guesses {
+		worst = max(worst, math.Abs(g.Sub(w.clock.Now()).Seconds())/whole)
+	}
+	w.t.Logf("of %d estimates of the end the worst was off by %.0f %% of the whole time", len(guesses), 100*worst)
+}
+
+// estimate returns when the last route says that it will be done; zero when one does not.
+func (w *weeks) estimate() (end time.Time) {
+	w.t.Helper()
+	s, err := w.client.Status(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, r := range s.Routes {
+		if r.Waiting == 0 {
+			continue
+		}
+		if r.Flow == nil || len(r.Flow.Done) == 0 || r.Flow.Done[len(r.Flow.Done)-1].At.IsZero() {
+			return time.Time{}
+		}
+		if at := r.Flow.Done[len(r.Flow.Done)-1].At; at.After(end) {
+			end = at
+		}
+	}
+	return end
 }
 
 // measure notes how the node is at the end of a week.
