@@ -142,25 +142,53 @@ func waiting(t *testing.T, c *conn) bool {
 	return asInt(r[0]) > 0
 }
 
+// A recorder is a chain that knows the link that was made last.
+type recorder struct {
+	*testChain
+	last doppelboden.Link
+}
+
+func (r *recorder) Next(at time.Time, entries []doppelboden.Entry) doppelboden.Link {
+	r.last = r.testChain.Next(at, entries)
+	return r.last
+}
+
+// The connection is lost in COMMIT, and the server works on it still: what is looked up
+// before that has ended is not there, and then it is.
 func TestAWriterWaitsUntilTheTransactionOfItsLostConnectionHasEnded(t *testing.T) {
 	dsn := database(t)
-	other := openAt(t, dsn)
+	other, chain := openAt(t, dsn), &recorder{testChain: &testChain{name: "node/1"}}
 	lost, look := raw(t, other), raw(t, other)
 	var s *Store
 	var once sync.Once
+	holds := make(chan error, 1)
 	s = openAt(t, dsn, func(o *Options) {
+		o.Chain = chain
 		o.faults = &faults{at: func(at fault, _ *op) (err error) {
-			if at == faultAfterCommit {
-				// The connection is lost, and its server has not noticed: what it had begun goes on.
-				once.Do(func() {
-					err = errors.Join(lost.script(ctx, fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d)", s.lock)), errDisk)
-				})
+			if at != faultBeforeCommit || len(chain.last.Chain) == 0 {
+				return nil
 			}
+			once.Do(func() {
+				l := chain.last
+				go func() {
+					err := lost.script(ctx, fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d)", s.lock))
+					if err == nil {
+						_, err = lost.exec(ctx, "INSERT INTO link (chain, number, at, prev, root, hash) VALUES ($1, $2, $3, $4, $5, $6)",
+							l.Chain, l.Number, l.At.UnixMicro(), l.Prev[:], l.Root[:], l.Hash[:])
+					}
+					holds <- err
+				}()
+				eventually(t, "the lost transaction is next", func() bool { return waiting(t, look) })
+				err = errDisk
+			})
 			return err
 		}}
 	})
 	done, m := make(chan error, 1), message(1, 1)
 	go func() { _, err := s.Accept(ctx, m); done <- err }()
+	if err := <-holds; err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the writer waits", func() bool { return waiting(t, look) })
 	select {
 	case err := <-done:
@@ -171,10 +199,10 @@ func TestAWriterWaitsUntilTheTransactionOfItsLostConnectionHasEnded(t *testing.T
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
-		t.Fatal(err)
+		t.Fatalf("Accept when the lost transaction had ended: %v", err)
 	}
-	if n := entriesIn(links(t, s)); n != 1 {
-		t.Errorf("%d entries, wanted 1", n)
+	if all := links(t, s); len(all) != 2 {
+		t.Errorf("%d links, wanted 2: the lost one and one behind it", len(all))
 	}
 }
 

@@ -71,35 +71,45 @@ func TestSeqGrowsInTheOrderOfCommitsOverAllNodes(t *testing.T) {
 
 func TestTwoNodesThatDrainTheSameLandingWriteItOnce(t *testing.T) {
 	a, b := twoNodes(t)
-	landed := benchLanded(&testChain{name: "landing/1"}, 300, 3)
+	full := benchLanded(&testChain{name: "landing/1"}, 300, 3)
+	bare := benchLanded(&testChain{name: "landing/2"}, 300, 3) // its messages could not be kept
+	for i := range bare {
+		bare[i].Messages = nil
+	}
 	seqs := make([]map[doppelboden.ID]int64, 2)
+	var all [][]store.Landed
 	var wg sync.WaitGroup
 	for i, s := range []*Store{a, b} {
-		mine := make([]store.Landed, len(landed))
-		for j := range landed {
-			mine[j].Link = landed[j].Link
-			for _, m := range landed[j].Messages {
+		mine := make([]store.Landed, len(full))
+		for j := range full {
+			mine[j].Link = full[j].Link
+			for _, m := range full[j].Messages {
 				same := *m
 				same.Deliveries = slices.Clone(m.Deliveries)
 				mine[j].Messages = append(mine[j].Messages, &same)
 			}
 		}
 		seqs[i] = map[doppelboden.ID]int64{}
-		wg.Go(func() {
-			for part := range slices.Chunk(mine, 7) {
-				if err := s.Drain(ctx, part); err != nil {
-					t.Errorf("drain: %v", err)
-					return
-				}
-				for _, l := range part {
-					for _, m := range l.Messages {
-						seqs[i][m.ID] = m.Deliveries[0].Seq
+		for _, landed := range [][]store.Landed{mine, bare} {
+			wg.Go(func() {
+				for part := range slices.Chunk(landed, 7) {
+					if err := s.Drain(ctx, part); err != nil {
+						t.Errorf("drain: %v", err)
+						return
 					}
 				}
-			}
-		})
+			})
+		}
+		all = append(all, mine)
 	}
 	wg.Wait()
+	for i, landed := range all {
+		for _, l := range landed {
+			for _, m := range l.Messages {
+				seqs[i][m.ID] = m.Deliveries[0].Seq
+			}
+		}
+	}
 	if n := len(rowsOf(t, a)); n != 300 {
 		t.Errorf("%d deliveries, wanted 300", n)
 	}
@@ -108,8 +118,8 @@ func TestTwoNodesThatDrainTheSameLandingWriteItOnce(t *testing.T) {
 			t.Fatalf("%v has Seq %d by one node and %d by the other", id, seq, seqs[1][id])
 		}
 	}
-	if n := entriesIn(links(t, a)); n != 300 {
-		t.Errorf("%d entries, wanted 300", n)
+	if n := entriesIn(links(t, a)); n != 600 {
+		t.Errorf("%d entries, wanted 600", n)
 	}
 }
 
@@ -157,7 +167,8 @@ func TestADeliveryThatTwoNodesSettleEndsOnce(t *testing.T) {
 }
 
 func TestNobodyTakesANodeOverWhileItsSettlementIsCommitted(t *testing.T) {
-	holding, release := make(chan struct{}), make(chan struct{})
+	holding, released := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
 	var armed atomic.Bool
 	// Between the check of the lease and the commit is where a rival would slip in.
 	a, b := twoNodes(t, func(o *Options) {
@@ -167,11 +178,12 @@ func TestNobodyTakesANodeOverWhileItsSettlementIsCommitted(t *testing.T) {
 			}
 			if at == faultBeforeCommit && armed.Swap(false) {
 				holding <- struct{}{}
-				<-release
+				<-released
 			}
 			return nil
 		}}
 	})
+	t.Cleanup(release)
 	lease, err := a.Join(ctx, "node", time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -181,13 +193,15 @@ func TestNobodyTakesANodeOverWhileItsSettlementIsCommitted(t *testing.T) {
 	go func() { settling <- settled(a, lease, m, doppelboden.Delivered) }()
 	<-holding
 	go func() { _, err := b.Join(ctx, "node", time.Now()); joining <- err }()
-	eventually(t, "the rival waits", func() bool { return waiting(t, look) })
-	select {
-	case err := <-joining:
-		t.Fatalf("the rival joined (%v) while the settlement was not committed", err)
-	default:
-	}
-	close(release)
+	eventually(t, "the rival waits", func() bool {
+		select {
+		case err := <-joining:
+			t.Fatalf("the rival joined (%v) while the settlement was not committed", err)
+		default:
+		}
+		return waiting(t, look)
+	})
+	release()
 	if err := <-settling; err != nil {
 		t.Errorf("the settlement of a node with a good lease: %v", err)
 	}
