@@ -90,18 +90,17 @@ func (r *record) sum(now time.Time) Evidence {
 // mostFindings bounds a record: more looks than this say nothing new.
 const mostFindings = 10_000
 
-// Text tells what is wrong, and the command that mends it.
-func (e Evidence) Text(route string) string {
+// Text tells what is wrong, and the command that mends it. Its period is wider than what was
+// found: not every mailbox was looked into, and a replay leaves alone what is there.
+func (e Evidence) Text(route string, now time.Time) string {
 	tenant, name := parts(route)
-	text := fmt.Sprintf("the groupware of route %s said that it took %d mails, and %d of them are not in its mailboxes (taken from %s to %s; %d mailboxes were looked into",
+	text := fmt.Sprintf("the groupware of route %s said that it took %d mails, and %d of them are not in its mailboxes (taken from %s to %s; mailboxes were looked into %d times",
 		route, e.Looked, e.Missing, e.First.Local().Format(time.DateTime), e.Last.Local().Format(time.DateTime), e.Mailboxes)
+	from := e.First.Add(-time.Hour)
 	if e.Back > 0 {
-		text += fmt.Sprintf(", %d of them are older than what was seen in them: a restored backup", e.Back)
+		text += fmt.Sprintf(", and %d times they were older than what was seen in them before: a backup was restored", e.Back)
+		from = e.First.Add(-24 * time.Hour)
 	}
-	// Up to the whole second behind the last.
-	return text + fmt.Sprintf("). When it is in order again: doppelboden replay --from %s --to %s --tenant %s --route %s --preview",
-		e.First.Local().Format(stamp), e.Last.Local().Add(time.Second).Format(stamp), tenant, name)
+	return text + fmt.Sprintf("). When it is in order again: doppelboden replay --from %s --to %s --tenant %s --route %s --preview, where --from is not later than the backup",
+		from.Local().Truncate(time.Minute).Format(time.RFC3339), now.Local().Truncate(time.Second).Format(time.RFC3339), tenant, name)
 }
-
-// stamp is a time as commands read it.
-const stamp = time.RFC3339

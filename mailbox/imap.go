@@ -48,6 +48,7 @@ type IMAP struct {
 	mu     sync.Mutex
 	idle   []*link // the oldest first
 	closed bool
+	wanted int // who waits for a connection
 	proven proof
 }
 
@@ -96,6 +97,8 @@ func (m *IMAP) slot(ctx context.Context) error {
 		return nil
 	default:
 	}
+	m.want(1) // so that who ends a session now does not keep its connection
+	defer m.want(-1)
 	if l := m.reuse(doppelboden.Address{}); l != nil {
 		l.end()
 		return nil // its slot is ours
@@ -106,6 +109,13 @@ func (m *IMAP) slot(ctx context.Context) error {
 	case <-ctx.Done():
 		return &doppelboden.Error{Public: "no connection to the groupware's IMAP server is free", Cause: ctx.Err()}
 	}
+}
+
+// want counts who waits for a connection.
+func (m *IMAP) want(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wanted += n
 }
 
 // reuse takes an idle connection of an owner, or of anybody for the null address.
@@ -126,7 +136,7 @@ func (m *IMAP) reuse(owner doppelboden.Address) *link {
 func (m *IMAP) keep(l *link) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed || m.wanted > 0 {
 		return false
 	}
 	m.idle = append(m.idle, l)

@@ -340,6 +340,29 @@ func pooled(t *testing.T, m *IMAP) {
 	c, _ := opened(t, m, "amt", "") // the idle one goes
 	b.Close()
 	c.Close()
+	// Who waits gets the connection of the next session that ends, and not only when nobody
+	// has wanted it for a while.
+	d, _ := opened(t, m, "pool", "")
+	e, _ := opened(t, m, "b", "")
+	got := make(chan error, 1)
+	go func() {
+		s, err := m.Open(t.Context(), owner("seen"))
+		if err == nil {
+			err = s.Close()
+		}
+		got <- err
+	}()
+	for waits := 0; waits == 0; { // there is no event for "it waits"
+		m.mu.Lock()
+		waits = m.wanted
+		m.mu.Unlock()
+	}
+	start := time.Now()
+	d.Close()
+	if err := <-got; err != nil || time.Since(start) > idleLimit/2 {
+		t.Errorf("who waited got a connection after %v: %v", time.Since(start), err)
+	}
+	e.Close()
 	if n := len(m.slots); n != 2 || len(m.idle) != 2 {
 		t.Errorf("%d slots and %d idle connections, want 2 and 2", n, len(m.idle))
 	}

@@ -352,7 +352,7 @@ func (t *reading) wrong() string {
 	switch {
 	case e.Alarm:
 		if t.told == "" || now.Sub(t.toldAt) >= toldFor {
-			t.told, t.toldAt = e.Text(t.key), now
+			t.told, t.toldAt = e.Text(t.key, now), now
 		}
 		return t.told
 	case t.trouble != "" && now.Sub(t.since) >= blindFor:
