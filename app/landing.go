@@ -28,7 +28,7 @@ func (n *Node) openLanding(context.Context) error {
 		return err
 	}
 	l, err := landing.Open(landing.Options{
-		Dir: filepath.Join(n.opts.Node.Data, landingFolder), Store: numbering{n.store, n}, Chain: n.landed,
+		Dir: filepath.Join(n.opts.Node.Data, landingFolder), Store: n.salvager, Chain: n.landed, Keep: landingKept,
 		Sync:    []func() error{n.bodies.Sync, n.doors.Sync, n.replies.Sync},
 		Whole:   (&lastWords{n: n}).whole,
 		Drained: n.drained,

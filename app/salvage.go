@@ -16,7 +16,7 @@ const landingKept = 7 * 24 * time.Hour
 // openSalvage makes what stands between the landing and the database.
 func (n *Node) openSalvage() (err error) {
 	n.salvager, err = salvage.New(salvage.Options{
-		Store: n.store, Replies: ledger.Tally{Dir: n.tallyDir(), Flush: n.flushTallies}, Clock: n.clock, Log: n.log,
+		Store: n.store, Drainer: numbering{n.store, n}, Replies: ledger.Tally{Dir: n.tallyDir(), Flush: n.flushTallies}, Clock: n.clock, Log: n.log,
 		Back: landingKept + 24*time.Hour,
 		Kept: func() time.Time { return n.clock().AddDate(0, 0, -n.house.Directory().City().RetentionDays) },
 	})

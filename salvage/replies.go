@@ -7,17 +7,17 @@ import (
 	"doppelboden/tally"
 )
 
-// readReplies reads what next servers said, unless that was read a moment ago. Damage in
-// the log makes mail go again, and nothing worse.
-func (s *Salvager) readReplies() {
+// replies returns what next servers said, as it was a moment ago. Damage in the log makes
+// mail go again, and nothing worse.
+func (s *Salvager) replies() replies {
 	now := s.o.Clock()
 	s.mu.Lock()
-	have := s.answers != nil && now.Sub(s.read) < fresh
+	known, fresh := s.known, now.Sub(s.read) < fresh
 	s.mu.Unlock()
-	if have {
-		return
+	if known != nil && fresh {
+		return known
 	}
-	answers := map[doppelboden.Ref]answer{}
+	answers := replies{}
 	err := s.o.Replies.ReadReplies(now.Add(-s.o.Back), now.Add(time.Hour), func(r tally.ReplyRecord) error {
 		if r.Kind != tally.Answer {
 			return nil
@@ -37,12 +37,13 @@ func (s *Salvager) readReplies() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answers, s.read = answers, now
+	s.known, s.read = answers, now
+	return answers
 }
 
 // forget gives back the memory of what was read.
 func (s *Salvager) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answers = nil
+	s.known = nil
 }

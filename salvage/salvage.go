@@ -23,7 +23,6 @@ import (
 
 // Store is what salvage needs of the working database.
 type Store interface {
-	store.Drainer
 	Settle(ctx context.Context, lease store.Lease, s []doppelboden.Settlement) error
 	Deliveries(ctx context.Context, f store.Filter, yield func(store.Item) error) error
 	Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Message, error)
@@ -32,6 +31,7 @@ type Store interface {
 // Options say what a Salvager works with. All fields must be set.
 type Options struct {
 	Store   Store
+	Drainer store.Drainer // takes what landed: the store, or what stands before it
 	Replies ledger.Replies
 	Clock   func() time.Time
 	Log     *slog.Logger
@@ -62,14 +62,18 @@ const (
 
 // A Salvager brings back what was lost. It implements store.Drainer for the landing.
 type Salvager struct {
-	o Options
+	o       Options
+	started time.Time // what landed or was answered before is of an earlier run
 
-	mu      sync.Mutex
-	lease   store.Lease // zero until Lead: nothing ends
-	report  *Report     // of the run that is on; nil: none
-	answers map[doppelboden.Ref]answer
-	read    time.Time // when answers were read
+	mu     sync.Mutex
+	lease  store.Lease // zero until Lead: nothing ends
+	report *Report     // of the run that is on; nil: none
+	known  replies     // nil: must be read
+	read   time.Time   // when known was read
 }
+
+// replies is what next servers said last about deliveries. Nobody changes it.
+type replies map[doppelboden.Ref]answer
 
 // An answer is what a next server said last about a delivery.
 type answer struct {
@@ -79,10 +83,10 @@ type answer struct {
 
 // New returns a Salvager.
 func New(o Options) (*Salvager, error) {
-	if o.Store == nil || o.Replies == nil || o.Clock == nil || o.Log == nil || o.Back <= 0 || o.Kept == nil {
+	if o.Store == nil || o.Drainer == nil || o.Replies == nil || o.Clock == nil || o.Log == nil || o.Back <= 0 || o.Kept == nil {
 		return nil, errors.New("salvage: an option is not set")
 	}
-	return &Salvager{o: o}, nil
+	return &Salvager{o: o, started: o.Clock()}, nil
 }
 
 // Lead says under which lease deliveries end from now on.
@@ -100,7 +104,7 @@ func (s *Salvager) leaseNow() store.Lease {
 
 // Drained implements store.Drainer.
 func (s *Salvager) Drained(ctx context.Context, chain string) (int64, error) {
-	return s.o.Store.Drained(ctx, chain)
+	return s.o.Drainer.Drained(ctx, chain)
 }
 
 // Drain implements store.Drainer. Mail of the moment goes straight through. What is older
@@ -110,10 +114,10 @@ func (s *Salvager) Drain(ctx context.Context, landed []store.Landed) error {
 	old := s.old(landed)
 	if len(old) == 0 {
 		s.forget()
-		return s.o.Store.Drain(ctx, landed)
+		return s.o.Drainer.Drain(ctx, landed)
 	}
-	s.readReplies()
-	landed, old, err := s.withoutExpired(ctx, landed, old)
+	known := s.replies()
+	landed, old, err := s.withoutExpired(ctx, landed, old, known)
 	if err != nil {
 		return err
 	}
@@ -125,13 +129,13 @@ func (s *Salvager) Drain(ctx context.Context, landed []store.Landed) error {
 	for _, m := range old {
 		for i := range m.Deliveries {
 			d := &m.Deliveries[i]
-			if s.taken(m, i) && d.State == doppelboden.Queued {
+			if known.taken(m, i) && d.State == doppelboden.Queued {
 				before[doppelboden.Ref{Message: m.ID, N: i}] = d.Next
 				d.Next = s.o.Clock().Add(pause)
 			}
 		}
 	}
-	if err := s.o.Store.Drain(ctx, landed); err != nil {
+	if err := s.o.Drainer.Drain(ctx, landed); err != nil {
 		for _, m := range old { // the landing calls again with the same
 			for i := range m.Deliveries {
 				if next, ok := before[doppelboden.Ref{Message: m.ID, N: i}]; ok {
@@ -141,17 +145,18 @@ func (s *Salvager) Drain(ctx context.Context, landed []store.Landed) error {
 		}
 		return err
 	}
-	s.settle(ctx, old)
+	s.settle(ctx, old, known)
 	s.count(old, absent)
 	return nil
 }
 
-// old returns the messages that are not of the moment.
+// old returns the messages that are not of the moment: of an earlier run, or of some time
+// ago.
 func (s *Salvager) old(landed []store.Landed) (old []*doppelboden.Message) {
 	s.mu.Lock()
 	all := s.report != nil
 	s.mu.Unlock()
-	cut := s.o.Clock().Add(-young)
+	cut := s.before()
 	for i := range landed {
 		for _, m := range landed[i].Messages {
 			if all || m.Received.Before(cut) {
@@ -162,9 +167,17 @@ func (s *Salvager) old(landed []store.Landed) (old []*doppelboden.Message) {
 	return old
 }
 
+// before returns the time before which nothing is of the moment.
+func (s *Salvager) before() time.Time {
+	if cut := s.o.Clock().Add(-young); cut.After(s.started) {
+		return cut
+	}
+	return s.started
+}
+
 // withoutExpired leaves out what retention has removed, or would have: mail of before its
 // cut whose link the database has, or which next servers have taken as a whole. Links stay.
-func (s *Salvager) withoutExpired(ctx context.Context, landed []store.Landed, old []*doppelboden.Message) ([]store.Landed, []*doppelboden.Message, error) {
+func (s *Salvager) withoutExpired(ctx context.Context, landed []store.Landed, old []*doppelboden.Message, known replies) ([]store.Landed, []*doppelboden.Message, error) {
 	cut := s.o.Kept()
 	expired := map[doppelboden.ID]bool{}
 	for _, l := range landed {
@@ -175,11 +188,11 @@ func (s *Salvager) withoutExpired(ctx context.Context, landed []store.Landed, ol
 			}
 			if had < 0 {
 				var err error
-				if had, err = s.o.Store.Drained(ctx, l.Link.Chain); err != nil {
+				if had, err = s.o.Drainer.Drained(ctx, l.Link.Chain); err != nil {
 					return nil, nil, err
 				}
 			}
-			expired[m.ID] = l.Link.Number <= had || s.allTaken(m)
+			expired[m.ID] = l.Link.Number <= had || known.allTaken(m)
 		}
 	}
 	keep := func(all []*doppelboden.Message) (left []*doppelboden.Message) {
@@ -201,9 +214,9 @@ func (s *Salvager) withoutExpired(ctx context.Context, landed []store.Landed, ol
 }
 
 // allTaken reports whether next servers have taken every delivery of a message.
-func (s *Salvager) allTaken(m *doppelboden.Message) bool {
+func (r replies) allTaken(m *doppelboden.Message) bool {
 	for i := range m.Deliveries {
-		if !s.taken(m, i) {
+		if !r.taken(m, i) {
 			return false
 		}
 	}
@@ -261,22 +274,19 @@ func (s *Salvager) count(old []*doppelboden.Message, absent map[doppelboden.ID]b
 
 // taken reports whether the last thing that a next server said about a delivery is that it
 // has it.
-func (s *Salvager) taken(m *doppelboden.Message, n int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.answers[doppelboden.Ref{Message: m.ID, N: n}].took
+func (r replies) taken(m *doppelboden.Message, n int) bool {
+	return r[doppelboden.Ref{Message: m.ID, N: n}].took
 }
 
 // settle ends what next servers have taken. What cannot be written now is found by
 // Delivered later; until then it waits.
-func (s *Salvager) settle(ctx context.Context, drained []*doppelboden.Message) {
+func (s *Salvager) settle(ctx context.Context, drained []*doppelboden.Message, known replies) {
 	var list []doppelboden.Settlement
 	var ended []*doppelboden.Delivery
-	s.mu.Lock()
 	for _, m := range drained {
 		for i := range m.Deliveries {
 			d := &m.Deliveries[i]
-			a := s.answers[doppelboden.Ref{Message: m.ID, N: i}]
+			a := known[doppelboden.Ref{Message: m.ID, N: i}]
 			if !a.took || d.State.Ended() {
 				continue
 			}
@@ -284,7 +294,6 @@ func (s *Salvager) settle(ctx context.Context, drained []*doppelboden.Message) {
 			ended = append(ended, d)
 		}
 	}
-	s.mu.Unlock()
 	if len(list) == 0 {
 		return
 	}
@@ -312,9 +321,9 @@ func delivered(ref doppelboden.Ref, box doppelboden.BoxID, at time.Time) doppelb
 // store again afterwards.
 func (s *Salvager) Delivered(ctx context.Context) (int, error) {
 	s.forget()
-	s.readReplies()
+	known := s.replies()
 	defer s.forget()
-	young := s.o.Clock().Add(-young) // what the queue has under way
+	under := s.before() // what was answered later the queue has under way
 	n := 0
 	for after := int64(0); ; {
 		var list []doppelboden.Settlement
@@ -324,8 +333,8 @@ func (s *Salvager) Delivered(ctx context.Context) (int, error) {
 			seen++
 			after = it.Delivery.Seq
 			ref := doppelboden.Ref{Message: it.Delivery.Message, N: it.Delivery.N}
-			a := s.answerTo(ref)
-			if a.took && a.at.Before(young) && !a.at.Before(it.Delivery.Changed) {
+			a := known[ref]
+			if a.took && a.at.Before(under) && !a.at.Before(it.Delivery.Changed) {
 				list = append(list, delivered(ref, it.Delivery.Box, a.at))
 			}
 			return ctx.Err()
@@ -350,12 +359,6 @@ func (s *Salvager) Delivered(ctx context.Context) (int, error) {
 		s.o.Log.Warn("deliveries waited that next servers had taken; they have ended", "deliveries", n)
 	}
 	return n, nil
-}
-
-func (s *Salvager) answerTo(ref doppelboden.Ref) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.answers[ref]
 }
 
 // Begin begins a run; end ends it and returns what came of it.

@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.chain = ledger.NewChain("landing", w.now)
 	w.kept = w.now.AddDate(0, 0, -30)
-	w.s, err = New(Options{Store: w.store, Replies: ledger.Tally{Dir: filepath.Join(dir, "tally"), Flush: w.replies.Flush},
+	w.s, err = New(Options{Store: w.store, Drainer: w.store, Replies: ledger.Tally{Dir: filepath.Join(dir, "tally"), Flush: w.replies.Flush},
 		Clock: clock, Log: slog.New(slog.DiscardHandler), Back: 8 * 24 * time.Hour,
 		Kept: func() time.Time { return w.kept }})
 	must(err)
@@ -175,6 +175,7 @@ func (w *world) balance() doppelboden.Balance {
 
 func TestMailOfTheMomentGoesStraightThrough(t *testing.T) {
 	w := newWorld(t)
+	w.now = w.now.Add(time.Hour)
 	m := w.message(time.Second, 1)
 	w.answer(m, 0, doppelboden.Took, 0)
 	w.drain(w.land(m))
