@@ -97,8 +97,9 @@ func NewKeeper(o Options) (*Keeper, error) {
 func (k *Keeper) Err() error { k.mu.Lock(); defer k.mu.Unlock(); return k.err }
 
 // begin notes that a change goes to the database. mailboxes says that mailboxes change;
-// then it is on the disk before it does: who exists must not be forgotten.
-func (k *Keeper) begin(mailboxes bool) {
+// then it is on the disk before it does: who exists must not be forgotten. After an error
+// the change must not begin.
+func (k *Keeper) begin(mailboxes bool) error {
 	k.mu.Lock()
 	k.running++
 	k.changes++
@@ -107,13 +108,13 @@ func (k *Keeper) begin(mailboxes bool) {
 	}
 	k.mu.Unlock()
 	if !mailboxes {
-		return
+		return nil
 	}
 	if err := k.mark(); err != nil {
-		// The change goes on: who cannot write here cannot keep mail either, and that is
-		// told already.
-		k.opts.Log.Error("the mirror of the database cannot be marked as being behind", "err", err)
+		k.end()
+		return fmt.Errorf("note that mailboxes change: %w", err)
 	}
+	return nil
 }
 
 // end notes that a change has ended, whether it took effect or not.

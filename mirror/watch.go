@@ -20,11 +20,14 @@ type watched struct {
 
 // changing runs a change of the directory.
 func changing[T any](k *Keeper, mailboxes bool, change func() (T, error)) (T, error) {
-	if err := k.opts.Refuse(); err != nil {
+	err := k.opts.Refuse()
+	if err == nil {
+		err = k.begin(mailboxes)
+	}
+	if err != nil {
 		var none T
 		return none, err
 	}
-	k.begin(mailboxes)
 	defer k.end()
 	return change()
 }
