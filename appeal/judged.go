@@ -98,24 +98,24 @@ func (a *Appeals) Well(lane string) {
 	a.again(lane, a.opts.Clock())
 }
 
-// refused notes a refusal that is written.
-func (a *Appeals) refused(name string, one *queue.Judged, t *trial, now time.Time) {
+// refused notes a refusal that is written. It is the last look at a box when everything
+// since the refusal before says that nobody is there.
+func (a *Appeals) refused(lane string, one *queue.Judged, t *trial, now time.Time) {
 	d := &one.Item.Delivery
-	a.lane(name).refusal(d.Box)
-	name = one.Hold.Group(d.Tenant, one.Reply, d.Recipient)
-	if a.groups[name] == nil {
+	a.lane(lane).refusal(d.Box)
+	id := one.Hold.Group(d.Tenant, one.Reply, d.Recipient)
+	if a.groups[id] == nil {
 		a.wake()
 	}
-	g := a.group(name, d.Tenant, one.Hold, now.Add(a.opts.Pace.after(0)))
+	g := a.group(id, d.Tenant, one.Hold, now.Add(a.opts.Pace.after(0)))
 	b := a.box(d.Box, d.Tenant)
 	a.join(g, b)
+	before, unknown := b.refused, !b.recipient.IsNull()
 	b.refusedAt(one.At)
 	delete(a.well, b.id)
-	b.mailbox = d.Mailbox
-	asked := b.looking
+	b.mailbox, b.looking = d.Mailbox, time.Time{}
 	if t != nil {
 		a.metrics.trials.WithLabelValues("refused").Inc()
-		b.looking = time.Time{}
 		g.members[b.id] = g.round // it had its turn
 		if t.group == "" {
 			b.failed++
@@ -127,7 +127,7 @@ func (a *Appeals) refused(name string, one *queue.Judged, t *trial, now time.Tim
 		return
 	}
 	b.recipient = d.Recipient
-	if t != nil && !asked.IsZero() && !t.at.Before(asked) {
+	if unknown && a.nobodyThere(b, lane, before, one.At) {
 		b.guilty = true
 		a.wake()
 	}

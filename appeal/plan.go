@@ -202,14 +202,15 @@ func (a *Appeals) planLooks(q Queue, now time.Time) (tasks []task) {
 }
 
 // nobodyThere reports whether everything but the groupware's own words says that a box is
-// no more since a time: others on its route take mail, and no list that was read since has it.
-func (a *Appeals) nobodyThere(b *box, lane string, since, now time.Time) bool {
-	if fresh := now.Add(-a.opts.Pace.Fresh); since.Before(fresh) {
+// no more: between two times others on its route took mail, and a list was read that does
+// not have it.
+func (a *Appeals) nobodyThere(b *box, lane string, since, until time.Time) bool {
+	if fresh := until.Add(-a.opts.Pace.Fresh); since.Before(fresh) {
 		since = fresh
 	}
-	if a.lane(lane).others(b.id, since) < a.opts.Pace.Others {
+	if a.lane(lane).others(b.id, since, until) < a.opts.Pace.Others {
 		return false
 	}
 	read, ok := a.opts.Unlisted(b.tenant, b.mailbox, b.recipient)
-	return ok && read.After(since)
+	return ok && read.After(since) && !read.After(until)
 }

@@ -38,7 +38,7 @@ func (a *Appeals) Prospect(id string, box doppelboden.BoxID) (Prospect, bool) {
 	if b == nil || !p.Address {
 		return p, true
 	}
-	p.Others = min(p.Needed, a.lane(g.hold.Route).others(box, b.refused))
+	p.Others = min(p.Needed, a.lane(g.hold.Route).others(box, b.refused, a.opts.Clock()))
 	if read, ok := a.opts.Unlisted(b.tenant, b.mailbox, b.recipient); ok && read.After(b.refused) {
 		p.Gone = read
 	}

@@ -40,7 +40,7 @@ type box struct {
 	failed int       // how often that did not help, in a row
 
 	looking time.Time // when its last look began; zero: there is none
-	guilty  bool      // it was refused in its last look: its mail goes back
+	guilty  bool      // it was refused after everything else said that nobody is there: its mail goes back
 	retry   time.Time // guilty: not before this
 }
 
@@ -180,10 +180,10 @@ func (l *lane) refusal(id doppelboden.BoxID) {
 	}
 }
 
-// others returns how many mailboxes other than id took mail after a time.
-func (l *lane) others(id doppelboden.BoxID, after time.Time) (n int) {
+// others returns how many mailboxes other than id took mail between two times.
+func (l *lane) others(id doppelboden.BoxID, after, until time.Time) (n int) {
 	for other, t := range l.took {
-		if other != id && t.After(after) {
+		if other != id && t.After(after) && !t.After(until) {
 			n++
 		}
 	}
