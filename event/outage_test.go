@@ -149,7 +149,9 @@ func TestAShortBreakIsNoOutage(t *testing.T) {
 	w.tick()
 	w.each("stadt/alt", tookIt, span(1, 50)...)
 	w.wait(time.Hour)
-	w.none("after four seconds of trouble")
+	if len(w.store.events) != 0 {
+		t.Errorf("after four seconds of trouble: %+v, want no event", w.store.events)
+	}
 }
 
 func TestOneFullMailboxOneBadMailAndGreylistsAreNoOutage(t *testing.T) {
@@ -367,5 +369,31 @@ func TestWhoLeavesOrMovesIsNoLongerInTheOutage(t *testing.T) {
 	w.tick()
 	if got := w.in(1, 2, 3, 999); !slices.Equal(got, []doppelboden.MailboxID{3, 999}) {
 		t.Errorf("1 has left, 2 goes by another route, 999 is new: in the outage are %v, want 3 and 999", got)
+	}
+}
+
+func TestWhoIsInAnEventOfLesserWeightLeavesItForTheOutageOfTheRoute(t *testing.T) {
+	w := newWorld(t, 50)
+	for range 60 {
+		w.mail("stadt/alt", full, 1)
+		w.mail("stadt/alt", tookIt, 2)
+		w.wait(12 * time.Second)
+	}
+	if e := w.only(); !e.Minor {
+		t.Fatalf("event %+v, want one of lesser weight", e)
+	}
+	for range 3 { // some of the others, and then all
+		w.each("stadt/alt", notNow, span(3, 20)...)
+		w.wait(6 * time.Second)
+	}
+	for range 12 {
+		w.mail("stadt/alt", nobody, 1)
+		w.tick()
+	}
+	if e := w.only(); e.Minor || !e.Whole || e.Number != 2 || e.Concerned != 50 {
+		t.Errorf("event %+v, want event 2 for all 50", e)
+	}
+	if got := w.story(1); got != "opened shrank closed" {
+		t.Errorf("story of the event of lesser weight: %s", got)
 	}
 }
