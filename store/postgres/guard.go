@@ -20,7 +20,7 @@ const tenantSuffix = "_tenant"
 
 // policyText is the lock of a table. It is for every role, so that it names none: a copy of
 // the database can be restored where roles are called differently.
-const policyText = `ALTER TABLE %[1]s ENABLE ROW LEVEL SECURITY; CREATE POLICY tenant ON %[1]s
+const policyText = `ALTER TABLE %[1]s ENABLE ROW LEVEL SECURITY; DROP POLICY IF EXISTS tenant ON %[1]s; CREATE POLICY tenant ON %[1]s
 	USING (tenant = (SELECT nullif(current_setting('doppelboden.tenant', true), '')::bigint))`
 
 // A tableLock is how the second lock of a table is.

@@ -166,6 +166,29 @@ func TestEveryTableWithATenantShowsATenantItsOwnRowsAlone(t *testing.T) {
 	}
 }
 
+func TestALockThatSomebodyTookAwayIsThereAgainAfterOpen(t *testing.T) {
+	dsn := database(t)
+	for _, text := range []string{"ALTER TABLE doppelboden.message DISABLE ROW LEVEL SECURITY", "DROP POLICY tenant ON doppelboden.copy",
+		"REVOKE SELECT ON doppelboden.delivery FROM " + peer.PostgresTenantRole, "REVOKE USAGE ON SCHEMA doppelboden FROM " + peer.PostgresTenantRole} {
+		if _, err := shared(t).SQL(ctx, nameOf(dsn), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openAt(t, dsn)
+	err := s.read(ctx, func(c *conn) error {
+		locks, err := c.tableLocks(ctx, peer.PostgresTenantRole)
+		for _, l := range locks {
+			if !l.locked || !l.granted {
+				t.Errorf("table %s: locked %v, granted %v, wanted both", l.name, l.locked, l.granted)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWhoReadsForATenantCannotWrite(t *testing.T) {
 	s := openNew(t)
 	tenants, _ := twoTenants(t, s)
@@ -218,7 +241,7 @@ func TestRolesForWhichTheLockLocksNothingAreRefused(t *testing.T) {
 		}
 	}
 	mine := database(t)
-	name := mine[strings.LastIndexByte(mine, '/')+1 : strings.IndexByte(mine, '?')]
+	name := nameOf(mine)
 	if _, err := p.SQL(ctx, name, "ALTER TABLE doppelboden.way OWNER TO stranger"); err != nil {
 		t.Fatal(err)
 	}
