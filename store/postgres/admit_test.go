@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 
@@ -83,6 +84,27 @@ func TestAConnectionStringThatNobodyCanReadIsInvalid(t *testing.T) {
 	_, err := Open(ctx, Options{DSN: "postgres://nobody:secret@[::1:5432/x", Chain: &testChain{}})
 	if err != nil && strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error shows the password: %v", err)
+	}
+}
+
+func TestOfSeveralHostsTheOneIsTakenThatCanBeWritten(t *testing.T) {
+	dsn := database(t)
+	p := shared(t)
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := nobody.Addr().String()
+	nobody.Close()
+	name := dsn[strings.LastIndexByte(dsn, '/')+1 : strings.IndexByte(dsn, '?')]
+	several := strings.Replace(dsn, p.Addr(), dead+","+p.Addr(), 1)
+	accept(t, openAt(t, several), 1, 1)
+	if _, err := p.SQL(ctx, "postgres", "ALTER DATABASE "+name+" SET default_transaction_read_only = on"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Open(ctx, Options{DSN: several, Chain: &testChain{}}); err == nil || doppelboden.CodeOf(err) != doppelboden.Temporary {
+		t.Errorf("Open where every host is read-only: %v, wanted a temporary error", err)
+		s.Close()
 	}
 }
 

@@ -13,18 +13,22 @@ import (
 
 // A writer owns the connection that writes. It is one goroutine.
 type writer struct {
-	s       *Store
-	c       *conn                // nil after an error that nobody should build on
-	shard   int64                // of the counts and the probe that this connection writes
-	pending *doppelboden.Link    // written by a commit whose outcome is unknown
-	found   bool                 // whether the connection showed that link when it was opened
-	live    atomic.Pointer[conn] // c, for cut and health
-	since   atomic.Int64         // when the batch that is under way began, in Unix nanoseconds; 0: none is
+	s         *Store
+	c         *conn                // nil after an error that nobody should build on
+	shard     int64                // of the counts and the probe that this connection writes
+	pending   *doppelboden.Link    // written by a commit whose outcome is unknown
+	found     bool                 // whether the connection showed that link when it was opened
+	live      atomic.Pointer[conn] // c, for cut and health
+	abandoned atomic.Bool          // Close has waited long enough
+	since     atomic.Int64         // when the batch that is under way began, in Unix nanoseconds; 0: none is
 }
 
 // errUnknown marks a COMMIT that gave no clean answer: nobody knows what it did, or
 // whether it would outlive the server.
 var errUnknown = errors.New("outcome of commit is unknown")
+
+// errAbandoned is what calls get that Close did not wait for any longer.
+var errAbandoned = errors.New("the database did not answer until the end")
 
 // loop takes what waits and commits it, until nothing more comes. What a batch refers to
 // is synced while its rows are written, and is on the disk before the COMMIT.
@@ -79,6 +83,9 @@ func (w *writer) attempt(batch []*op, s *syncing) ([]error, error) {
 	}
 	w.s.opts.Log.Warn("commit gave no clean answer, writing the same again on a new connection", "error", err)
 	w.discard()
+	if w.abandoned.Load() {
+		return nil, err
+	}
 	if opening := w.open(background); opening != nil {
 		return nil, opening
 	}
@@ -101,6 +108,9 @@ func (w *writer) meet(batch []*op, s *syncing, found bool) ([]error, error) {
 // once runs a batch in one transaction. found says that the link of this very batch was
 // found in the database.
 func (w *writer) once(batch []*op, s *syncing, found bool) ([]error, error) {
+	if w.abandoned.Load() {
+		return nil, &storageError{errAbandoned}
+	}
 	if w.c == nil {
 		if err := w.open(background); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -206,30 +207,35 @@ func TestAWriterWaitsUntilTheTransactionOfItsLostConnectionHasEnded(t *testing.T
 	}
 }
 
+// standby names the standby that every commit of the server waits for; "" for none.
+func standby(t *testing.T, name string) {
+	t.Helper()
+	for _, text := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + name + "'", "SELECT pg_reload_conf()"} {
+		if _, err := shared(t).SQL(context.Background(), "postgres", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// waitsForStandby reports whether a commit in the database of c waits for the standby.
+func waitsForStandby(t *testing.T, c *conn) bool {
+	t.Helper()
+	r, err := c.one(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return asInt(r[0]) > 0
+}
+
 // A standby that nobody waited for: the server says so in a WARNING at COMMIT, and shows
 // the rows all the same.
 func TestACommitThatDidNotWaitForTheStandbyIsNoAnswer(t *testing.T) {
 	s := openNew(t)
 	accept(t, s, 1, 1)
 	look := raw(t, s)
-	standby := func(name string) {
-		t.Helper()
-		for _, text := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + name + "'", "SELECT pg_reload_conf()"} {
-			if _, err := shared(t).SQL(ctx, "postgres", text); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	inCommit := func() bool {
-		r, err := look.one(ctx, `SELECT coalesce(min(pid), 0)::bigint FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event = 'SyncRep'`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return asInt(r[0]) != 0
-	}
-	standby("missing")
-	defer standby("")
+	inCommit := func() bool { return waitsForStandby(t, look) }
+	standby(t, "missing")
+	defer standby(t, "")
 	m, done := message(1, 1), make(chan error, 1)
 	go func() { _, err := s.Accept(ctx, m); done <- err }()
 	// An impatient administrator cancels whatever waits. Two commits in doubt are an error,
@@ -261,13 +267,30 @@ func TestACommitThatDidNotWaitForTheStandbyIsNoAnswer(t *testing.T) {
 		t.Errorf("the second Accept was answered (%v) from what this server shows", err)
 	default:
 	}
-	standby("")
+	standby(t, "")
 	if err := <-done; err != nil {
 		t.Errorf("the second Accept, when there is nobody to wait for any more: %v", err)
 	}
 	eventually(t, "ready again", func() bool { return s.Ready() == nil })
 	if n := entriesIn(links(t, s)); n != 2 {
 		t.Errorf("%d entries, wanted 2", n)
+	}
+}
+
+func TestCloseEndsAlsoWhenTheServerNeverAnswers(t *testing.T) {
+	dsn := database(t)
+	look := raw(t, openAt(t, dsn))
+	s := openAt(t, dsn, func(o *Options) { o.closeLimit = 100 * time.Millisecond })
+	standby(t, "missing")
+	defer standby(t, "")
+	done := make(chan error, 1)
+	go func() { _, err := s.Accept(ctx, message(1, 1)); done <- err }()
+	eventually(t, "a commit waits for the standby", func() bool { return waitsForStandby(t, look) })
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; doppelboden.CodeOf(err) != doppelboden.Temporary || err == nil {
+		t.Errorf("Accept whose commit was never answered: %v, wanted a temporary error", err)
 	}
 }
 

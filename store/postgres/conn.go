@@ -18,8 +18,8 @@ import (
 // schema is where everything of ours lies.
 const schema = "doppelboden"
 
-// connectLimit bounds how long opening one connection may take.
-const connectLimit = 5 * time.Second
+// connectLimit bounds how long one host may take to open a connection.
+const connectLimit = 3 * time.Second
 
 // How soon a dead server, or a dead client, is noticed on a connection on which nothing
 // happens: 10 s, and then three questions 5 s apart.
@@ -75,10 +75,27 @@ func configure(dsn string) (*pgconn.Config, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "doppelboden"
 	}
+	if config.ConnectTimeout == 0 || config.ConnectTimeout > connectLimit {
+		config.ConnectTimeout = connectLimit
+	}
+	if config.ValidateConnect == nil && severalHosts(config) {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	dialer := &net.Dialer{Control: notice, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: aliveIdle, Interval: aliveInterval, Count: aliveCount}}
 	config.DialFunc = dialer.DialContext
 	return config, nil
+}
+
+// severalHosts reports whether more than one server is named. Then the one is wanted that
+// can be written, unless target_session_attrs says otherwise.
+func severalHosts(config *pgconn.Config) bool {
+	for _, f := range config.Fallbacks {
+		if f.Host != config.Host || f.Port != config.Port {
+			return true
+		}
+	}
+	return false
 }
 
 // notice has the kernel end a connection whose other side confirms nothing any more, also
@@ -116,9 +133,7 @@ func (s *Store) connect(ctx context.Context) (*conn, error) {
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		c.notices = append(c.notices, n.Severity+" "+n.Code+": "+n.Message)
 	}
-	limited, cancel := context.WithTimeout(ctx, connectLimit)
-	defer cancel()
-	pg, err := pgconn.ConnectConfig(limited, config)
+	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, &storageError{fmt.Errorf("connect: %w", err)}
 	}

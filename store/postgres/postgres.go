@@ -48,8 +48,9 @@ type Options struct {
 	Unsafe bool
 
 	// What follows is for the tests of this package.
-	faults     *faults // what goes wrong; nil: nothing
-	migrations fs.FS   // nil: those of the program
+	faults     *faults       // what goes wrong; nil: nothing
+	migrations fs.FS         // nil: those of the program
+	closeLimit time.Duration // 0: closeLimit
 }
 
 // validate fills in defaults and reports what is wrong.
@@ -71,6 +72,9 @@ func (o *Options) validate() error {
 	}
 	if o.migrations == nil {
 		o.migrations = migrations
+	}
+	if o.closeLimit == 0 {
+		o.closeLimit = closeLimit
 	}
 	return nil
 }
@@ -124,8 +128,8 @@ func randomLock() int64 {
 	return int64(binary.BigEndian.Uint64(b[:]))
 }
 
-// closeLimit is how long Close waits for a commit that a server does not answer. Then the
-// connection is cut, and its callers learn that nobody knows the outcome.
+// closeLimit is how long Close waits for a server that does not answer. Then connections
+// are cut, and those who wait learn that nobody knows the outcome.
 const closeLimit = 20 * time.Second
 
 // Close waits for running calls, commits what was promised and closes the connections.
@@ -134,15 +138,32 @@ func (s *Store) Close() error {
 		s.gate.Lock()
 		close(s.closing)
 		s.gate.Unlock()
-		cut := time.AfterFunc(closeLimit, s.writer.cut)
+		ended := make(chan struct{})
+		s.leaving.Go(func() { s.abandon(ended) })
 		s.helpers.Wait() // the monitor's probe is a caller as well
 		s.callers.Wait()
 		close(s.ops)
 		s.stages.Wait()
-		cut.Stop()
+		close(ended)
 		s.readers.close()
 		s.leaving.Wait()
 		s.metrics.unregister()
 	})
 	return nil
+}
+
+// abandon makes the writer give up when Close has waited long enough.
+func (s *Store) abandon(ended chan struct{}) {
+	timer := time.NewTimer(s.opts.closeLimit)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-timer.C:
+			s.writer.abandoned.Store(true)
+			s.writer.cut()
+			timer.Reset(time.Second) // it may have begun just before it could know
+		}
+	}
 }

@@ -14,6 +14,10 @@ const maxReaders = 4
 // without a look at its socket.
 const freshFor = time.Second
 
+// readLimit is how long a call may hold a connection. A read takes milliseconds; one that
+// takes so long meets a server that is frozen, and may be tried again.
+const readLimit = 30 * time.Second
+
 // A reader is a connection that nobody uses at the moment.
 type reader struct {
 	c    *conn // nil stands for one that is not open
@@ -83,7 +87,10 @@ func (r *readers) with(ctx context.Context, f func(c *conn) error) error {
 		}
 		one.c = c
 	}
+	socket := one.c.pg.Conn()
+	socket.SetDeadline(time.Now().Add(readLimit))
 	err := f(one.c)
+	socket.SetDeadline(time.Time{})
 	if err != nil && (one.c.pg.IsClosed() || !aboutItem(err)) {
 		one.c.close()
 		one.c = nil
