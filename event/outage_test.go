@@ -397,3 +397,18 @@ func TestWhoIsInAnEventOfLesserWeightLeavesItForTheOutageOfTheRoute(t *testing.T
 		t.Errorf("story of the event of lesser weight: %s", got)
 	}
 }
+
+func TestThreeWhoHaveLeftAreNoOutageOfTheirDepartment(t *testing.T) {
+	w := newWorld(t, 1000)
+	for range 20 {
+		w.each("stadt/alt", noUser, 1, 2, 3)
+		w.each("stadt/alt", tookIt, span(4, 40)...)
+		w.each("stadt/alt", tookIt, span(600, 640)...)
+		w.wait(20 * time.Second)
+	}
+	w.none("three of 40 of a department are refused")
+	w.wait(10 * time.Minute)
+	if e := w.only(); !e.Minor || e.Concerned != 3 || len(w.track.Alarms()) != 0 {
+		t.Errorf("ten minutes later: %+v, alarms %v, want an event of lesser weight and no alarm", e, w.track.Alarms())
+	}
+}
