@@ -122,6 +122,7 @@ func (r *Returner) generate(ctx context.Context, m *doppelboden.Message, to []ds
 		ID: r.ids.New(now), Tenant: found.Tenant, Receipt: doppelboden.NewReceipt(now), Door: "generated",
 		Received: now, Class: doppelboden.ClassNotice, Recipients: 1, About: about,
 	}
+	n.Prefix = generated(r.opts.Hostname, n)
 	content, err := dsn.Build(dsn.Report{
 		ID: n.ID.String(), Hostname: r.opts.Hostname, From: from, To: m.Sender, Date: now,
 		EnvID: m.EnvID, Helo: m.Helo, Arrived: m.Received.In(now.Location()), Receipt: m.Receipt.String(), SMTPUTF8: m.SMTPUTF8,

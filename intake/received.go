@@ -50,6 +50,17 @@ func received(e Envelope, hostname string, m *doppelboden.Message, first doppelb
 	return append(b, "\r\n"...)
 }
 
+// generated returns the trace line of a message that we make ourselves: by it the message
+// is found again in a mailbox.
+func generated(hostname string, m *doppelboden.Message) []byte {
+	b := append([]byte("Received: by "), hostname...)
+	b = append(b, " (Doppelboden) with local id "...)
+	b = append(b, m.ID.String()...)
+	b = append(b, ";\r\n\t"...)
+	b = m.Received.AppendFormat(b, time.RFC1123Z)
+	return append(b, "\r\n"...)
+}
+
 // heloWord returns what the client calls itself, or "unknown".
 func heloWord(helo string) string {
 	if w := harmless(helo); w != "" {

@@ -150,6 +150,9 @@ func TestEveryEndFollowsThePromiseOfNoBackscatter(t *testing.T) {
 					t.Errorf("%s: held without a reason: %q", in, s.Reply)
 				}
 				whole := c.notice && !how.Success() && ret == "FULL"
+				if c.notice && !strings.Contains(string(s.Generated.Prefix), "by mx.stadt.example (Doppelboden) with local id "+s.Generated.ID.String()) {
+					t.Fatalf("the notice has no trace line with its id: %q", s.Generated.Prefix)
+				}
 				if c.notice && strings.Contains(f.text(s.Generated), "the content") != whole {
 					t.Errorf("%s: the content goes back: %v, want %v", in, !whole, whole)
 				}

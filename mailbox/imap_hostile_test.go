@@ -233,6 +233,7 @@ func TestOurTopmostReceivedLineCountsAndNoOther(t *testing.T) {
 		"ours":                  {ours, id},
 		"with a recipient":      {strings.Replace(ours, ";", "\r\n\tfor <a@b.example>;", 1), id},
 		"of an own sender":      {strings.Replace(ours, "(Doppelboden)", "(Doppelboden submission)", 1), id},
+		"of a notice":           {"Received: by mx.stadt.example (Doppelboden) with local id " + id.String() + ";\r\n\tnow\r\n", id},
 		"bare LF":               {strings.ReplaceAll(ours, "\r\n", "\n"), id},
 		"below the groupware's": {"Received: from mx by gw.example (Postfix) id 7; now\r\nreceived: by x with LMTP\r\n" + ours, id},
 		"above a forged one":    {ours + strings.Replace(ours, id.String(), other.String(), 1), id},
