@@ -49,13 +49,14 @@ here = true
 
 // A town is a node's cellar with a desk and a client, and stand-ins for the rest.
 type town struct {
-	t      *testing.T
-	store  *sqlite.Store
-	client *Client
-	now    time.Time
-	doors  *tally.Doors
-	events *event.Tracker
-	dir    string // the data folder
+	replays replaying
+	t       *testing.T
+	store   *sqlite.Store
+	client  *Client
+	now     time.Time
+	doors   *tally.Doors
+	events  *event.Tracker
+	dir     string // the data folder
 
 	mu        sync.Mutex
 	directory *city.Directory
@@ -106,7 +107,7 @@ func newTown(t *testing.T) *town {
 	must(w.events.Lead(t.Context(), lease))
 	desk, err := NewDesk(Options{
 		Events: w.events,
-		Node:   &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Backups: w, Salvage: w, Directories: w,
+		Node:   &city.Node{Name: "n", Roles: []city.Role{city.RoleMX}}, Version: "test", Started: now, Store: w.store, Queue: w, House: w, Ledger: w, Keys: w, Backups: w, Salvage: w, Replays: &w.replays, Directories: w,
 		Tallies: Tallies{Doors: w.dir, Replies: w.dir, Flush: w.doors.Flush}, Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 	})
 	must(err)

@@ -60,12 +60,15 @@ func describe(b *strings.Builder, c *cobra.Command) {
 	if c.Hidden {
 		return
 	}
-	if c.HasSubCommands() {
-		for _, sub := range c.Commands() {
-			describe(b, sub)
-		}
-		return
+	if !c.HasSubCommands() || c.Use != c.Name() { // others only have commands below them
+		describeOne(b, c)
 	}
+	for _, sub := range c.Commands() {
+		describe(b, sub)
+	}
+}
+
+func describeOne(b *strings.Builder, c *cobra.Command) {
 	fmt.Fprintf(b, "\n## %s\n\n`%s`\n\n%s\n", strings.TrimPrefix(c.CommandPath(), "doppelboden "), c.UseLine(), sentence(c.Short))
 	var flags strings.Builder
 	options(&flags, c.LocalFlags())

@@ -101,7 +101,7 @@ func (p *program) require(c *cobra.Command, names ...string) {
 // usageTemplate is cobra's, in the language of the rest.
 func (p *program) usageTemplate() string {
 	return p.say.T("Usage:") + `
-  {{if not .HasAvailableSubCommands}}{{.UseLine}}{{else}}{{.CommandPath}} …
+  {{if or (not .HasAvailableSubCommands) (ne .Use .Name)}}{{.UseLine}}{{else}}{{.CommandPath}} …
 
 ` + p.say.T("Commands:") + `{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
