@@ -64,10 +64,13 @@ func (j *journal) roll(now time.Time) (*day, error) {
 		if pos, _ := last.out.Pos(); pos != last.end {
 			return last, nil // what is not sure yet must be seen through
 		}
-		if err := last.out.End(endRecord(last.end, last.messages)); err != nil {
+		// After an error nothing more can be appended to it: the next call begins another log,
+		// and this one is read as after a crash.
+		out := last.out
+		last.out = nil
+		if err := out.End(endRecord(last.end, last.messages)); err != nil {
 			return nil, err
 		}
-		last.out = nil
 	}
 	if last == nil || base > last.base {
 		last = &day{base: base}
