@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"doppelboden"
@@ -79,7 +78,7 @@ func (r replays) Replay(ctx context.Context, want mailbox.Replay, progress func(
 		return mailbox.Report{}, &doppelboden.Error{Code: doppelboden.Invalid, Public: "this node has no queue"}
 	}
 	if err := n.replayer.Start(context.WithoutCancel(ctx), want); err != nil {
-		return mailbox.Report{}, fmt.Errorf("begin the replay: %w", err)
+		return mailbox.Report{}, err
 	}
 	for {
 		step, cancel := context.WithTimeout(ctx, tellEvery)
