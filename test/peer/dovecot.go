@@ -161,11 +161,12 @@ func (d *DovecotServer) Mails(mailbox string) ([][]byte, error) {
 // it was: same ports, same mails.
 func (d *DovecotServer) Halt() (Dovecot, error) { return d.opts, d.stop() }
 
-// Crash kills all its processes (kill -9) and keeps its folder, as Halt does in an orderly way.
+// Crash kills all its processes (kill -9) at one moment and keeps its folder: who outlived
+// the others would say 4xx for mail that lies in its mailbox already.
 func (d *DovecotServer) Crash() (Dovecot, error) {
 	d.stopOnce.Do(func() {
 		pid := d.cmd.Process.Pid
-		d.cmd.Process.Kill() // first who could make more; an error says that it has ended
+		syscall.Kill(-pid, syscall.SIGKILL) // its group; an error says that it has ended
 		<-d.done
 		d.stopErr = poll(time.Now().Add(stopLimit), func() (bool, error) {
 			left, err := descendants(pid)
