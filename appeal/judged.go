@@ -85,17 +85,10 @@ func (a *Appeals) took(name string, one *queue.Judged, t *trial, now time.Time) 
 func (a *Appeals) again(name string, now time.Time) {
 	for _, g := range a.groups {
 		if g.hold.Route == name && g.wave == 0 && g.out <= 0 {
-			g.failed, g.next = 0, now
+			g.failed, g.next = -1, now // if that was too soon, the next time is soon too
 		}
 	}
 	a.wake()
-}
-
-// Well says that a route is well again, as somebody else found out.
-func (a *Appeals) Well(lane string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.again(lane, a.opts.Clock())
 }
 
 // refused notes a refusal that is written. It is the last look at a box when everything

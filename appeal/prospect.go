@@ -29,7 +29,7 @@ func (a *Appeals) Prospect(id string, box doppelboden.BoxID) (Prospect, bool) {
 	if g == nil {
 		return Prospect{}, false
 	}
-	p := Prospect{Next: g.next, Failed: g.failed, Needed: a.opts.Pace.Others}
+	p := Prospect{Next: g.next, Failed: max(0, g.failed), Needed: a.opts.Pace.Others}
 	if g.wave > 0 || g.out > 0 {
 		p.Next = time.Time{}
 	}

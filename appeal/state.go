@@ -18,7 +18,7 @@ type group struct {
 	order   []doppelboden.BoxID       // the same, and some that have left; the first is tried next
 
 	next   time.Time // when its next round begins
-	failed int       // rounds in a row in which nothing was taken
+	failed int       // rounds in a row in which nothing was taken; -1: the route was well again
 	round  int       // counts rounds
 	wave   int       // boxes that go at once; 0: the first has not been taken yet
 	sent   int       // deliveries of the wave, or the first alone

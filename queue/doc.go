@@ -11,7 +11,8 @@
 //   - Mail that has waited for long goes straight into its mailbox where its lane can do
 //     that (Filer), in runs of one mailbox's mails; neither way stops the other.
 //   - A mailbox has its next turn only after the settlement of the last is durable.
-//   - A 5xx of a city's own groupware is held, never bounced (promise 3).
+//   - A 5xx of a city's own groupware is held first (promise 3), and Appeals is told of it;
+//     see package appeal.
 //   - Its memory grows with the number of mailboxes that have mail waiting, not with
 //     the number of mails.
 //

@@ -62,7 +62,7 @@ func (p *program) whyHeld(t *table, w *control.HeldWhy) {
 		t.row(label, p.say.T("a person decides: doppelboden queue release, bounce or discard"))
 		return
 	}
-	t.row(label, p.say.T("it is taken at a later try: at the latest then, and at once when other mail for its mailbox is taken, or its route works again"))
+	t.row(label, p.say.T("a later try: one mail of the group goes first, and when it is taken the others follow; at once when its route works again, or its mailbox takes other mail"))
 	if w.Address {
 		listed := p.say.T("not yet")
 		if !w.Gone.IsZero() {
@@ -143,6 +143,9 @@ func (p *program) decideGroup(ctx context.Context, client *control.Client, d con
 // decidedGroup says what a decision about a group did or would do.
 func (p *program) decidedGroup(d control.Decision, got control.Decided) {
 	if got.Preview != nil {
+		if d.Yes != 0 && !d.Preview {
+			p.print(p.say.T("The number is another one now, or it was never told. This is how it is:"))
+		}
 		p.preview(d, got.Preview)
 		return
 	}
@@ -177,7 +180,7 @@ func (p *program) preview(d control.Decision, v *control.Preview) {
 	p.fate(d.Verb, v)
 	command := []string{"queue", string(d.Verb), "--group", say.Plain(d.Choice.Group)}
 	if d.Why != "" {
-		command = append(command, "--why", "…")
+		command = append(command, "--why", "'"+strings.ReplaceAll(say.Plain(d.Why), "'", `'\''`)+"'")
 	}
 	command = append(command, "--yes", strconv.Itoa(v.Confirm))
 	p.print(p.say.T("Nothing was changed. To do it: doppelboden %s", strings.Join(command, " ")))
