@@ -417,7 +417,7 @@ func (m *maker) describe() {
 		d.Engine = Postgres
 	}
 	d.Ledger = hex.EncodeToString(ledger.PublicKey(m.Signer))
-	d.Schema, d.Messages = m.snapshot.Schema, m.snapshot.Messages
+	d.Schema, d.Messages, d.Rows = m.snapshot.Schema, m.snapshot.Messages, m.snapshot.Rows
 	if k := m.snapshot.LastKnot; k.Number > 0 {
 		d.LastKnot, d.LastKnotAt, d.KnotHash = k.Number, k.At, hex.EncodeToString(k.Hash[:])
 	}

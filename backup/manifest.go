@@ -46,6 +46,7 @@ type Manifest struct {
 	LastKnot   int64            `json:"last_knot"` // number; 0: none
 	LastKnotAt time.Time        `json:"last_knot_at,omitzero"`
 	KnotHash   string           `json:"knot_hash,omitempty"` // of the last knot
+	Rows       map[string]int64 `json:"rows"`                // in the database, by table
 	Messages   int64            `json:"messages"`            // in the database
 	Deliveries map[string]int64 `json:"deliveries"`          // by state
 	Keys       KeysIn           `json:"keys"`

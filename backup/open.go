@@ -75,6 +75,11 @@ func (v *verifier) openSQLite(ctx context.Context) (*opened, error) {
 	if err := copyOut(ctx, v.Dir, f, path); err != nil {
 		return nil, err
 	}
+	rows, err := sqlite.Rows(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	v.compareRows(rows)
 	start := v.Clock()
 	s, err := sqlite.Open(ctx, sqlite.Options{Path: path, Chain: ledger.NewChain("check", start), Clock: v.Clock})
 	if err != nil {
@@ -134,6 +139,11 @@ func (v *verifier) openDump(ctx context.Context, dsn string) (*opened, error) {
 	if err := postgres.Restore(ctx, dsn, dump); err != nil {
 		return nil, err
 	}
+	rows, err := postgres.Rows(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	v.compareRows(rows)
 	start := v.Clock()
 	s, err := postgres.Open(ctx, postgres.Options{DSN: dsn, Chain: ledger.NewChain("check", start), Clock: v.Clock})
 	if err != nil {
@@ -145,4 +155,14 @@ func (v *verifier) openDump(ctx context.Context, dsn string) (*opened, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return &opened{database: s, schema: schema}, nil
+}
+
+// compareRows compares how many rows the tables have with what they had when they were
+// copied.
+func (v *verifier) compareRows(rows map[string]int64) {
+	for _, table := range sorted(v.Manifest.Rows) {
+		if has, had := rows[table], v.Manifest.Rows[table]; has != had {
+			v.fault("the table %s has %s rows, and had %s", table, has, had)
+		}
+	}
 }

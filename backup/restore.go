@@ -354,7 +354,7 @@ func (r *restorer) tryKeys(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(opens(ctx, master, db, r.Clock), db.Close())
+		return errors.Join(v.refusal(), opens(ctx, master, db, r.Clock), db.Close())
 	}
 	dsn, err := r.dsn()
 	if err != nil {
@@ -364,10 +364,18 @@ func (r *restorer) tryKeys(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, postgres.Clear(context.WithoutCancel(ctx), dsn))
 	}
-	if err := errors.Join(opens(ctx, master, db, r.Clock), db.Close()); err != nil {
+	if err := errors.Join(v.refusal(), opens(ctx, master, db, r.Clock), db.Close()); err != nil {
 		return errors.Join(err, postgres.Clear(context.WithoutCancel(ctx), dsn))
 	}
 	return nil
+}
+
+// refusal returns what a check has found as an error.
+func (c *Check) refusal() error {
+	if c.OK() {
+		return nil
+	}
+	return refuse(doppelboden.Invalid, "the backup is damaged: %s: %s", "database", c.Findings[0])
 }
 
 // opens makes sure that a master key opens the tenants' keys in a database.

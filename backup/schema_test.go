@@ -74,7 +74,7 @@ func TestMigrationsAreTriedOnACopyOfABackup(t *testing.T) {
 	file := find(t, dir, "database.sqlite")
 	oldSchema(t, file, "0008")
 	var was int
-	p.change(dir, func(m *backup.Manifest) { m.Schema, was = 6, m.Schema })
+	p.change(dir, func(m *backup.Manifest) { m.Schema, m.Rows, was = 6, nil, m.Schema })
 	before, err := os.ReadFile(file)
 	must(t, err)
 	c := p.verify(dir)

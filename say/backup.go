@@ -90,6 +90,7 @@ var backupRefusals = map[string]string{
 	"the body of %s cannot be read: %s":                                                           "der Inhalt von %s ist nicht zu lesen: %s",
 	"the city's configuration: %s":                                                                "die Konfiguration der Stadt: %s",
 	"the database cannot be opened by this program: %s":                                           "dieses Programm kann die Datenbank nicht öffnen: %s",
+	"the table %s has %s rows, and had %s":                                                        "die Tabelle %s hat %s Zeilen und hatte %s",
 	"the last knot is %s, and the manifest says %s":                                               "der letzte Knoten der Ketten ist %s, das Manifest sagt %s",
 	"the ledger has %s faults; the first: %s %s: %s":                                              "die Kette hat %s Fehler; der erste: %s %s: %s",
 	"it is missing": "fehlt",

@@ -21,6 +21,7 @@ type Snapshotter interface {
 // A Snapshot says what a copy of a database holds.
 type Snapshot struct {
 	Schema   int              // how many migrations it has seen
+	Rows     map[string]int64 // rows by table
 	Messages int64            // rows of messages
 	Counts   []Count          // deliveries by tenant and state
 	Bodies   map[string]int64 // by segment, the greatest Offset + Size of the bodies in it

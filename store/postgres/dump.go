@@ -98,11 +98,11 @@ func (s *Store) export(ctx context.Context, c *conn, moment func() error) (strin
 // describe says what the transaction of c sees.
 func describe(ctx context.Context, c *conn) (store.Snapshot, error) {
 	got := store.Snapshot{Bodies: map[string]int64{}}
-	r, err := c.one(ctx, "SELECT (SELECT count(*) FROM migration), (SELECT count(*) FROM message)")
-	if err != nil {
-		return got, fmt.Errorf("count messages: %w", err)
+	var err error
+	if got.Rows, err = countRows(ctx, c); err != nil {
+		return got, err
 	}
-	got.Schema, got.Messages = int(asInt(r[0])), asInt(r[1])
+	got.Schema, got.Messages = int(got.Rows["migration"]), got.Rows["message"]
 	err = c.query(ctx, func(r row) error {
 		got.Counts = append(got.Counts, store.Count{Tenant: doppelboden.TenantID(asInt(r[0])),
 			State: doppelboden.State(asInt(r[1])), Deliveries: asInt(r[2])})
@@ -118,7 +118,7 @@ func describe(ctx context.Context, c *conn) (store.Snapshot, error) {
 	if err != nil {
 		return got, fmt.Errorf("find the bodies' segments: %w", err)
 	}
-	r, err = c.one(ctx, "SELECT number, at, hash FROM knot ORDER BY number DESC LIMIT 1")
+	r, err := c.one(ctx, "SELECT number, at, hash FROM knot ORDER BY number DESC LIMIT 1")
 	switch {
 	case errors.Is(err, errNoRow):
 	case err != nil:
@@ -127,6 +127,36 @@ func describe(ctx context.Context, c *conn) (store.Snapshot, error) {
 		got.LastKnot = doppelboden.Knot{Number: asInt(r[0]), At: asTime(r[1]), Hash: asSum(r[2])}
 	}
 	return got, nil
+}
+
+// countRows counts the rows of all tables.
+func countRows(ctx context.Context, c *conn) (map[string]int64, error) {
+	var tables []string
+	err := c.query(ctx, func(r row) error {
+		tables = append(tables, asText(r[0]))
+		return nil
+	}, "SELECT relname::text FROM pg_class WHERE relnamespace = '"+schema+"'::regnamespace AND relkind = 'r' ORDER BY relname")
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	rows := map[string]int64{}
+	for _, table := range tables {
+		r, err := c.one(ctx, "SELECT count(*) FROM "+schema+"."+quoteName(table))
+		if err != nil {
+			return nil, fmt.Errorf("count rows of %s: %w", table, err)
+		}
+		rows[table] = asInt(r[0])
+	}
+	return rows, nil
+}
+
+// Rows counts the rows of all tables, and changes nothing.
+func Rows(ctx context.Context, dsn string) (rows map[string]int64, err error) {
+	err = once(ctx, dsn, func(c *conn) error {
+		rows, err = countRows(ctx, c)
+		return err
+	})
+	return rows, err
 }
 
 // syncDump makes a dump durable.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	engine "modernc.org/sqlite"
 
@@ -164,11 +165,10 @@ func describe(ctx context.Context, c *conn) (store.Snapshot, error) {
 	if got.Schema, err = schemaVersion(ctx, c); err != nil {
 		return got, err
 	}
-	row, err := c.one(ctx, "SELECT count(*) FROM message")
-	if err != nil {
-		return got, fmt.Errorf("count messages: %w", err)
+	if got.Rows, err = countRows(ctx, c); err != nil {
+		return got, err
 	}
-	got.Messages = asInt(row[0])
+	got.Messages = got.Rows["message"]
 	err = c.query(ctx, func(row []driver.Value) error {
 		got.Counts = append(got.Counts, store.Count{Tenant: doppelboden.TenantID(asInt(row[0])),
 			State: doppelboden.State(asInt(row[1])), Deliveries: asInt(row[2])})
@@ -184,7 +184,7 @@ func describe(ctx context.Context, c *conn) (store.Snapshot, error) {
 	if err != nil {
 		return got, fmt.Errorf("find the bodies' segments: %w", err)
 	}
-	row, err = c.one(ctx, "SELECT number, at, hash FROM knot ORDER BY number DESC LIMIT 1")
+	row, err := c.one(ctx, "SELECT number, at, hash FROM knot ORDER BY number DESC LIMIT 1")
 	switch {
 	case errors.Is(err, errNoRow):
 	case err != nil:
@@ -213,4 +213,36 @@ func (s *Store) Check(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// countRows counts the rows of all tables.
+func countRows(ctx context.Context, c *conn) (map[string]int64, error) {
+	var tables []string
+	err := c.query(ctx, func(row []driver.Value) error {
+		tables = append(tables, asText(row[0]))
+		return nil
+	}, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name")
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	rows := map[string]int64{}
+	for _, table := range tables { // the names are those of our migrations
+		row, err := c.one(ctx, `SELECT count(*) FROM "`+strings.ReplaceAll(table, `"`, `""`)+`"`)
+		if err != nil {
+			return nil, fmt.Errorf("count rows of %s: %w", table, err)
+		}
+		rows[table] = asInt(row[0])
+	}
+	return rows, nil
+}
+
+// Rows counts the rows of all tables in a file that no Store has open, and changes nothing.
+func Rows(ctx context.Context, path string) (map[string]int64, error) {
+	c, err := connect(path, "FULL", reading)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	rows, err := countRows(ctx, c)
+	return rows, outward(err)
 }
