@@ -273,3 +273,57 @@ func TestMailIsTakenWhilePostgreSQLIsReadOnlyOrHasLostATable(t *testing.T) {
 		waitFor(t, "the alarm has ended", func() bool { return alarmOf(c.status(), "database") == "" })
 	}
 }
+
+func TestOwnSendersReachNewDomainsWhilePostgreSQLIsDead(t *testing.T) {
+	c := onPostgres(t)
+	relay, err := sink.Start(sink.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { relay.Close() })
+	text := copyOf(t, c.node.City)
+	put(t, c.node.City, append(text, fmt.Sprintf("\n[[tenant.sender]]\nname = \"amt\"\nnetworks = [\"127.0.0.1\"]\n\n[tenant.internet]\nrelay = [\"smtp://%s\"]\n", relay.Addr())...))
+	c.start()
+	submit := func(when string, domains ...string) {
+		t.Helper()
+		for _, domain := range domains {
+			if a := outbound(t, c.n, "x@"+domain); !a.Kept() {
+				t.Errorf("%s: mail to %s: %d %s, want 250", when, domain, a.Code, a.Text)
+			}
+		}
+	}
+	submit("with the database", "known.example")
+	c.kill()
+	submit("while the database is dead", "known.example", "new.example")
+	halt(t, c.n)
+	c.start()
+	submit("after a start from the mirror", "known.example", "new.example", "newer.example")
+	c.revive()
+	waitFor(t, "the smart host has all six mails", func() bool { return relay.Stats().Messages == 6 })
+	waitFor(t, "the balance is 0", func() bool {
+		b, err := client(c.n).Balance(t.Context(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+		return err == nil && b.Delivered == 6 && b.Difference == 0
+	})
+	numbers := map[string]int{}
+	err = c.n.store.Destinations(t.Context(), func(d doppelboden.Destination) error {
+		numbers[d.Domain]++
+		return nil
+	})
+	if err != nil || len(numbers) != 3 || numbers["new.example"] != 1 {
+		t.Errorf("destinations %v (%v), want each of three domains once", numbers, err)
+	}
+}
+
+func TestANodeThatStartsFromItsMirrorOpensMailAfterTheMasterKeyHasChanged(t *testing.T) {
+	c := onPostgres(t)
+	c.start()
+	if _, err := client(c.n).RotateMaster(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.kill()
+	halt(t, c.n)
+	c.start()
+	c.send(1)
+	c.revive()
+	c.delivered(1)
+}

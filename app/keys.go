@@ -180,6 +180,12 @@ func (v *vault) RotateMaster(ctx context.Context, by string) (control.Rotated, e
 	if err := v.note(ctx, by, "master key"); err != nil {
 		return did, err
 	}
+	if v.n.db.keeper != nil {
+		// Or a start without the database would find keys that nothing opens any more.
+		if err := v.n.db.keeper.Write(ctx); err != nil {
+			return did, fmt.Errorf("write the mirror with the new master key: %w", err)
+		}
+	}
 	if err := keyring.PruneMaster(did.File); err != nil {
 		return did, fmt.Errorf("remove the old master key: %w", err)
 	}

@@ -526,3 +526,37 @@ func BenchmarkWrap(b *testing.B) {
 		}
 	}
 }
+
+func TestReloadGivesTheStoreBackWhatItHasLostAndTellsOfAnotherKey(t *testing.T) {
+	m, keys := loadMaster(t, freshMaster(t)), newMemory()
+	r := openRing(t, m, keys)
+	if err := r.Ensure(t.Context(), []doppelboden.TenantID{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Rotate(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	key := [32]byte{1, 2, 3}
+	wrapped, version, err := r.Wrap(1, &key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(keys.keys, [2]int64{1, 2}) // restored to a time before the rotation
+	if err := r.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := openRing(t, m, keys).Unwrap(1, version, wrapped); err != nil || got != key {
+		t.Errorf("with what the store has now: %x, %v; want the key", got[:3], err)
+	}
+	other := openRing(t, m, newMemory())
+	if err := other.Ensure(t.Context(), []doppelboden.TenantID{1}); err != nil {
+		t.Fatal(err)
+	}
+	other.store = keys
+	if err := other.Reload(t.Context()); doppelboden.CodeOf(err) != doppelboden.Invalid {
+		t.Errorf("a store with another key of the same version: %v, want invalid", err)
+	}
+	if got, err := r.Unwrap(1, version, wrapped); err != nil || got != key {
+		t.Errorf("the ring itself: %x, %v; want the key", got[:3], err)
+	}
+}
