@@ -18,6 +18,9 @@ import (
 // ownServer starts a PostgreSQL for one test, which it may kill.
 func ownServer(t *testing.T, o peer.Postgres) *peer.PostgresServer {
 	t.Helper()
+	if o.Parent == "" {
+		o.Parent = quick()
+	}
 	p := peer.For(t, o)
 	s, err := Open(ctx, Options{DSN: p.DSN(), Chain: &testChain{name: "first"}})
 	if err == nil {

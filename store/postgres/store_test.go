@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"doppelboden/store"
 	"doppelboden/store/storetest"
@@ -26,7 +28,7 @@ var server = sync.OnceValues(func() (*peer.PostgresServer, error) {
 	if dir, addr, found := strings.Cut(os.Getenv(serverVariable), " "); found {
 		return peer.Postgres{Dir: dir, Addr: addr}.Attach()
 	}
-	p, err := peer.Postgres{}.Start()
+	p, err := peer.Postgres{Parent: quick()}.Start()
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +43,38 @@ var server = sync.OnceValues(func() (*peer.PostgresServer, error) {
 	}
 	return p, err
 })
+
+// quick returns a folder in memory for the server's data where there is room, or "": no
+// test here cuts the power, so what a disk would take time for shows nothing. Benchmarks
+// want the disk.
+func quick() string {
+	const memory, room = "/dev/shm", 2 << 30
+	var fs syscall.Statfs_t
+	if bench := flag.Lookup("test.bench"); bench.Value.String() != "" || syscall.Statfs(memory, &fs) != nil {
+		return ""
+	}
+	sweep(memory)
+	if int64(fs.Bavail)*fs.Bsize < room {
+		return ""
+	}
+	return memory
+}
+
+// sweep removes what tests that were killed an hour ago and more have left in memory.
+func sweep(memory string) {
+	left, _ := filepath.Glob(filepath.Join(memory, "doppelboden-postgres-*")) // no error: the pattern is good
+	for _, dir := range left {
+		about, err := os.Stat(dir)
+		if err != nil || time.Since(about.ModTime()) < time.Hour {
+			continue
+		}
+		pid, _ := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid")) // none: it was shut down
+		first, _, _ := strings.Cut(string(pid), "\n")
+		if _, err := os.Stat("/proc/" + first); first == "" || err != nil {
+			os.RemoveAll(dir)
+		}
+	}
+}
 
 // started is the server, once this process has started it.
 var started *peer.PostgresServer
