@@ -94,7 +94,7 @@ func (n *Node) openPostgres(ctx context.Context, sync []func() error) error {
 	if trouble == nil {
 		return nil
 	}
-	n.db.start, err = mirror.Load(disk.OS{}, n.mirrorDir(), n.opts.Node.Name)
+	n.db.start, err = mirror.Load(disk.OS{}, n.mirrorDir(), n.opts.Node.Name, n.clock())
 	if err != nil {
 		return fmt.Errorf("open the database: %w (and its mirror on this machine is of no help: %w)", trouble, err)
 	}

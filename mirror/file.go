@@ -87,9 +87,13 @@ func damaged(name string, why error) error {
 	return &doppelboden.Error{Code: doppelboden.Invalid, Public: "the mirror of the database is damaged", Cause: fmt.Errorf("%s: %w", name, why)}
 }
 
-// Load reads the mirror in a folder. The code is NotFound when there is none, and Invalid
-// when it is damaged or another node's.
-func Load(fsys disk.FS, dir, node string) (*Snapshot, error) {
+// provesFor is how long a mirror proves that somebody does not exist, as a directory's list
+// does by default: meanwhile other nodes may have changed the database.
+const provesFor = 48 * time.Hour
+
+// Load reads the mirror in a folder at the time now. The code is NotFound when there is none,
+// and Invalid when it is damaged or another node's.
+func Load(fsys disk.FS, dir, node string, now time.Time) (*Snapshot, error) {
 	dec, err := read(fsys, filepath.Join(dir, restFile))
 	if err != nil {
 		return nil, err
@@ -115,7 +119,8 @@ func Load(fsys disk.FS, dir, node string) (*Snapshot, error) {
 		}
 		s.mailboxes = append(s.mailboxes, m)
 	}
-	s.behind, err = exists(fsys, filepath.Join(dir, behindFile))
+	marked, err := exists(fsys, filepath.Join(dir, behindFile))
+	s.behind = marked || now.Sub(s.rest.At) > provesFor
 	return s, err
 }
 

@@ -105,7 +105,7 @@ func TestAMirrorSaysWhatTheDatabaseSaid(t *testing.T) {
 	if err := k.Write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Load(fsys, "mirror", "node1")
+	s, err := Load(fsys, "mirror", "node1", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,16 +120,19 @@ func TestAMirrorSaysWhatTheDatabaseSaid(t *testing.T) {
 	if s.Behind() {
 		t.Error("a mirror without a change since says that it is behind")
 	}
+	if old, err := Load(fsys, "mirror", "node1", time.Now().Add(provesFor+time.Minute)); err != nil || !old.Behind() {
+		t.Errorf("a mirror of the day before yesterday: behind %v (%v), want that it proves nothing", old.Behind(), err)
+	}
 	if _, err := s.Config(t.Context(), 6); doppelboden.CodeOf(err) != doppelboden.NotFound {
 		t.Errorf("another version of the configuration: %v, want not found", err)
 	}
-	if _, err := Load(fsys, "mirror", "node2"); doppelboden.CodeOf(err) != doppelboden.Invalid {
+	if _, err := Load(fsys, "mirror", "node2", time.Now()); doppelboden.CodeOf(err) != doppelboden.Invalid {
 		t.Errorf("the mirror of another node: %v, want invalid", err)
 	}
 }
 
 func TestWithoutAMirrorThereIsNone(t *testing.T) {
-	if _, err := Load(new(diskfault.Disk), "mirror", "node1"); doppelboden.CodeOf(err) != doppelboden.NotFound {
+	if _, err := Load(new(diskfault.Disk), "mirror", "node1", time.Now()); doppelboden.CodeOf(err) != doppelboden.NotFound {
 		t.Errorf("no folder: %v, want not found", err)
 	}
 }
@@ -146,11 +149,11 @@ func TestADamagedMirrorIsNotBelieved(t *testing.T) {
 			bad := slices.Clone(whole)
 			bad[at] ^= 1
 			replace(t, fsys, name, bad)
-			if _, err := Load(fsys, "mirror", "node1"); doppelboden.CodeOf(err) != doppelboden.Invalid {
+			if _, err := Load(fsys, "mirror", "node1", time.Now()); doppelboden.CodeOf(err) != doppelboden.Invalid {
 				t.Fatalf("%s with byte %d changed: %v, want invalid", name, at, err)
 			}
 			replace(t, fsys, name, whole[:at])
-			if _, err := Load(fsys, "mirror", "node1"); doppelboden.CodeOf(err) != doppelboden.Invalid {
+			if _, err := Load(fsys, "mirror", "node1", time.Now()); doppelboden.CodeOf(err) != doppelboden.Invalid {
 				t.Fatalf("%s cut off at byte %d: %v, want invalid", name, at, err)
 			}
 		}
@@ -213,7 +216,7 @@ func TestAMirrorThatDoesNotSayThatItIsBehindHasEveryMailbox(t *testing.T) {
 		}
 		broken, during = "", func() {}
 		fsys.Crash(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") })
-		got, err := Load(fsys, "mirror", "node1")
+		got, err := Load(fsys, "mirror", "node1", time.Now())
 		if err != nil {
 			if code := doppelboden.CodeOf(err); code != doppelboden.NotFound {
 				t.Fatalf("after the crash: %v", err)
@@ -235,7 +238,7 @@ func TestWhileTheMirrorIsBehindEveryListIsBeingWritten(t *testing.T) {
 	if _, err := k.Watch(f).PutMailboxes(t.Context(), []doppelboden.Mailbox{box(1)}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Load(fsys, "mirror", "node1")
+	s, err := Load(fsys, "mirror", "node1", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +267,7 @@ func TestADatabaseThatIsKnownToBeAwayLeavesNoMarker(t *testing.T) {
 	if _, err := k.Watch(f).PutMailboxes(t.Context(), []doppelboden.Mailbox{box(1)}); !errors.Is(err, away) || len(f.boxes) > 0 {
 		t.Errorf("a change while the database is away: %v with %d mailboxes, want that it does not begin", err, len(f.boxes))
 	}
-	if s, err := Load(fsys, "mirror", "node1"); err != nil || s.Behind() {
+	if s, err := Load(fsys, "mirror", "node1", time.Now()); err != nil || s.Behind() {
 		t.Errorf("the mirror is behind (%v)", err)
 	}
 }
@@ -288,7 +291,7 @@ func TestManyChangesAreWrittenSoonAndTogetherAndListingsDoNotReadMailboxes(t *te
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(2 * least)
-		if got, err := Load(fsys, "mirror", "node1"); err != nil || got.Behind() || len(got.mailboxes) != 1000 {
+		if got, err := Load(fsys, "mirror", "node1", time.Now()); err != nil || got.Behind() || len(got.mailboxes) != 1000 {
 			t.Errorf("after the import the mirror is %+v (%v), want 1,000 mailboxes and nothing behind", got, err)
 		}
 		if most := 2 + int(10*time.Second/least); f.reads > most {
@@ -301,7 +304,7 @@ func TestManyChangesAreWrittenSoonAndTogetherAndListingsDoNotReadMailboxes(t *te
 			}
 			time.Sleep(2 * least)
 		}
-		if got, err := Load(fsys, "mirror", "node1"); err != nil || len(got.rest.Listings) != 10 || f.reads != reads {
+		if got, err := Load(fsys, "mirror", "node1", time.Now()); err != nil || len(got.rest.Listings) != 10 || f.reads != reads {
 			t.Errorf("after ten listings the mirror has %d (%v), and all mailboxes were read %d times more; want 10 and 0", len(got.rest.Listings), err, f.reads-reads)
 		}
 		cancel()
@@ -329,7 +332,7 @@ func BenchmarkWriting100000Mailboxes(b *testing.B) {
 		}
 	}
 	began := time.Now()
-	if _, err := Load(disk.OS{}, o.Dir, "node1"); err != nil {
+	if _, err := Load(disk.OS{}, o.Dir, "node1", time.Now()); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(time.Since(began).Seconds(), "s/load")

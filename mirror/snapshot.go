@@ -34,7 +34,8 @@ var _ Directory = (*Snapshot)(nil)
 // At returns when the database said what the mirror holds.
 func (s *Snapshot) At() time.Time { return s.rest.At }
 
-// Behind reports whether the database may know of a change that the mirror lacks.
+// Behind reports whether the database may know of a change that the mirror lacks, because
+// one had begun, or because the mirror is old.
 func (s *Snapshot) Behind() bool { return s.behind }
 
 // Tenants implements Directory.

@@ -24,7 +24,7 @@ func (p *program) database(d control.Database) {
 	if !d.Mirror.IsZero() {
 		p.print("  " + p.say.T("Who exists is known from this machine's mirror, as of %s.", p.clock(d.Mirror)))
 		if d.Behind {
-			p.print("  " + p.say.T("Mailboxes were changed right before the database went away, so unknown recipients are put off (450)."))
+			p.print("  " + p.say.T("It may lack mailboxes, so unknown recipients are put off (450)."))
 		}
 	}
 	if d.Aside > 0 {
