@@ -28,7 +28,7 @@ func (l *Landing) Files() ([]File, error) {
 		l.journal.mu.Lock()
 		defer l.journal.mu.Unlock()
 		for _, d := range l.journal.days {
-			if d.out != nil && name == (disk.Log{Base: d.base, Ext: ext}).Part(d.parts[len(d.parts)-1]) {
+			if parts := d.starts(); d.out != nil && name == (disk.Log{Base: d.base, Ext: ext}).Part(parts[len(parts)-1]) {
 				return d.end, true
 			}
 		}

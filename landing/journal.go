@@ -41,11 +41,19 @@ type journal struct {
 // A day is the log of one day.
 type day struct {
 	base     string
+	partsMu  sync.Mutex     // guards parts: a failed sync begins one without the journal's mu
 	parts    []int64        // where its files start
 	end      int64          // everything before it is on the disk, with all that it refers to
 	messages int64          // in the log before end
 	taken    int64          // messages in the log, with those behind end
 	out      *disk.Appender // nil unless this process writes it
+}
+
+// starts returns where its files start.
+func (d *day) starts() []int64 {
+	d.partsMu.Lock()
+	defer d.partsMu.Unlock()
+	return slices.Clone(d.parts)
 }
 
 // roll returns the log for the day of now, which it begins when the last one is older.
@@ -88,6 +96,8 @@ func endRecord(sure, before int64) func(pos, synced int64) []byte {
 func (j *journal) begin(d *day) error {
 	onPart := func(from int64) {
 		// The Appender calls this from Append and Sync, and NewAppender from here.
+		d.partsMu.Lock()
+		defer d.partsMu.Unlock()
 		if n := len(d.parts); n == 0 || d.parts[n-1] != from {
 			d.parts = append(d.parts, from)
 		}
@@ -162,7 +172,7 @@ func (j *journal) span(p place) (span, bool) {
 		return span{}, false
 	}
 	d := j.days[i]
-	s := span{base: d.base, parts: slices.Clone(d.parts), end: d.end, open: d.out != nil}
+	s := span{base: d.base, parts: d.starts(), end: d.end, open: d.out != nil}
 	if i+1 < len(j.days) {
 		s.next = j.days[i+1].base
 	}
@@ -195,7 +205,7 @@ func (j *journal) prune(cut time.Time, done place) error {
 		if d.base >= base || d.base >= done.day {
 			return nil
 		}
-		for _, from := range d.parts {
+		for _, from := range d.starts() {
 			name := disk.Log{Base: d.base, Ext: ext}.Part(from)
 			if err := j.fs.Remove(filepath.Join(j.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return disk.Fail("remove the journal of "+d.base, err)

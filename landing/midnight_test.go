@@ -14,9 +14,7 @@ func TestADiskThatFailsAtMidnightIsForgottenWhenItWorksAgain(t *testing.T) {
 	for _, op := range []string{diskfault.OpWrite, diskfault.OpSync, diskfault.OpCreate} {
 		t.Run(op, func(t *testing.T) {
 			q := newQuay(t)
-			q.run()
-			before := q.accept(t)
-			broken := true
+			broken := false
 			q.disk.Fault = func(asked, _ string) error {
 				q.mu.Lock()
 				defer q.mu.Unlock()
@@ -25,7 +23,10 @@ func TestADiskThatFailsAtMidnightIsForgottenWhenItWorksAgain(t *testing.T) {
 				}
 				return nil
 			}
+			q.run()
+			before := q.accept(t)
 			q.mu.Lock()
+			broken = true
 			q.now = q.now.Add(24 * time.Hour)
 			q.mu.Unlock()
 			for range 3 {
