@@ -90,14 +90,17 @@ func (r *run) same(it store.Item, s mailbox.Seen) bool {
 	return err == nil && size == s.Size
 }
 
-// uncertain reports whether the last try of a delivery may have reached the mailbox although
-// nobody said so: the whole mail was sent, and no answer came.
+// uncertain reports whether an earlier try of a delivery may have reached the mailbox although
+// nobody said so: the whole mail was sent, and no answer came. Only the last words are kept,
+// so that of several tries, and after what a person decided, nobody knows.
 func uncertain(d doppelboden.Delivery) bool {
 	phase, rest, _ := strings.Cut(d.Reply, " ")
 	_, said, _ := strings.Cut(rest, ": ") // behind the server
 	switch {
 	case d.Attempts == 0:
 		return false
+	case d.Attempts > 1 || !tries[phase]:
+		return true
 	case phase == phaseAppend:
 		return strings.HasPrefix(said, "no answer")
 	case phase == "dot": // an answer begins with its code
@@ -106,3 +109,7 @@ func uncertain(d doppelboden.Delivery) bool {
 	}
 	return false
 }
+
+// tries are the phases of which a try's words tell.
+var tries = map[string]bool{"connect": true, "greeting": true, "helo": true, "starttls": true, "mail": true, "rcpt": true,
+	"data": true, "dot": true, phaseLogin: true, phaseAppend: true}

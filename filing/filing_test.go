@@ -141,6 +141,33 @@ func TestATryByLMTPWithoutAnAnswerIsLookedForAsWell(t *testing.T) {
 	}
 }
 
+func TestATryInDoubtIsLookedForAlsoWhenOtherWordsCameAfterIt(t *testing.T) {
+	for _, c := range []struct {
+		reply    string
+		attempts int
+		there    bool
+	}{
+		{"connect 127.0.0.1:24: connection refused", 2, true}, // the first may have been in doubt
+		{"dot 127.0.0.1:24: 451 4.3.0 later", 3, true},
+		{"rcpt 127.0.0.1:24: 451 4.3.0 later", 2, true},
+		{"append 127.0.0.1:143: NO [OVERQUOTA] full", 2, true},
+		{"retry: the server is back", 1, true}, // a person's words
+		{"release", 1, true},
+		{"data 127.0.0.1:24: 451 4.3.0 later", 1, false},
+		{"login 127.0.0.1:143: the groupware's IMAP server refuses our log-in", 1, false},
+		{"", 0, false},
+	} {
+		h := newHouse()
+		items := h.items(2)
+		items[0].Delivery.Attempts, items[0].Delivery.Reply = c.attempts, c.reply
+		h.lies = []lying{{mailbox.Seen{UID: 1, ID: items[0].Message.ID, Size: 4711, Date: day}, "with more lines"}}
+		h.next = 2
+		if out := h.filer(t).File(t.Context(), "stadt/neu", items); took(out) != 2 || (len(h.lies) == 2) != c.there {
+			t.Errorf("after %q in try %d: %d taken, %d lie there, want that it is looked for: %v", c.reply, c.attempts, took(out), len(h.lies), c.there)
+		}
+	}
+}
+
 func TestWhatAServerSaysDecidesAboutTheMailTheMailboxOrTheRoute(t *testing.T) {
 	refused := func(code doppelboden.Code) error { return &doppelboden.Error{Code: code, Public: "no"} }
 	for _, c := range []struct {
@@ -168,6 +195,21 @@ func TestWhatAServerSaysDecidesAboutTheMailTheMailboxOrTheRoute(t *testing.T) {
 				return false, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeNoPerm, Text: "no"}
 			}
 		}, "stadt/neu", 1, 0, doppelboden.Later, doppelboden.AboutRoute, "append"},
+		{"full, without a code", func(h *house, _ []store.Item) {
+			h.append = func(int, mailbox.Mail) (bool, error) {
+				return false, &imap.Error{Type: imap.StatusResponseTypeNo, Text: "Quota exceeded"}
+			}
+		}, "stadt/neu", 1, 0, doppelboden.Later, doppelboden.AboutRecipient, "append"},
+		{"a mail that the server does not like", func(h *house, _ []store.Item) {
+			h.append = func(n int, _ mailbox.Mail) (bool, error) {
+				return n < 1, map[bool]error{true: &imap.Error{Type: imap.StatusResponseTypeNo, Text: "Message contains invalid header"}}[n >= 1]
+			}
+		}, "stadt/neu", 2, 1, doppelboden.Later, doppelboden.AboutMessage, "append"},
+		{"a mail that the server does not understand", func(h *house, _ []store.Item) {
+			h.append = func(n int, _ mailbox.Mail) (bool, error) {
+				return n < 1, map[bool]error{true: &imap.Error{Type: imap.StatusResponseTypeBad, Text: "Invalid message"}}[n >= 1]
+			}
+		}, "stadt/neu", 2, 1, doppelboden.Later, doppelboden.AboutMessage, "append"},
 		{"a connection that breaks in the middle of a mail", func(h *house, _ []store.Item) {
 			h.append = func(n int, _ mailbox.Mail) (bool, error) {
 				return n < 1, map[bool]error{true: errors.New("reset")}[n >= 1]

@@ -115,13 +115,29 @@ func (r *run) refusal(err error) doppelboden.Outcome {
 		o.InDoubt = true
 	case doppelboden.CodeOf(err) == doppelboden.Policy:
 		o.Verdict, o.Scope = doppelboden.Refused, doppelboden.AboutMessage
-	case answered && !notAllowed[said.Code]:
+	case answered && notAllowed[said.Code]:
+	case answered && (said.Code != "" || aboutSpace(said.Text)):
 		o.Scope = doppelboden.AboutRecipient // it is full, or in use
+	case answered:
+		// A server that does not like a mail has no code for that. When it goes on, the mails
+		// behind it must not wait for ever.
+		o.Scope = doppelboden.AboutMessage
 	}
 	if answered {
 		o.Reply.Text = courier.Harmless(said.Text)
 	}
 	return o
+}
+
+// aboutSpace reports whether an answer without a code says that a mailbox is full.
+func aboutSpace(text string) bool {
+	text = strings.ToLower(text)
+	for _, word := range [...]string{"quota", "full", "space", "storage"} {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // notAllowed are the answers of a server that lets nobody put anything into any mailbox, or
