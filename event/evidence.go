@@ -30,6 +30,7 @@ type observation struct {
 	mailbox doppelboden.MailboxID // 0: it says nothing about how the mailbox is served
 	mail    doppelboden.ID
 	sort    sort
+	filed   bool   // it was put straight into the mailbox, which says nothing about the next server
 	reply   string // without what differs from mail to mail
 	server  string
 	at      time.Time
@@ -38,7 +39,8 @@ type observation struct {
 
 // observe returns what the outcome of a delivery says; sort nothing when that is nothing.
 func observe(lane string, o *doppelboden.Outcome, it *store.Item) observation {
-	ob := observation{lane: lane, tenant: it.Delivery.Tenant, mail: it.Delivery.Message, sort: sortOf(o), server: o.Server, at: o.At, began: o.At}
+	ob := observation{lane: lane, tenant: it.Delivery.Tenant, mail: it.Delivery.Message, sort: sortOf(o), filed: o.Phase == "append" || o.Phase == "found",
+		server: o.Server, at: o.At, began: o.At}
 	// A second delivery by another route says something about that route alone.
 	if it.Delivery.Mailbox > 0 && int64(it.Delivery.Box) == int64(it.Delivery.Mailbox) {
 		ob.mailbox = it.Delivery.Mailbox

@@ -148,7 +148,9 @@ func (m *machine) observe(o *observation) {
 	if l == nil || o.sort == nothing {
 		return
 	}
-	l.add(o)
+	if !o.filed {
+		l.add(o)
+	}
 	if o.sort == silent {
 		if e := m.onLane(l, false); e != nil {
 			e.say(o.reply, o.at)

@@ -412,3 +412,35 @@ func TestThreeWhoHaveLeftAreNoOutageOfTheirDepartment(t *testing.T) {
 		t.Errorf("ten minutes later: %+v, alarms %v, want an event of lesser weight and no alarm", e, w.track.Alarms())
 	}
 }
+
+func TestMailThatIsPutStraightIntoMailboxesDoesNotHideThatTheNextServerIsDead(t *testing.T) {
+	filed := doppelboden.Outcome{Verdict: doppelboden.Took, Scope: doppelboden.AboutRecipient, Phase: "append", Server: "a:143"}
+	w := newWorld(t, 200)
+	w.each("stadt/alt", tookIt, span(1, 200)...)
+	w.wait(2 * time.Minute)
+	fell := w.now
+	for n := doppelboden.MailboxID(1); len(w.open()) == 0; n++ {
+		if w.now.Sub(fell) > 30*time.Second {
+			t.Fatal("after 30 s nothing was noticed")
+		}
+		w.each("stadt/alt", filed, n) // the backlog goes on
+		if n%5 == 0 {
+			w.mail("stadt/alt", nobody, n)
+		}
+		w.tick()
+	}
+	for n := doppelboden.MailboxID(1); n < 180; n++ {
+		w.each("stadt/alt", filed, n)
+		w.mail("stadt/alt", nobody, 200)
+		w.tick()
+	}
+	if e := w.only(); !e.Whole {
+		t.Errorf("event %+v, want that of the whole route as long as its next server is dead", e)
+	}
+	// It answers again, and all that waits is old.
+	w.asked("stadt/alt", doppelboden.Outcome{Verdict: doppelboden.Took})
+	w.tick()
+	w.each("stadt/alt", filed, span(1, 200)...)
+	w.wait(2 * time.Minute)
+	w.none("after everybody got old mail from a route that answers")
+}
