@@ -76,7 +76,7 @@ func (a *Appeals) took(name string, one *queue.Judged, t *trial, now time.Time) 
 		a.news = true
 		a.wake()
 	}
-	if a.lane(name).success(id, one.At, now) {
+	if a.lane(name).success(id, one.At, now, !one.Filed) {
 		a.again(name, now)
 	}
 }

@@ -137,8 +137,9 @@ func (a *Appeals) leave(g *group, b *box) {
 }
 
 // success notes that a mailbox took mail, and reports whether the route is well again: it
-// took nothing for a while, and refused.
-func (l *lane) success(id doppelboden.BoxID, at, now time.Time) (again bool) {
+// took nothing for a while, and refused. Only a next server that took it is a witness to
+// what it refuses others: what was put straight into a mailbox did not ask it.
+func (l *lane) success(id doppelboden.BoxID, at, now time.Time, witness bool) (again bool) {
 	ill := len(l.refused) >= mostRefused || len(l.refused) > 0 && at.Sub(l.last) >= quiet
 	first := l.last.IsZero()
 	if at.After(l.last) {
@@ -146,6 +147,18 @@ func (l *lane) success(id doppelboden.BoxID, at, now time.Time) (again bool) {
 	}
 	clear(l.refused)
 	l.begun = 0
+	if witness {
+		l.witness(id, at)
+	}
+	if !ill && !first || now.Sub(l.again) < againEvery {
+		return false
+	}
+	l.again = now
+	return true
+}
+
+// witness keeps that a mailbox took mail.
+func (l *lane) witness(id doppelboden.BoxID, at time.Time) {
 	if _, known := l.took[id]; !known && len(l.took) >= mostTook {
 		oldest := id
 		for other, t := range l.took {
@@ -158,11 +171,6 @@ func (l *lane) success(id doppelboden.BoxID, at, now time.Time) (again bool) {
 	if at.After(l.took[id]) {
 		l.took[id] = at
 	}
-	if !ill && !first || now.Sub(l.again) < againEvery {
-		return false
-	}
-	l.again = now
-	return true
 }
 
 // mayBegin reports whether one more group may be tried.

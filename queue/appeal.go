@@ -24,6 +24,7 @@ type Appeals interface {
 type Judged struct {
 	Item    store.Item
 	Took    bool             // else it was refused
+	Filed   bool             // by putting it straight into its mailbox
 	Hold    doppelboden.Hold // of a refused one
 	Reply   string           // of a refused one, as it is stored
 	At      time.Time
@@ -44,7 +45,7 @@ func (l *lane) appealed(j *job, outcomes []doppelboden.Outcome, list []doppelbod
 		if o.Verdict != doppelboden.Took && o.Verdict != doppelboden.Refused {
 			continue
 		}
-		one := Judged{Item: j.items[i], Took: o.Verdict == doppelboden.Took, Reply: replyLine(o), At: o.At}
+		one := Judged{Item: j.items[i], Took: o.Verdict == doppelboden.Took, Filed: j.run, Reply: replyLine(o), At: o.At}
 		if s := written[refOf(j.items[i])]; s != nil {
 			one.Written, one.Hold, one.At = true, s.Hold, s.At
 		}
