@@ -13,6 +13,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/app"
+	conf "doppelboden/city"
 	"doppelboden/control"
 	"doppelboden/mailbox"
 	"doppelboden/send"
@@ -31,8 +32,16 @@ import (
 // opened again goes by LMTP whatever its age, citizens get replies from people on vacation.
 func TestAGroupwareThatIsRestoredWronglyIsNoticedAndOneCommandBringsBackWhatItLost(t *testing.T) {
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram, peer.SieveProgram)
+	t.Run("SQLite", func(t *testing.T) { restoredWrongly(t, conf.Database{}) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		p := peer.For[*peer.PostgresServer](t, peer.Postgres{})
+		restoredWrongly(t, conf.Database{URL: fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", peer.PostgresRole, p.Addr(), peer.PostgresDatabase)})
+	})
+}
+
+func restoredWrongly(t *testing.T, db conf.Database) {
 	const boxes, early, today, forgotten = 9, 6, 4, 3
-	w := newWrongly(t, boxes)
+	w := newWrongly(t, db, boxes)
 
 	// Yesterday: all is well, and somebody deletes two mails that lie there.
 	w.send("early", early)
@@ -129,17 +138,20 @@ type wrongly struct {
 }
 
 // newWrongly founds it.
-func newWrongly(t *testing.T, boxes int) *wrongly {
+func newWrongly(t *testing.T, db conf.Database, boxes int) *wrongly {
 	t.Helper()
 	w := &wrongly{t: t, clock: hand.At(time.Now().Add(-72 * time.Hour)), boxes: users(boxes), sent: map[string][]string{}}
 	w.began = w.clock.Now()
 	w.dovecot = peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: w.boxes})
 	dir := filepath.Join(t.TempDir(), "city")
-	conf, err := setup.Create(setup.Options{Dir: dir, Domain: "stadt.example", Groupware: "lmtp://" + w.dovecot.Addr(), Listen: "127.0.0.1", DNS: "none", Now: w.began})
+	node, err := setup.Create(setup.Options{Dir: dir, Domain: "stadt.example", Groupware: "lmtp://" + w.dovecot.Addr(), Listen: "127.0.0.1", DNS: "none", Now: w.began})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf.Limits.MinFreeMB = 1
+	node.Limits.MinFreeMB = 1
+	if node.Database = db; db.Postgres() {
+		node.Database.Password.File = "database.password"
+	}
 	text := fmt.Sprintf(`format = 1
 [[tenant]]
 name = "musterstadt"
@@ -155,13 +167,14 @@ password_file = "imap.password"
 readback = "full"
 append_after_hours = 4
 `, w.dovecot.Addr(), w.dovecot.IMAP(), peer.DovecotMaster)
-	for path, content := range map[string]string{conf.City: text, filepath.Join(conf.Keys, "imap.password"): peer.DovecotPassword + "\n"} {
+	for path, content := range map[string]string{node.City: text, filepath.Join(node.Keys, "imap.password"): peer.DovecotPassword + "\n",
+		filepath.Join(node.Keys, "database.password"): peer.PostgresPassword + "\n"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	log := slog.New(slog.NewTextHandler(&lines{}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if w.node, err = app.New(t.Context(), app.Options{Node: conf, Version: "test", Log: log, Clock: w.clock.Now, Timer: w.clock.Timer}); err != nil {
+	if w.node, err = app.New(t.Context(), app.Options{Node: node, Version: "test", Log: log, Clock: w.clock.Now, Timer: w.clock.Timer}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -172,7 +185,7 @@ append_after_hours = 4
 	if err := w.node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.client = control.NewClient(conf.Data, nil)
+	w.client = control.NewClient(node.Data, nil)
 	for _, a := range w.boxes {
 		if _, err := w.client.AddMailbox(t.Context(), control.Mailbox{Address: a, Kind: "person", Priority: 5}); err != nil {
 			t.Fatal(err)
