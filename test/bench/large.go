@@ -15,6 +15,8 @@ const (
 	storedCount = 1_000_000
 	largeRounds = 5      // of the latency, in an empty and in a full store
 	sampleCount = 10_000 // mails whose latency one round looks at
+	// beyond is more than mail is kept: by so much the clock is ahead while retention works.
+	beyond = 32 * 24 * time.Hour
 )
 
 // runLarge plays the large round once.
@@ -34,7 +36,15 @@ func runLarge(ctx context.Context, c *config, t *table) error {
 	if !c.node {
 		return nil
 	}
-	return b.largeNode(ctx, drained, memory)
+	if !c.postgres {
+		return b.largeNode(ctx, drained, memory, nil)
+	}
+	server, err := peer.Postgres{Parent: c.dir}.Start()
+	if err != nil {
+		return err
+	}
+	t.note("The node worked with PostgreSQL.")
+	return errors.Join(b.largeNode(ctx, drained, memory, server), server.Stop())
 }
 
 // largePostfix fills Postfix's queue and lets it go.
@@ -91,13 +101,13 @@ func (b *bench) empty(hop string, count int, release func() error) (v float64, w
 
 // largeNode measures the latency of an empty store, queues, hands over, fills the store
 // and measures again.
-func (b *bench) largeNode(ctx context.Context, drained, memory *row) error {
+func (b *bench) largeNode(ctx context.Context, drained, memory *row, server *peer.PostgresServer) error {
 	hop, err := peer.FreePort()
 	if err != nil {
 		return err
 	}
 	syscall.Sync()
-	sys, err := ourSystem.start(ctx, b.config, setup{boxes: b.boxes, nextHop: hop, down: true})
+	sys, err := ourSystem.start(ctx, b.config, setup{boxes: b.boxes, nextHop: hop, down: true, postgres: server})
 	if err != nil {
 		return err
 	}
@@ -154,7 +164,7 @@ func (b *bench) stored(ctx context.Context, n *node, hop string, fresh []float64
 	if err := n.halt(); err != nil {
 		return err
 	}
-	if err := n.serveAhead(ctx); err != nil {
+	if err := n.serveAhead(ctx, beyond); err != nil {
 		return err
 	}
 	during, err := b.p99s(ctx, n, "full, retention at work")

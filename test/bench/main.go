@@ -10,6 +10,8 @@
 //	make bench                      the whole, up to 30 minutes
 //	make bench BENCH_QUICK=1        one short round of everything
 //	go run ./test/bench -only relay -rounds 3
+//	go run ./test/bench -only 'postgres|append|rebuilt'
+//	make bench-large BENCH_FLAGS=-postgres
 package main
 
 import (
@@ -37,6 +39,8 @@ type config struct {
 	node   bool           // false: Postfix alone, for as long as there is no node
 	boxes  int            // mailboxes of the city
 	keep   bool           // leave the nodes' folders for a look
+	// postgres has the node of the large round work with PostgreSQL.
+	postgres bool
 }
 
 // domain is the city of the benches.
@@ -51,13 +55,14 @@ func main() {
 	only := flag.String("only", "", "regular expression of the measures to run")
 	node := flag.Bool("node", true, "false: measure Postfix alone")
 	keep := flag.Bool("keep", false, "leave the nodes' folders")
+	postgres := flag.Bool("postgres", false, "with -large: the node works with PostgreSQL")
 	flag.Parse()
 
 	match, err := regexp.Compile(*only)
 	if err != nil {
 		fail(fmt.Errorf("read -only: %w", err))
 	}
-	c := &config{binary: *binary, dir: *dir, rounds: *rounds, scale: 1, idle: time.Minute, only: match, node: *node, boxes: 20_000, keep: *keep}
+	c := &config{binary: *binary, dir: *dir, rounds: *rounds, scale: 1, idle: time.Minute, only: match, node: *node, boxes: 20_000, keep: *keep, postgres: *postgres}
 	if *quick {
 		c.rounds, c.scale, c.idle = 1, 10, 10*time.Second
 	}

@@ -51,6 +51,9 @@ func runAll(ctx context.Context, c *config, t *table) error {
 		{"latency", b.latency},
 		{"big", b.big},
 		{"single", b.single},
+		{"postgres", b.behindPostgres},
+		{"append", b.appended},
+		{"rebuilt", b.rebuilt},
 		{"idle", b.idleNode},
 	} {
 		if !c.only.MatchString(m.name) {

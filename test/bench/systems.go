@@ -31,8 +31,11 @@ type setup struct {
 	down    bool     // the groupware is down: nothing listens there
 	logged  bool     // Postfix writes its log; our node always does
 
-	scanner *peer.InstantScanner // sees every mail before it is taken; nil: none
-	dns     string               // host:port of the name server that checks of the sender ask; "": they are off
+	scanner  *peer.InstantScanner // sees every mail before it is taken; nil: none
+	postgres *peer.PostgresServer // our node works with a fresh database of it; nil: SQLite
+	imap     string               // host:port of the groupware's IMAP, which then takes mail by LMTP at nextHop; "": none
+
+	dns string // host:port of the name server that checks of the sender ask; "": they are off
 }
 
 // A starter starts one kind of system.
@@ -89,11 +92,15 @@ func (n *node) launch(ctx context.Context, s setup) error {
 		_, ports[i], _ = net.SplitHostPort(addr)
 	}
 	n.mx = net.JoinHostPort("127.0.0.1", ports[0])
-	if _, err := n.run(ctx, "init", n.dir, "--domain", domain, "--groupware", "smtp://"+s.nextHop,
+	groupware := "smtp://" + s.nextHop
+	if s.imap != "" {
+		groupware = "lmtp://" + s.nextHop
+	}
+	if _, err := n.run(ctx, "init", n.dir, "--domain", domain, "--groupware", groupware,
 		"--mx-port", ports[0], "--submission-port", "0", "--metrics-port", ports[1]); err != nil {
 		return err
 	}
-	if err := n.configure(s); err != nil {
+	if err := n.configure(ctx, s); err != nil {
 		return err
 	}
 	if err := n.serve(); err != nil {
@@ -103,7 +110,7 @@ func (n *node) launch(ctx context.Context, s setup) error {
 }
 
 // configure adds to the new node's configuration what a measure asks for.
-func (n *node) configure(s setup) error {
+func (n *node) configure(ctx context.Context, s setup) error {
 	servers := "none"
 	if s.dns != "" {
 		servers = s.dns
@@ -111,6 +118,12 @@ func (n *node) configure(s setup) error {
 	err := appendTo(n.config(), fmt.Sprintf("\n[dns]\nservers = [%q]\n", servers))
 	if err == nil && s.scanner != nil {
 		err = appendTo(filepath.Join(n.dir, "city.toml"), fmt.Sprintf("\n[tenant.scan]\nrspamd = [%q]\n", s.scanner.URL()))
+	}
+	if err == nil && s.postgres != nil {
+		err = n.onPostgres(ctx, s.postgres)
+	}
+	if err == nil && s.imap != "" {
+		err = n.intoMailboxes(s.imap)
 	}
 	return err
 }
@@ -129,14 +142,14 @@ func (n *node) serve() error {
 	return n.start("serve.log", n.binary, "serve", "--node", n.config())
 }
 
-// serveAhead starts the node with a clock that is ahead by more than mail is kept.
-func (n *node) serveAhead(ctx context.Context) error {
+// serveAhead starts the node with a clock that is ahead.
+func (n *node) serveAhead(ctx context.Context, by time.Duration) error {
 	program := filepath.Join(n.dir, "ahead")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./test/bench/ahead")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the node with another clock: %w: %s", err, out)
 	}
-	return n.start("ahead.log", program, "-node", n.config(), "-by", "768h")
+	return n.start("ahead.log", program, "-node", n.config(), "-by", by.String())
 }
 
 func (n *node) start(log, program string, args ...string) error {
