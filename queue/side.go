@@ -82,6 +82,10 @@ func (l *lane) open(s *side, now time.Time) bool {
 	if s.health.down {
 		return s.inFlight == 0 && s.settling == 0 && !now.Before(s.health.probe)
 	}
+	// A run lasts as long as a groupware takes for it: new mail must not wait for that.
+	if s == &l.filing && s.inFlight >= max(1, l.conf.Connections-1) {
+		return false
+	}
 	// What was answered but is not yet written would be handed over twice after a
 	// crash, so there is a bound to it.
 	return s.inFlight < s.throttle.now && l.side.inFlight+l.filing.inFlight < l.conf.Connections &&

@@ -302,3 +302,42 @@ func TestASenderWhoAskedForItIsToldThatAFiledMailHasArrived(t *testing.T) {
 		}
 	})
 }
+
+// TestMailboxesThatAnswerSlowlyLeaveNewMailAConnection: a run may last for long, and filing
+// may have as many connections as the route.
+func TestMailboxesThatAnswerSlowlyLeaveNewMailAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s, g, f := newFiling(t, 4)
+		slow := false
+		f.costs = func(int) time.Duration {
+			if slow {
+				return time.Hour
+			}
+			return time.Millisecond
+		}
+		for i := range 400 {
+			s.accept(time.Now().Add(-24*time.Hour), doppelboden.BoxID(i+1))
+		}
+		start(t, q)
+		time.Sleep(time.Minute) // the throttle is open
+		g.mu.Lock()
+		slow = true
+		g.mu.Unlock()
+		for i := range 8 {
+			q.Notify(s.accept(time.Now().Add(-24*time.Hour), doppelboden.BoxID(i+501)))
+		}
+		time.Sleep(time.Second)
+		before := s.states()[doppelboden.Delivered]
+		for i := range 50 {
+			q.Notify(s.accept(time.Now(), doppelboden.BoxID(i+601)))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := s.states()[doppelboden.Delivered] - before; got < 50 {
+			t.Errorf("%d of 50 new mails delivered while mailboxes answer slowly", got)
+		}
+		time.Sleep(5 * time.Hour)
+		synctest.Wait()
+		g.check(t)
+	})
+}
