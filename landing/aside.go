@@ -11,25 +11,67 @@ import (
 	"doppelboden/store"
 )
 
-// asideExt ends the names of files that hold a message which the working store refused for
-// its own sake. They are tried again at every start and every hour, and stay until then.
+// asideExt ends the names of files that hold the messages of a link which the working store
+// refused for their own sake, or which it was not offered yet when the node ended. They are
+// tried again at every start and every hour, and stay until then.
 const asideExt = ".aside"
 
-// putAside keeps messages of a link for later and says so loudly.
-func (d *drainer) putAside(link *store.Landed, why error) error {
+// putAside keeps the messages of a link and returns the file's name.
+func (d *drainer) putAside(link *store.Landed) (name string, err error) {
+	var encoded [][]byte
 	for _, m := range link.Messages {
-		d.l.opts.Log.Error("a message that landed cannot be drained; it is kept aside", "message", m.ID.String(), "err", why)
-		payload := appendLanded(nil, &link.Link, [][]byte{appendMessage(nil, m)})
-		rec := appendRecord(nil, kindCommit, 0, 0, 0, payload)
-		err := disk.Replace(d.l.opts.FS, filepath.Join(d.l.opts.Dir, m.ID.String()+asideExt), rec)
-		if err != nil {
-			return disk.Fail("keep a message aside", err)
-		}
-		d.mu.Lock()
-		d.aside[m.ID] = why
-		d.mu.Unlock()
+		encoded = append(encoded, appendMessage(nil, m))
 	}
-	return nil
+	name = filepath.Join(d.l.opts.Dir, link.Messages[0].ID.String()+asideExt)
+	return name, d.writeAside(name, &link.Link, encoded)
+}
+
+func (d *drainer) writeAside(name string, link *doppelboden.Link, encoded [][]byte) error {
+	rec := appendRecord(nil, kindCommit, 0, 0, 0, appendLanded(nil, link, encoded))
+	return disk.Fail("keep messages aside", disk.Replace(d.l.opts.FS, name, rec))
+}
+
+// pieces drains what lies aside in a file, the link and then message by message, and leaves
+// in the file what is refused, about which it is loud. It returns what the store has now.
+func (d *drainer) pieces(name string, all store.Landed, drain func(store.Landed) error) (in []*doppelboden.Message, err error) {
+	refused := drain(store.Landed{Link: all.Link, Aside: true})
+	if refused != nil && !doppelboden.CodeOf(refused).Permanent() {
+		return nil, refused
+	}
+	var left [][]byte
+	for _, m := range all.Messages {
+		kept, why := appendMessage(nil, m), refused // before the store has told m anything
+		if why == nil {
+			why = drain(store.Landed{Link: all.Link, Messages: []*doppelboden.Message{m}, Aside: true})
+		}
+		switch {
+		case why == nil:
+			in = append(in, m)
+		case doppelboden.CodeOf(why).Permanent():
+			d.l.opts.Log.Error("a message that landed cannot be drained; it is kept aside", "message", m.ID.String(), "err", why)
+			left = append(left, kept)
+		default:
+			return in, why
+		}
+		d.asideNow(m.ID, why)
+	}
+	switch len(left) {
+	case 0:
+		err = d.l.opts.FS.Remove(name)
+	case len(all.Messages):
+	default:
+		err = d.writeAside(name, &all.Link, left)
+	}
+	return in, err
+}
+
+// asideNow notes why a message lies aside; nil: it does not any more.
+func (d *drainer) asideNow(id doppelboden.ID, why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.aside[id] = why; why == nil {
+		delete(d.aside, id)
+	}
 }
 
 // tryAside tries to drain what lies aside.
@@ -45,18 +87,14 @@ func (d *drainer) tryAside(ctx context.Context) {
 		if !ok || err != nil {
 			continue
 		}
-		err = d.tryOne(ctx, filepath.Join(d.l.opts.Dir, e.Name))
-		d.mu.Lock()
-		if err != nil {
-			d.aside[id] = err
-		} else {
-			delete(d.aside, id)
+		d.asideNow(id, nil)
+		if err := d.tryOne(ctx, filepath.Join(d.l.opts.Dir, e.Name)); err != nil {
+			d.asideNow(id, err)
 		}
-		d.mu.Unlock()
 	}
 }
 
-// tryOne drains the message in a file and removes the file when the store has it.
+// tryOne drains the messages in a file and removes it when the store has them all.
 func (d *drainer) tryOne(ctx context.Context, name string) error {
 	f, err := d.l.opts.FS.Open(name)
 	if err != nil {
@@ -74,10 +112,12 @@ func (d *drainer) tryOne(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.l.opts.Store.Drain(ctx, []store.Landed{landed}); err != nil {
-		return err
+	in, err := d.pieces(name, landed, func(one store.Landed) error {
+		return d.l.opts.Store.Drain(ctx, []store.Landed{one})
+	})
+	if len(in) > 0 {
+		inDoubt(in)
+		d.l.opts.Drained(in)
 	}
-	inDoubt(landed.Messages)
-	d.l.opts.Drained(landed.Messages)
-	return d.l.opts.FS.Remove(name)
+	return err
 }

@@ -104,8 +104,10 @@ func (d *drainer) run(ctx context.Context) {
 		began := time.Now()
 		n, err := d.some(ctx)
 		if err != nil && ctx.Err() == nil {
-			d.l.opts.Log.Error("what landed cannot be read", "err", err)
+			d.l.opts.Log.Error("what landed cannot be read, or not be kept aside", "err", err)
+			d.fails(err)
 			sleep(ctx, d.most)
+			continue
 		}
 		if n >= drainMessages {
 			continue // more waits, and the next commit will be large
@@ -274,31 +276,30 @@ func (d *drainer) persist(ctx context.Context, list []store.Landed) error {
 	return nil
 }
 
-// singly drains link by link and message by message, and puts aside what is refused.
+// singly drains link by link. A link with a message that is refused is kept aside as a
+// whole before anything of it is in the store: once that has the link, nobody would look
+// for the messages beside it any more.
 func (d *drainer) singly(ctx context.Context, list []store.Landed) error {
 	for i := range list {
-		link := store.Landed{Link: list[i].Link}
-		if err := d.again(ctx, func() error { return d.l.opts.Store.Drain(ctx, []store.Landed{link}) }); err != nil {
-			if !doppelboden.CodeOf(err).Permanent() {
-				return err
-			}
-			if err := d.putAside(&list[i], err); err != nil {
-				return err
-			}
+		drain := func(one store.Landed) error {
+			return d.again(ctx, func() error { return d.l.opts.Store.Drain(ctx, []store.Landed{one}) })
+		}
+		err := drain(list[i])
+		if err == nil {
 			continue
 		}
-		for _, m := range list[i].Messages {
-			one := store.Landed{Link: link.Link, Messages: []*doppelboden.Message{m}}
-			err := d.again(ctx, func() error { return d.l.opts.Store.Drain(ctx, []store.Landed{one}) })
-			if err != nil && !doppelboden.CodeOf(err).Permanent() {
-				return err
-			}
-			if err == nil {
-				continue
-			}
-			if err := d.putAside(&one, err); err != nil {
-				return err
-			}
+		if !doppelboden.CodeOf(err).Permanent() {
+			return err
+		}
+		if len(list[i].Messages) == 0 {
+			continue // nothing is lost with it
+		}
+		name, err := d.putAside(&list[i])
+		if err == nil {
+			_, err = d.pieces(name, list[i], drain)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

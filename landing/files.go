@@ -153,6 +153,7 @@ func (f *File) read(dir string, yield func(store.Landed) error) error {
 		if err != nil {
 			return err
 		}
+		landed.Aside = strings.HasSuffix(f.Name, asideExt)
 		if err := yield(landed); err != nil {
 			return err
 		}

@@ -64,3 +64,29 @@ func TestADiskThatFailsAtMidnightIsForgottenWhenItWorksAgain(t *testing.T) {
 		})
 	}
 }
+
+// A read that fails once is tried again although no mail comes, and meanwhile is told of.
+func TestAJournalThatCannotBeReadForAMomentIsReadAgain(t *testing.T) {
+	q := newQuay(t)
+	m := q.accept(t)
+	q.drainer.mu.Lock()
+	q.drainer.memory, q.drainer.bytes = nil, 0
+	q.drainer.mu.Unlock()
+	<-q.drainer.kick
+	failed := false
+	q.disk.Fault = func(op, _ string) error {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if op != diskfault.OpRead || failed {
+			return nil
+		}
+		failed = true
+		return errors.New("the disk breaks at read")
+	}
+	q.run()
+	for q.CatchUp(t.Context()) != nil { // it tells of the failure
+	}
+	if !q.base.has(m.ID) {
+		t.Error("the message is missing in the store")
+	}
+}

@@ -183,7 +183,7 @@ func (s *Salvager) withoutExpired(ctx context.Context, landed []store.Landed, ol
 	for _, l := range landed {
 		had := int64(-1) // not asked yet
 		for _, m := range l.Messages {
-			if !m.Received.Before(cut) {
+			if !m.Received.Before(cut) || l.Aside {
 				continue
 			}
 			if had < 0 {
@@ -206,7 +206,7 @@ func (s *Salvager) withoutExpired(ctx context.Context, landed []store.Landed, ol
 	var list []store.Landed
 	n := int64(0)
 	for _, l := range landed {
-		list = append(list, store.Landed{Link: l.Link, Messages: keep(l.Messages)})
+		list = append(list, store.Landed{Link: l.Link, Messages: keep(l.Messages), Aside: l.Aside})
 		n += int64(len(l.Messages) - len(list[len(list)-1].Messages))
 	}
 	s.note(func(r *Report) { r.Seen += n; r.Expired += n })

@@ -259,3 +259,18 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// A message that the database refused, or that waited behind one, is older than retention's
+// cut when it is tried again, and its link is there: it has never been removed.
+func TestWhatLayAsideComesInHoweverOldItIs(t *testing.T) {
+	w := newWorld(t)
+	w.kept = w.now.Add(-48 * time.Hour)
+	m := w.message(60*time.Hour, 1)
+	one := w.land(m)
+	w.drain(store.Landed{Link: one.Link, Aside: true})
+	one.Aside = true
+	w.drain(one)
+	if got := w.state(m, 0).State; got != doppelboden.Queued {
+		t.Errorf("what lay aside is %v, want queued", got)
+	}
+}

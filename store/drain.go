@@ -11,6 +11,10 @@ import (
 type Landed struct {
 	Link     doppelboden.Link
 	Messages []*doppelboden.Message
+
+	// Aside says that the link may be there although the messages never were: they had been
+	// refused, or their turn had not come.
+	Aside bool
 }
 
 // A Drainer takes over what a landing keeps and has acknowledged already.
