@@ -11,6 +11,7 @@ import (
 	"doppelboden/disk"
 	"doppelboden/landing"
 	"doppelboden/ledger"
+	"doppelboden/queue"
 	"doppelboden/store"
 	"doppelboden/tally"
 )
@@ -103,8 +104,14 @@ type lastWords struct {
 func (w *lastWords) whole(m *doppelboden.Message) bool {
 	if w.seen == nil {
 		w.seen = map[doppelboden.ID]tally.DoorKind{}
-		from := m.ID.Time().Add(-24 * time.Hour)
-		err := tally.ReadDoors(w.n.tallyDir(), from, w.n.clock().Add(24*time.Hour), func(r tally.DoorRecord) error {
+		// The clock of this start may be years behind that of the run before: what landed last
+		// says when it was.
+		at := m.ID.Time()
+		to := at
+		if now := w.n.clock(); now.After(to) {
+			to = now
+		}
+		err := tally.ReadDoors(w.n.tallyDir(), at.Add(-24*time.Hour), to.Add(24*time.Hour), func(r tally.DoorRecord) error {
 			w.seen[r.ID] = max(w.seen[r.ID], r.Kind)
 			return nil
 		})
@@ -187,6 +194,20 @@ func (v view) Links(ctx context.Context, from time.Time, yield func(doppelboden.
 		return err
 	}
 	return v.Store.Links(ctx, from, yield)
+}
+
+// decisions are the queue's as people take them: about what was accepted a moment ago, too.
+type decisions struct {
+	*queue.Queue
+	view view
+}
+
+// Decide implements control.Queue.
+func (d decisions) Decide(ctx context.Context, one queue.Decision) (int, error) {
+	if err := d.view.fresh(ctx); err != nil {
+		return 0, err
+	}
+	return d.Queue.Decide(ctx, one)
 }
 
 // landedFirst is asked before anything is removed for good: what is not in the database yet

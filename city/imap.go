@@ -64,7 +64,7 @@ const (
 
 // Limits of [tenant.route.imap], and what is taken when nothing is written.
 const (
-	defaultIMAPConnections = 4  // three for the way back and one to look: a groupware serves thousands
+	defaultIMAPConnections = 4 // three for the way back and one to look: a groupware serves thousands
 	defaultAppendAfter     = 6 // hours: what is older comes behind a night or a working day, and its date matters
 	maxAppendAfter         = 90 * 24
 	maxIMAPConnections     = 50 // Dovecot's default for one user and address is 10; a master user's mailboxes count apart

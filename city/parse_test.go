@@ -118,7 +118,7 @@ func TestAGoodNodeIsReadWithPathsFromItsFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Node{
-		Name: "node1", Site: "rathaus", Hostname: "mx1.musterstadt.de", Roles: []Role{RoleMX, RoleQueue},
+		File: "/etc/doppelboden/node.toml", Name: "node1", Site: "rathaus", Hostname: "mx1.musterstadt.de", Roles: []Role{RoleMX, RoleQueue},
 		Data: "/srv/doppelboden", Keys: "/etc/doppelboden/keys", City: "/etc/doppelboden/city.toml",
 		MX: "127.0.0.1:2525", Metrics: "[::1]:9125",
 		Certificate: "/etc/doppelboden/keys/cert.pem", Key: "/etc/doppelboden/keys/key.pem",
