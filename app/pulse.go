@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -164,11 +166,20 @@ func (n *Node) databaseStatus() control.Database {
 	return s
 }
 
-// causeOf returns what lies behind the words for strangers.
+// causeOf returns what lies behind the words for strangers: what the server said, or what
+// kept us from asking it.
 func causeOf(err error) string {
 	var known *doppelboden.Error
 	if errors.As(err, &known) && known.Cause != nil {
 		err = known.Cause
+	}
+	var said *pgconn.PgError
+	var line *net.OpError
+	switch {
+	case errors.As(err, &said):
+		return said.Error()
+	case errors.As(err, &line):
+		return line.Error()
 	}
 	return strings.Join(strings.Fields(err.Error()), " ") // in one line
 }

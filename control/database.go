@@ -39,7 +39,7 @@ func (d *Desk) database() Database {
 }
 
 // withoutDatabase are the requests that are answered from memory.
-var withoutDatabase = map[string]bool{"GET /status": true, "GET /mailboxes": true, "GET /senders": true}
+var withoutDatabase = map[string]bool{"GET /status": true, "GET /senders": true}
 
 // there refuses a request that needs the database while that is dead, before anything of it
 // is done or waited for.

@@ -43,6 +43,9 @@ func (p *program) status(s control.Status) {
 		if a.Kind == event.AlarmKind {
 			continue // that of an event, which was just told
 		}
+		if a.Kind == "database" && a.Subject == "" && !s.Database.Away.IsZero() {
+			continue // it is told below, with what works meanwhile
+		}
 		p.print(p.say.T("ALARM since %s: %s", p.clock(a.Since), say.Plain(a.Text)))
 	}
 	if s.Refusing != "" {
