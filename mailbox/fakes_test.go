@@ -36,7 +36,9 @@ type town struct {
 	busy    bool
 	opens   int
 	batches [][]doppelboden.Settlement
-	failing error // what Reopen says
+	failing error           // what Reopen says
+	odd     map[string]bool // mailboxes whose folders cannot be listed
+	shut    map[string]bool // mailboxes that cannot be opened
 	done    []string
 }
 
@@ -187,6 +189,8 @@ func (w *town) Open(_ context.Context, owner doppelboden.Address) (Session, erro
 	switch {
 	case w.refuse != nil:
 		return nil, w.refuse
+	case w.shut[owner.String()]:
+		return nil, &doppelboden.Error{Public: "an internal error"}
 	case w.gone[owner.String()]:
 		return nil, &doppelboden.Error{Code: doppelboden.NotFound, Public: "no such mailbox"}
 	}
@@ -206,6 +210,9 @@ func (s *fakeSession) Folders(context.Context, int) ([]string, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	names := []string{"INBOX"}
+	if s.w.odd[s.box] {
+		return nil, &doppelboden.Error{Public: "an odd name"}
+	}
 	for name := range s.w.lies[s.box] {
 		if name != "INBOX" {
 			names = append(names, name)

@@ -26,6 +26,8 @@ type view struct {
 	inbox Folder
 	seen  map[doppelboden.ID]store.Sighting // what is there
 	moved int                               // of these, what is not in the inbox
+	// blurred says why not all folders could be looked into: what was not seen may be there.
+	blurred error
 }
 
 // look looks for the mails in a mailbox: in the inbox, and then for those that are not there
@@ -48,18 +50,19 @@ func look(ctx context.Context, at Place, mails []store.Handed) (v view, err erro
 		return v, err
 	}
 	folders, err := s.Folders(ctx, mostFolders)
-	if err != nil {
-		return v, err
-	}
 	for _, name := range folders[min(1, len(folders)):] {
 		if len(wanted) == 0 {
 			break
 		}
-		if _, err := v.find(ctx, s, name, wanted, false); err != nil && doppelboden.CodeOf(err) != doppelboden.NotFound {
-			return v, fmt.Errorf("look into a folder: %w", err)
+		if _, err = v.find(ctx, s, name, wanted, false); err != nil && doppelboden.CodeOf(err) != doppelboden.NotFound {
+			break
 		}
+		err = nil
 	}
-	return v, nil
+	if err != nil && len(wanted) > 0 {
+		v.blurred = fmt.Errorf("look into other folders: %w", err)
+	}
+	return v, ctx.Err()
 }
 
 // find looks into one folder and takes what it finds out of wanted.
@@ -95,6 +98,7 @@ type fate int
 const (
 	there   fate = iota // it lies in the mailbox
 	missing             // it does not
+	unclear             // nobody could look everywhere
 	removed             // it was there, and its owner has deleted it since
 )
 
@@ -118,6 +122,8 @@ func (v *view) fates(mails []store.Handed) []fate {
 		case is:
 		case was.UID != 0 && was.Validity == v.inbox.Validity && was.UID < witness:
 			all[i] = removed
+		case v.blurred != nil:
+			all[i] = unclear
 		default:
 			all[i] = missing
 		}

@@ -181,6 +181,30 @@ func TestALoginThatIsRefusedIsAnAlarmAfterAWhileAndNothingCountsAsMissing(t *tes
 	}
 }
 
+func TestAMailboxThatCannotBeLookedIntoHoldsUpNoOther(t *testing.T) {
+	w := newTown(t)
+	w.shut, w.odd = map[string]bool{w.owner(1).String(): true}, map[string]bool{w.owner(2).String(): true}
+	r := w.reads()
+	w.take(1, "INBOX", 0)
+	w.take(2, "INBOX", 0)
+	w.take(2, "Ablage", 0)
+	for range 4 {
+		w.take(3, "INBOX", 0)
+	}
+	w.until("the others are confirmed", func() bool { return count(w.states(), doppelboden.Confirmed) == 5 })
+	if s := w.status(r); s.Missing != 0 || s.Looked != 5 || s.Trouble != "" {
+		t.Errorf("status %+v, want 5 looked for, none missing and no trouble with the route", s)
+	}
+	w.mu.Lock()
+	w.shut = nil
+	w.mu.Unlock()
+	w.until("it is looked into later", func() bool { return count(w.states(), doppelboden.Confirmed) == 6 })
+	p := w.replayer()
+	if got := w.replay(p, Replay{}); got.There != 6 || got.Replayed != 0 || got.Failed != 1 || len(got.FailedMailboxes) != 1 || got.Done() {
+		t.Errorf("the replay: %+v, want 6 there, and one that nobody can tell", got)
+	}
+}
+
 func TestARouteThatIsNoLongerReadBackIsForgotten(t *testing.T) {
 	w := newTown(t)
 	o := w.options()

@@ -21,6 +21,9 @@ const (
 	mostAgain = 2000
 	// tries is how often a mailbox that cannot be opened is tried before it is passed over.
 	tries = 3
+	// mostPassed is how many are passed over one after the other before it is the groupware
+	// that cannot be looked into.
+	mostPassed = 3
 )
 
 // A reading is one route that is read back.
@@ -44,12 +47,15 @@ type reading struct {
 	seq   int64     // and at this time up to this Seq
 	watch time.Time // until then everything is looked for
 	again []later
+
+	passed int // mailboxes in a row that could not be opened
 }
 
 // A later is a mail that was not there, to be looked for once more.
 type later struct {
-	mail store.Handed
-	due  time.Time
+	mail    store.Handed
+	due     time.Time
+	counted bool // it counts as missing
 }
 
 // run reads back until ctx ends.
@@ -189,24 +195,29 @@ func (t *reading) wanted(h store.Handed, full bool) bool {
 
 // lookAgain looks for what was not there some time ago.
 func (t *reading) lookAgain(ctx context.Context, now time.Time) error {
-	byBox := map[doppelboden.BoxID]*group{}
+	type which struct {
+		box     doppelboden.BoxID
+		counted bool
+	}
+	byBox := map[which]*group{}
 	n := 0
 	for ; n < len(t.again) && !t.again[n].due.After(now); n++ {
 		h := t.again[n].mail
-		g := byBox[h.Box]
+		key := which{h.Box, t.again[n].counted}
+		g := byBox[key]
 		if g == nil {
 			at, ok := t.place(h.Box)
 			if !ok {
 				continue
 			}
 			g = &group{box: h.Box, place: at}
-			byBox[h.Box] = g
+			byBox[key] = g
 		}
 		g.mails = append(g.mails, h)
 	}
 	t.again = append([]later(nil), t.again[n:]...)
-	for _, g := range byBox {
-		if err := t.visit(ctx, g, true); err != nil {
+	for key, g := range byBox {
+		if err := t.visit(ctx, g, key.counted); err != nil {
 			return err
 		}
 	}
@@ -231,8 +242,15 @@ func (t *reading) visit(ctx context.Context, g *group, second bool) error {
 			return ctx.Err()
 		}
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		t.passed = 0
+	case ctx.Err() != nil || doppelboden.CodeOf(err) == doppelboden.Policy || t.passed >= mostPassed:
 		return err
+	default: // the next one may be well
+		t.passed++
+		o.Log.Warn("a mailbox cannot be looked into", "route", t.key, "err", err)
+		t.later(g.mails, false)
 	}
 	took := time.Since(start)
 	rest := took * time.Duration(o.Pace.Rest)
@@ -277,19 +295,32 @@ func (t *reading) judge(ctx context.Context, g *group, second bool) error {
 	}
 	f := finding{at: now, looked: len(mails), moved: v.moved, back: back}
 	for i, fate := range v.fates(mails) {
-		if fate != missing {
-			continue
+		switch fate {
+		case missing:
+			f.note(mails[i].At)
+			if !second {
+				t.later(mails[i:i+1], true)
+			}
+		case unclear:
+			f.looked--
 		}
-		f.note(mails[i].At)
-		if !second && len(t.again) < mostAgain {
-			t.again = append(t.again, later{mails[i], now.Add(o.Pace.Again)})
-		}
+	}
+	if v.blurred != nil {
+		o.Log.Warn("not all folders of a mailbox can be looked into", "route", t.key, "err", v.blurred)
 	}
 	if second { // it counted as missing, and was looked for, once already
 		f.not, f.looked = f.not-len(g.mails), max(0, f.looked-len(g.mails))
 	}
 	t.found(f)
 	return nil
+}
+
+// later has mails looked for once more; counted says that they count as missing.
+func (t *reading) later(mails []store.Handed, counted bool) {
+	due := t.r.opts.Clock().Add(t.r.opts.Pace.Again)
+	for _, h := range mails[:min(len(mails), mostAgain-min(len(t.again), mostAgain))] {
+		t.again = append(t.again, later{h, due, counted})
+	}
 }
 
 // note counts a missing mail.

@@ -331,12 +331,7 @@ func (j *replaying) part(ctx context.Context, at Place, mails []store.Handed) er
 		if ctx.Err() != nil {
 			return err
 		}
-		j.note(func(r *Report) {
-			r.Failed += count
-			if len(r.FailedMailboxes) < namedFailures {
-				r.FailedMailboxes = append(r.FailedMailboxes, at.Owner.String()+": "+harmless(err.Error()))
-			}
-		})
+		j.failed(at, count, err)
 		return nil
 	}
 	if list := v.confirmations(mails, &j.p.opts); len(list) > 0 && !j.want.Preview {
@@ -345,7 +340,7 @@ func (j *replaying) part(ctx context.Context, at Place, mails []store.Handed) er
 		}
 	}
 	var again []store.Handed
-	var is, gone, unknown int64
+	var is, gone, unknown, unseen int64
 	for i, fate := range v.fates(mails) {
 		switch {
 		case !inPeriod(mails[i]):
@@ -353,6 +348,8 @@ func (j *replaying) part(ctx context.Context, at Place, mails []store.Handed) er
 			is++
 		case fate == removed && !j.want.Removed:
 			gone++
+		case fate == unclear:
+			unseen++
 		default:
 			again = append(again, mails[i])
 			if was := mails[i].Sighting; was.UID == 0 || was.Validity != v.inbox.Validity || was.UID < v.inbox.Next {
@@ -361,7 +358,20 @@ func (j *replaying) part(ctx context.Context, at Place, mails []store.Handed) er
 		}
 	}
 	j.note(func(r *Report) { r.There += is; r.Removed += gone; r.Unknown += unknown })
+	if unseen > 0 {
+		j.failed(at, unseen, v.blurred)
+	}
 	return j.reopen(ctx, at, again)
+}
+
+// failed notes mails of a mailbox that could not be looked into.
+func (j *replaying) failed(at Place, mails int64, err error) {
+	j.note(func(r *Report) {
+		r.Failed += mails
+		if len(r.FailedMailboxes) < namedFailures {
+			r.FailedMailboxes = append(r.FailedMailboxes, at.Owner.String()+": "+harmless(err.Error()))
+		}
+	})
 }
 
 // look looks into a mailbox, and again after a while when it cannot be opened.
