@@ -69,6 +69,7 @@ func TestWhatIsHeldIsDecidedByTheGroupAfterAPreviewAndNothingUnseenIsSweptIn(t *
 	}
 	of := control.Choice{Group: g.Group}
 	bounce := control.Decision{Verb: queue.Bounce, Choice: of, Why: "the people have left"}
+	c.narrow(t, bounce)
 	p := c.decide(t, bounce).Preview
 	if p == nil || p.Confirm != 10 || p.Mailboxes != 4 || p.Senders != 3 || p.Told != 8 || p.Lost != 1 || p.Unknown != 1 || len(p.Examples) != shown {
 		t.Fatalf("preview of bounce: %+v", p)
@@ -95,6 +96,21 @@ func TestWhatIsHeldIsDecidedByTheGroupAfterAPreviewAndNothingUnseenIsSweptIn(t *
 	}
 	waitFor(t, "the sender was told", func() bool { return len(dsns(gw)) == 9 })
 	c.end(t, of, all[1].Group)
+}
+
+// narrow sees to it that what was told of a part of a group does not stand for all of it.
+func (c telling) narrow(t *testing.T, d control.Decision) {
+	t.Helper()
+	part := d
+	part.Choice.To = "gone1@stadt.example"
+	p := c.decide(t, part).Preview
+	if p == nil || p.Confirm != 3 {
+		t.Fatalf("preview of what is for one mailbox: %+v, want three", p)
+	}
+	d.Yes = p.Confirm
+	if got := c.decide(t, d); got.Preview == nil || got.Preview.Confirm != 10 {
+		t.Fatalf("all of a group with the number that was told of a part: %+v, want a preview of ten", got)
+	}
 }
 
 // end ends what is left by groups, and looks at the ledger and the balance.

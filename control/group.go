@@ -47,10 +47,12 @@ const (
 	maxSenders = 100_000
 )
 
-// A previewKey names a preview: who saw what would happen to which group.
+// A previewKey names a preview: who saw what would happen to which group, or which part of
+// it. What somebody saw of a part is no reason for the whole.
 type previewKey struct {
-	group, by string
-	verb      queue.Verb
+	choice Choice
+	by     string
+	verb   queue.Verb
 }
 
 // A seen is what somebody saw in a preview.
@@ -95,7 +97,7 @@ func (p *previews) take(k previewKey, n int, now time.Time) (time.Time, bool) {
 // decideGroup carries out a decision about a group, or says what it would do.
 func (d *Desk) decideGroup(ctx context.Context, c *call, asked *Decision, want chosen) (any, error) {
 	now := d.opts.Clock()
-	k := previewKey{asked.Choice.Group, c.by, asked.Verb}
+	k := previewKey{asked.Choice, c.by, asked.Verb}
 	one := queue.Decision{Verb: asked.Verb, Filter: want.filter, By: c.by, Why: asked.Why}
 	if err := one.Check(); err != nil {
 		return nil, err
