@@ -179,8 +179,11 @@ func (p *program) preview(d control.Decision, v *control.Preview) {
 	p.print(t.String())
 	p.fate(d.Verb, v)
 	command := []string{"queue", string(d.Verb), "--group", say.Plain(d.Choice.Group)}
-	if d.Why != "" {
-		command = append(command, "--why", "'"+strings.ReplaceAll(say.Plain(d.Why), "'", `'\''`)+"'")
+	for _, part := range []struct{ flag, value string }{{"--state", d.Choice.State}, {"--tenant", d.Choice.Tenant}, {"--route", d.Choice.Route},
+		{"--to", d.Choice.To}, {"--domain", d.Choice.Domain}, {"--why", d.Why}} {
+		if part.value != "" {
+			command = append(command, part.flag, "'"+strings.ReplaceAll(say.Plain(part.value), "'", `'\''`)+"'")
+		}
 	}
 	command = append(command, "--yes", strconv.Itoa(v.Confirm))
 	p.print(p.say.T("Nothing was changed. To do it: doppelboden %s", strings.Join(command, " ")))
