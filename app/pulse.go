@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -60,12 +61,16 @@ func (n *Node) pulse(ctx context.Context) {
 	defer ticker.Stop()
 	var was error
 	var rescues sync.WaitGroup
+	var rescuing atomic.Bool
 	defer rescues.Wait()
 	for {
 		err := n.trouble()
 		n.felt(err)
-		if was != nil && err == nil && n.db.late != nil {
-			rescues.Go(func() { n.behind(ctx) })
+		switch {
+		case n.landing.Status().Lost && rescuing.CompareAndSwap(false, true):
+			rescues.Go(func() { defer rescuing.Store(false); n.bringBack(ctx) })
+		case was != nil && err == nil && n.db.late != nil && rescuing.CompareAndSwap(false, true):
+			rescues.Go(func() { defer rescuing.Store(false); n.behind(ctx) })
 		}
 		was = err
 		if up.Set(1); err != nil {

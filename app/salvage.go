@@ -78,7 +78,13 @@ func (n *Node) behind(ctx context.Context) {
 	if err != nil || last >= head.Number {
 		return
 	}
-	n.log.Error("the database has lost what it had; it is brought back from the landing", "chain", head.Chain, "has", last, "had", head.Number)
+	n.log.Error("the database has lost what it had", "chain", head.Chain, "has", last, "had", head.Number)
+	n.bringBack(ctx)
+}
+
+// bringBack has the landing drain again what the database has lost.
+func (n *Node) bringBack(ctx context.Context) {
+	n.log.Error("the database has lost mail that it had; it is brought back from the landing")
 	if _, err := (rescue{n}).Salvage(ctx, time.Time{}, false, func(int64) {}); err != nil && ctx.Err() == nil {
 		n.log.Error("what the database lost is not back yet; write: doppelboden salvage", "err", err)
 	}

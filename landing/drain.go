@@ -2,6 +2,7 @@ package landing
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type drainer struct {
 	mark    mark     // what is noted of the two; of the run before until this one has come as far
 	rewound int64    // counts Rewind, which makes a batch under way void
 	anew    bool     // of the last Rewind: nothing is taken to be in the store
+	lost    bool     // the store has lost what it had: nothing is drained before a Rewind
 	trouble Trouble
 	changed chan struct{} // closed and made anew when something above changed
 
@@ -103,6 +105,14 @@ func (d *drainer) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		n, err := d.some(ctx)
+		if errors.Is(err, errLost) {
+			d.fails(err)
+			select {
+			case <-ctx.Done():
+			case <-d.kick: // of Rewind, or of mail that waits as well
+			}
+			continue
+		}
 		if err != nil && ctx.Err() == nil {
 			d.l.opts.Log.Error("what landed cannot be read, or not be kept aside", "err", err)
 			d.fails(err)
@@ -130,6 +140,9 @@ func (d *drainer) run(ctx context.Context) {
 
 // some drains one batch and returns how many messages and marks of the journal it had.
 func (d *drainer) some(ctx context.Context) (n int64, err error) {
+	if d.isLost() {
+		return 0, errLost
+	}
 	batch, void, err := d.take()
 	if err != nil || len(batch) == 0 {
 		return 0, err
@@ -169,6 +182,16 @@ func (d *drainer) take() ([]landed, int64, error) {
 		}
 	}
 	return batch, void, nil
+}
+
+// errLost says that the store does not have any more what was drained into it. What comes
+// next would hide the gap, so it waits until somebody has the journal read again.
+var errLost = errors.New("the database has lost mail that it had")
+
+func (d *drainer) isLost() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lost
 }
 
 // bring drains a batch, again and again while the store does not take it.
@@ -235,6 +258,7 @@ func (d *drainer) missing(ctx context.Context, batch []landed, void int64) ([]st
 		if err != nil {
 			return nil, err
 		}
+		one.Follows = link.Number > 1 && last == link.Number-1
 		list = append(list, one)
 	}
 	return list, nil
@@ -265,6 +289,12 @@ func (d *drainer) persist(ctx context.Context, list []store.Landed) error {
 			n++
 		}
 		err := d.again(ctx, func() error { return d.l.opts.Store.Drain(ctx, list[:n]) })
+		if doppelboden.CodeOf(err) == doppelboden.NotFound {
+			d.mu.Lock()
+			d.lost = true
+			d.mu.Unlock()
+			return errLost
+		}
 		if doppelboden.CodeOf(err).Permanent() {
 			err = d.singly(ctx, list[:n])
 		}
@@ -424,6 +454,7 @@ func (l *Landing) CatchUp(ctx context.Context) error {
 type Status struct {
 	Messages int64 // that are not drained
 	Aside    int   // that the store refused for their own sake; they are tried again
+	Lost     bool  // the store has lost what it had, and waits for Rewind
 	Trouble  Trouble
 }
 
@@ -431,7 +462,7 @@ type Status struct {
 func (l *Landing) Status() Status {
 	d := &l.drainer
 	d.mu.Lock()
-	at, before, s := d.at, d.before, Status{Trouble: d.trouble, Aside: len(d.aside)}
+	at, before, s := d.at, d.before, Status{Trouble: d.trouble, Aside: len(d.aside), Lost: d.lost}
 	if at.before(d.mark.at) { // an earlier run had come further
 		at, before = d.mark.at, d.mark.before
 	}
@@ -449,6 +480,9 @@ func (l *Landing) Rewind(t time.Time, all bool) {
 	d.rewound++
 	d.anew = all
 	d.mark = mark{}
+	if d.lost {
+		d.lost, d.trouble = false, Trouble{}
+	}
 	d.at, d.before, d.memory, d.bytes = l.journal.since(t), 0, nil, 0
 	d.mu.Unlock()
 	select {

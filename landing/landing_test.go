@@ -50,6 +50,9 @@ func (b *base) Drain(_ context.Context, all []store.Landed) error {
 		}
 	}
 	for _, l := range all {
+		if l.Follows && !slices.ContainsFunc(b.links[l.Link.Chain], func(have doppelboden.Link) bool { return have.Number == l.Link.Number-1 }) {
+			return &doppelboden.Error{Code: doppelboden.NotFound, Public: "the link before it is gone"}
+		}
 		if !slices.ContainsFunc(b.links[l.Link.Chain], func(have doppelboden.Link) bool { return have.Number == l.Link.Number }) {
 			b.links[l.Link.Chain] = append(b.links[l.Link.Chain], l.Link)
 		}
@@ -439,6 +442,41 @@ func TestAfterARewindTheStoreGetsBackWhatItLost(t *testing.T) {
 				t.Errorf("what the store may have had before was told with Seq %d, want 0", last.Deliveries[0].Seq)
 			}
 		})
+	}
+}
+
+func TestAGapIsNoticedBeforeNewerMailHidesIt(t *testing.T) {
+	q := newQuay(t)
+	q.run()
+	for range 10 {
+		q.accept(t)
+		q.caughtUp(t)
+	}
+	q.base.mu.Lock()
+	lost := slices.Clone(q.base.order[6:])
+	for _, id := range lost {
+		delete(q.base.messages, id)
+	}
+	for chain := range q.base.links {
+		q.base.links[chain] = q.base.links[chain][:6]
+	}
+	q.base.mu.Unlock()
+	next := q.accept(t)
+	if err := q.CatchUp(t.Context()); err == nil {
+		t.Fatal("CatchUp behind a gap: nil, want that the database has lost what it had")
+	}
+	if !q.Status().Lost || q.base.has(next.ID) {
+		t.Fatalf("status %+v, want Lost, and nothing drained behind the gap", q.Status())
+	}
+	q.Rewind(time.Time{}, false)
+	q.caughtUp(t)
+	for _, id := range append(lost, next.ID) {
+		if !q.base.has(id) {
+			t.Errorf("%v is not back", id)
+		}
+	}
+	if s := q.Status(); s.Lost || s.Trouble.Err != nil {
+		t.Errorf("status %+v, want no trouble", s)
 	}
 }
 

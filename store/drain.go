@@ -15,6 +15,11 @@ type Landed struct {
 	// Aside says that the link may be there although the messages never were: they had been
 	// refused, or their turn had not come.
 	Aside bool
+
+	// Follows says that the link before this one was drained by an earlier call. When it is
+	// not there, the database has lost what it had: nothing of the call is written, and the
+	// code is NotFound.
+	Follows bool
 }
 
 // A Drainer takes over what a landing keeps and has acknowledged already.

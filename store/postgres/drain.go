@@ -99,14 +99,17 @@ func (t *tx) drain(landed []store.Landed) (map[*doppelboden.Message]int64, map[d
 }
 
 // missingLinks returns the links that are not there yet. It refuses a link with the number
-// of another one, in the database or in the call.
+// of another one, in the database or in the call, and one whose predecessor is gone.
 func (t *tx) missingLinks(landed []store.Landed) ([]*doppelboden.Link, error) {
-	chain, numbers := landed[0].Link.Chain, make([]int64, len(landed))
+	chain, numbers := landed[0].Link.Chain, make([]int64, 0, 2*len(landed))
 	for i := range landed {
 		if landed[i].Link.Chain != chain {
 			return nil, refuse(doppelboden.Invalid, "links of several chains cannot be drained at once")
 		}
-		numbers[i] = landed[i].Link.Number
+		numbers = append(numbers, landed[i].Link.Number)
+		if landed[i].Follows {
+			numbers = append(numbers, landed[i].Link.Number-1)
+		}
 	}
 	if t.rows.links != nil { // of a call that shares the commit
 		if err := t.flush(); err != nil {
@@ -122,6 +125,9 @@ func (t *tx) missingLinks(landed []store.Landed) ([]*doppelboden.Link, error) {
 	var missing []*doppelboden.Link
 	for i := range landed {
 		l := &landed[i].Link
+		if _, before := there[l.Number-1]; landed[i].Follows && !before {
+			return nil, refuse(doppelboden.NotFound, fmt.Sprintf("link %d of chain %s is gone", l.Number-1, chain))
+		}
 		hash, found := there[l.Number]
 		switch {
 		case !found:

@@ -26,6 +26,11 @@ func (s *Store) Drain(ctx context.Context, landed []store.Landed) error {
 	err := s.do(ctx, &op{synced: true, run: func(t *tx) error {
 		places = places[:0] // anew when the commit is run again
 		for i := range landed {
+			if landed[i].Follows {
+				if err := t.follows(&landed[i].Link); err != nil {
+					return err
+				}
+			}
 			if err := t.landedLink(&landed[i].Link); err != nil {
 				return err
 			}
@@ -95,6 +100,16 @@ func (t *tx) land(m *doppelboden.Message) (drained, error) {
 		return p, fmt.Errorf("read deliveries of %s: %w", m.ID, err)
 	}
 	return p, nil
+}
+
+// follows refuses a link whose predecessor is gone.
+func (t *tx) follows(l *doppelboden.Link) error {
+	_, err := t.c.one(background, `SELECT 1 FROM link WHERE chain = (SELECT id FROM chain WHERE name = ?) AND number = ?`, l.Chain, l.Number-1)
+	if errors.Is(err, errNoRow) {
+		return &doppelboden.Error{Code: doppelboden.NotFound, Public: publicStorage,
+			Cause: fmt.Errorf("link %d of chain %s is gone", l.Number-1, l.Chain)}
+	}
+	return err
 }
 
 // landedLink writes a link of a landing's chain.

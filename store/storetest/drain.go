@@ -16,6 +16,7 @@ func testDrain(t *testing.T, open Open) {
 	t.Run("the same may be drained any number of times", func(t *testing.T) { drainAgain(t, open) })
 	t.Run("a drained message is told how its deliveries stand", func(t *testing.T) { drainStanding(t, open) })
 	t.Run("another link with a number that is taken is refused", func(t *testing.T) { drainOtherLink(t, open) })
+	t.Run("nothing is drained behind a link that is gone", func(t *testing.T) { drainGap(t, open) })
 	t.Run("what cannot be written is found by draining less", func(t *testing.T) { drainPoison(t, open) })
 	t.Run("accepting and draining the same has the effect of once", func(t *testing.T) { drainAccepted(t, open) })
 	t.Run("drains, accepts and settlements side by side", func(t *testing.T) { drainSideBySide(t, open) })
@@ -85,6 +86,22 @@ func anew(landed ...store.Landed) (list []store.Landed) {
 		list = append(list, store.Landed{Link: l.Link, Messages: messages})
 	}
 	return list
+}
+
+func drainGap(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	l := w.landing("landing/1")
+	first, second, third, fourth := l.keep(w.message(w.boxes[0])), l.keep(w.message(w.boxes[1])), l.keep(w.message(w.boxes[2])), l.keep(w.message(w.boxes[0]))
+	w.drain(first)
+	third.Follows = true
+	err := w.drainer().Drain(ctx, []store.Landed{third, fourth})
+	if doppelboden.CodeOf(err) != doppelboden.NotFound {
+		t.Errorf("link 3 follows link 2, which is not there: %v, wanted not_found", err)
+	}
+	w.drained("landing/1", 1)
+	second.Follows = true
+	w.drain(second, third, fourth)
+	w.drained("landing/1", 4)
 }
 
 func drainOnce(t *testing.T, open Open) {
