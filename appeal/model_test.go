@@ -88,8 +88,18 @@ func (m *model) step(n int) {
 	case n < 63: // a mailbox goes
 		m.gw.set(of(1, refuses))
 		m.mail(1)
-	case n < 66: // others go on
+	case n < 65: // others go on
 		m.mail(4, 5, 6, 7)
+	case n < 66: // a mailbox is really gone, and everything says so
+		m.gw.set(of(1, refuses))
+		m.mail(1)
+		time.Sleep(time.Minute)
+		m.mail(4, 5, 6, 7)
+		m.lists(1)
+		time.Sleep(3 * time.Hour)
+		m.mail(4, 5, 6, 7)
+		m.lists(1)
+		time.Sleep(3 * time.Hour)
 	case n < 72:
 		m.lists(boxes(n % 4)...)
 	case n < 76:
