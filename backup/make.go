@@ -275,6 +275,7 @@ func (m *maker) add(path string) error {
 		return err
 	}
 	m.files[path] = f
+	m.fresh += f.Size
 	return nil
 }
 
