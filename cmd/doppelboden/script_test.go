@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func TestCommandsBehaveAsAPersonWouldTypeThem(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"groupware": groupwareCmd, "script": scriptCmd, "took": tookCmd,
 			"serve": serveCmd, "stop": stopCmd, "crash": crashCmd, "settled": settledCmd, "outage": outageCmd,
-			"capture": captureCmd, "field": fieldCmd, "status": statusCmd,
+			"capture": captureCmd, "field": fieldCmd, "status": statusCmd, "until": untilCmd,
 		},
 	})
 }
@@ -174,13 +175,28 @@ func settledCmd(ts *testscript.TestScript, _ bool, args []string) {
 		for _, t := range s.Tenants {
 			queued += t.Counts["queued"]
 		}
-		if queued == 0 {
+		if queued == 0 && s.Database.Landed == 0 {
 			return
 		}
 		select {
 		case <-ctx.Done():
-			ts.Fatalf("%d deliveries are still queued", queued)
+			ts.Fatalf("%d deliveries are still queued, %d mails are not in the database", queued, s.Database.Landed)
 		case <-look.C:
+		}
+	}
+}
+
+// untilCmd runs a command again and again until its output matches: what it tells may be
+// on its way.
+func untilCmd(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	end := time.Now().Add(patience)
+	for {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if got := ts.ReadFile("stdout"); want.MatchString(got) {
+			return
+		} else if time.Now().After(end) {
+			ts.Fatalf("no match for %q in %s", args[0], got)
 		}
 	}
 }
