@@ -145,7 +145,7 @@ func summaryOf(m *backup.Made) backupSummary {
 // backedUp says what a backup holds, and what a person must know about it.
 func (p *program) backedUp(dir string, m *backup.Made) {
 	f := m.Manifest
-	p.print(p.say.T("Backup of node %s as of %s: %d mails, %d files, %s. Copied: %s, linked: %s.", f.Node, p.clock(f.Made),
+	p.print(p.say.T("Backup of node %s as of %s: %d mails in the database, what landed since, %d files, %s. Copied: %s, linked: %s.", f.Node, p.clock(f.Made),
 		f.Messages, len(f.Files), p.bytes(f.Size()), p.bytes(m.Copied), p.bytes(m.Linked)))
 	for _, name := range f.Missing {
 		p.print("! " + p.say.T("The file %s is missing on the node: mails in it are lost.", say.Plain(name)))
