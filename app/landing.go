@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"time"
@@ -217,6 +218,9 @@ func (n *Node) landedFirst(ctx context.Context) error {
 	defer cancel()
 	if err := n.landing.CatchUp(ctx); err != nil {
 		return errors.Join(errors.New("what landed is not in the database yet"), err)
+	}
+	if aside := n.landing.Status().Aside; aside > 0 {
+		return fmt.Errorf("%d mails that landed lie aside, because the database refuses them: nothing that they may need is removed", aside)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package landing
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,24 +75,40 @@ func (d *drainer) asideNow(id doppelboden.ID, why error) {
 	}
 }
 
+// errNotTried stands for what lay aside already when this run began.
+var errNotTried = errors.New("it has not been offered to the database again yet")
+
+// findAside notes what lies aside, so that everybody knows of it before it is tried.
+func (d *drainer) findAside() error {
+	return d.eachAside(func(id doppelboden.ID, _ string) { d.asideNow(id, errNotTried) })
+}
+
 // tryAside tries to drain what lies aside.
 func (d *drainer) tryAside(ctx context.Context) {
-	entries, err := d.l.opts.FS.List(d.l.opts.Dir)
+	err := d.eachAside(func(id doppelboden.ID, name string) {
+		d.asideNow(id, nil) // tryOne notes each message that is refused again
+		if err := d.tryOne(ctx, name); err != nil {
+			d.asideNow(id, err)
+		}
+	})
 	if err != nil {
 		d.l.opts.Log.Error("what lies aside cannot be listed", "err", err)
-		return
+	}
+}
+
+// eachAside calls do for every file that lies aside, with the id of its first message.
+func (d *drainer) eachAside(do func(id doppelboden.ID, name string)) error {
+	entries, err := d.l.opts.FS.List(d.l.opts.Dir)
+	if err != nil {
+		return err
 	}
 	for _, e := range entries {
 		stem, ok := strings.CutSuffix(e.Name, asideExt)
-		id, err := doppelboden.ParseID(stem)
-		if !ok || err != nil {
-			continue
-		}
-		d.asideNow(id, nil)
-		if err := d.tryOne(ctx, filepath.Join(d.l.opts.Dir, e.Name)); err != nil {
-			d.asideNow(id, err)
+		if id, err := doppelboden.ParseID(stem); ok && err == nil {
+			do(id, filepath.Join(d.l.opts.Dir, e.Name))
 		}
 	}
+	return nil
 }
 
 // tryOne drains the messages in a file and removes it when the store has them all.

@@ -98,6 +98,9 @@ func Open(o Options) (*Landing, error) {
 		pending: map[doppelboden.ID]*round{}, late: lateIDs{}, kick: make(chan struct{}, 1),
 	}
 	l.drainer.init(l)
+	if err := l.drainer.findAside(); err != nil {
+		return nil, disk.Fail("open the landing", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.stop = cancel
 	l.measure()

@@ -329,6 +329,19 @@ func TestAMessageThatTheStoreRefusesHoldsUpNothingElseAndIsKept(t *testing.T) {
 	if err := q.leave(); err != nil {
 		t.Fatal(err)
 	}
+	q.open(t)
+	if s := q.Status(); s.Aside != 1 {
+		t.Errorf("%d messages aside right after the start, want 1", s.Aside)
+	}
+	q.run()
+	q.accept(t)
+	q.caughtUp(t)
+	if s := q.Status(); s.Aside != 1 {
+		t.Errorf("%d messages aside after another try, want 1", s.Aside)
+	}
+	if err := q.leave(); err != nil {
+		t.Fatal(err)
+	}
 	delete(q.base.refused, bad.ID)
 	q.open(t)
 	q.run()
