@@ -145,10 +145,28 @@ func (a *Appeals) try(ctx context.Context, q Queue, t task, items []store.Item) 
 		a.concluded(tr, false)
 	}
 	a.metrics.trials.WithLabelValues("begun").Add(float64(len(tried)))
-	if doppelboden.CodeOf(err) == doppelboden.Fenced {
-		a.fenced = true
+	if err != nil {
+		a.fenced = a.fenced || doppelboden.CodeOf(err) == doppelboden.Fenced
+		a.putBack(t)
 	}
 	return err
+}
+
+// putBack has a task done again soon that could not be: nobody has refused anything.
+func (a *Appeals) putBack(t task) {
+	soon := a.opts.Clock().Add(lookOften)
+	if g := a.groups[t.group]; g != nil {
+		g.sent, g.out, g.took, g.wave, g.next = 0, 0, false, 0, soon
+		return
+	}
+	for _, id := range t.boxes {
+		if b := a.boxes[id]; b != nil {
+			b.looking, b.next = time.Time{}, soon
+			if !t.look {
+				a.well[id] = true
+			}
+		}
+	}
 }
 
 // expect notes deliveries before they go.

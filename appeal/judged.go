@@ -61,6 +61,7 @@ func (a *Appeals) took(name string, one *queue.Judged, t *trial, now time.Time) 
 	id := one.Item.Delivery.Box
 	if b := a.boxes[id]; b != nil {
 		b.looking, b.guilty = time.Time{}, false
+		b.tookAt(one.At)
 		a.well[id] = true
 		if t != nil {
 			b.failed, b.next = 0, time.Time{}
@@ -103,10 +104,10 @@ func (a *Appeals) refused(lane string, one *queue.Judged, t *trial, now time.Tim
 	g := a.group(id, d.Tenant, one.Hold, now.Add(a.opts.Pace.after(0)))
 	b := a.box(d.Box, d.Tenant)
 	a.join(g, b)
-	before, unknown := b.refused, !b.recipient.IsNull()
+	before, again := b.refused, b.seen && !b.recipient.IsNull()
 	b.refusedAt(one.At)
 	delete(a.well, b.id)
-	b.mailbox, b.looking = d.Mailbox, time.Time{}
+	b.mailbox, b.looking, b.seen = d.Mailbox, time.Time{}, true
 	if t != nil {
 		a.metrics.trials.WithLabelValues("refused").Inc()
 		g.members[b.id] = g.round // it had its turn
@@ -120,7 +121,7 @@ func (a *Appeals) refused(lane string, one *queue.Judged, t *trial, now time.Tim
 		return
 	}
 	b.recipient = d.Recipient
-	if unknown && a.nobodyThere(b, lane, before, one.At) {
+	if again && a.nobodyThere(b, lane, before, one.At) {
 		b.guilty = true
 		a.wake()
 	}

@@ -1,7 +1,9 @@
 package appeal
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,9 +168,30 @@ func (m *model) check(steps []int) {
 		}
 		box := m.store.find(func(d *doppelboden.Delivery) bool { return d.Message == s.Ref.Message }, 1)[0].Delivery.Box
 		if s.By != queue.AppealBy || !m.guilty(box, s.At) {
-			m.rt.Errorf("%v: mail of mailbox %d was returned by %s without cause", steps, box, s.By)
+			m.rt.Errorf("%v: mail of mailbox %d was returned by %s without cause:%s", steps, box, s.By, m.history(box))
 		}
 	}
+}
+
+// history tells what the groupware and the directory said of a mailbox, and when others took
+// mail.
+func (m *model) history(box doppelboden.BoxID) string {
+	var lines []string
+	for _, e := range m.gw.said {
+		if e.box == box || e.took {
+			lines = append(lines, fmt.Sprintf("%s mailbox %d, mail %d, took: %t", e.at.Format("02 15:04:05.000"), e.box, e.seq, e.took))
+		}
+	}
+	for _, r := range m.readings {
+		lines = append(lines, fmt.Sprintf("%s unlisted: %t", r.at.Format("02 15:04:05.000"), r.unlisted[box]))
+	}
+	for _, s := range m.store.log {
+		if s.Box == box {
+			lines = append(lines, fmt.Sprintf("%s written: %v by %s", s.At.Format("02 15:04:05.000"), s.State, s.By))
+		}
+	}
+	slices.Sort(lines)
+	return "\n" + strings.Join(lines, "\n")
 }
 
 // guilty reports whether a mailbox was refused, then three others took mail and a directory

@@ -203,8 +203,11 @@ func (a *Appeals) planLooks(q Queue, now time.Time) (tasks []task) {
 
 // nobodyThere reports whether everything but the groupware's own words says that a box is
 // no more: between two times others on its route took mail, and a list was read that does
-// not have it.
+// not have it. Who took mail himself since then is there.
 func (a *Appeals) nobodyThere(b *box, lane string, since, until time.Time) bool {
+	if b.took.After(since) {
+		return false
+	}
 	if fresh := until.Add(-a.opts.Pace.Fresh); since.Before(fresh) {
 		since = fresh
 	}

@@ -35,6 +35,8 @@ type box struct {
 	recipient doppelboden.Address // whom the groupware did not know; null: it said no such thing
 	groups    map[string]*group
 	refused   time.Time // the last time
+	took      time.Time // the last time; zero: not as long as this run knows the box
+	seen      bool      // it was refused in this run; what came between earlier refusals nobody knows
 
 	next   time.Time // not before this it is tried for being well (Appeals.well)
 	failed int       // how often that did not help, in a row
@@ -48,6 +50,13 @@ type box struct {
 func (b *box) refusedAt(at time.Time) {
 	if at.After(b.refused) {
 		b.refused = at
+	}
+}
+
+// tookAt notes a success.
+func (b *box) tookAt(at time.Time) {
+	if at.After(b.took) {
+		b.took = at
 	}
 }
 
