@@ -74,14 +74,29 @@ type Copy struct {
 	Folder  string    // Inbox, or a path with "/" between its parts
 	Message ID        // whose body it shows
 	UID     uint32    // 0 until somebody first looks into the folder
-	Flags   uint32    // Seen, Answered, Flagged, Draft
+	Flags   uint32    // Seen, Answered and so on
 	Date    time.Time // internal date: when we accepted the message
+	New     bool      // it was made here, so that the groupware does not have it yet
 }
 
-// Flags of a Copy: RFC 9051, section 2.3.2.
+// Flags of a Copy: RFC 9051, section 2.3.2, and keywords of its registry. There are no
+// others. Databases keep the numbers.
 const (
 	Seen uint32 = 1 << iota
 	Answered
 	Flagged
 	Draft
+	Deleted   // to be removed by EXPUNGE
+	Forwarded // $Forwarded
+	MDNSent   // $MDNSent
+	Junk      // $Junk
+	NotJunk   // $NotJunk
+	Label1    // $label1 to $label5: what Thunderbird calls tags
+	Label2
+	Label3
+	Label4
+	Label5
+
+	// Hidden: it was deleted in the groupware, and is only shown to who asks for such mail.
+	Hidden uint32 = 1 << 31
 )
