@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,7 @@ import (
 // does not have panics, so that nobody asks for it.
 type fake struct {
 	store.Store
+	mu    sync.Mutex // over boxes, reads and rest.Listings
 	boxes []doppelboden.Mailbox
 	rest  rest
 	fail  error // of every call
@@ -34,10 +36,16 @@ type fake struct {
 
 func (f *fake) Tenants(context.Context) ([]doppelboden.Tenant, error) { return f.rest.Tenants, f.fail }
 func (f *fake) Standings(context.Context) ([]store.Standing, error)   { return f.rest.Standings, f.fail }
-func (f *fake) Listings(context.Context) ([]store.Listing, error)     { return f.rest.Listings, f.fail }
+func (f *fake) Listings(context.Context) ([]store.Listing, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.rest.Listings), f.fail
+}
 func (f *fake) TenantKeys(context.Context) ([]store.TenantKey, error) { return f.rest.Keys, f.fail }
 func (f *fake) Pinned(context.Context, string) (int64, error)         { return f.rest.Config.Version, f.fail }
 func (f *fake) PutListing(_ context.Context, l store.Listing) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fail == nil {
 		f.rest.Listings = append(f.rest.Listings, l)
 	}
@@ -57,11 +65,16 @@ func (f *fake) Destinations(_ context.Context, yield func(doppelboden.Destinatio
 }
 
 func (f *fake) Mailboxes(_ context.Context, yield func(doppelboden.Mailbox) error) error {
+	f.mu.Lock()
 	f.reads++
-	return errors.Join(f.fail, each(f.boxes, yield))
+	boxes := slices.Clone(f.boxes)
+	f.mu.Unlock()
+	return errors.Join(f.fail, each(boxes, yield))
 }
 
 func (f *fake) PutMailboxes(_ context.Context, boxes []doppelboden.Mailbox) ([]doppelboden.Mailbox, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fail == nil {
 		f.boxes = append(f.boxes, boxes...)
 	}

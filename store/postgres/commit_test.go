@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -207,7 +208,8 @@ func TestAWriterWaitsUntilTheTransactionOfItsLostConnectionHasEnded(t *testing.T
 	}
 }
 
-// standby names the standby that every commit of the server waits for; "" for none.
+// standby names the standby that every commit of the server waits for; "" for none. It
+// returns when commits do wait: processes of the server hear of a setting in their turn.
 func standby(t *testing.T, name string) {
 	t.Helper()
 	for _, text := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + name + "'", "SELECT pg_reload_conf()"} {
@@ -215,6 +217,33 @@ func standby(t *testing.T, name string) {
 			t.Fatal(err)
 		}
 	}
+	if name == "" {
+		return
+	}
+	// Small commits, until one of them waits. It ends when nobody waits for the standby any more.
+	var enough atomic.Bool
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for !enough.Load() && err == nil {
+			_, err = shared(t).SQL(context.Background(), "postgres", "SELECT pg_logical_emit_message(true, 'test', '')")
+		}
+		done <- err
+	}()
+	t.Cleanup(func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "a commit waits for the standby "+name, func() bool {
+		n, err := shared(t).SQL(context.Background(), "postgres",
+			"SELECT count(*) FROM pg_stat_activity WHERE datname = 'postgres' AND wait_event = 'SyncRep'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		enough.Store(strings.TrimSpace(n) != "0")
+		return enough.Load()
+	})
 }
 
 // waitsForStandby reports whether a commit in the database of c waits for the standby.
