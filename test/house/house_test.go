@@ -40,6 +40,7 @@ var floors = map[string]int{
 	"directory":       rooms,
 	"dsn":             rooms,
 	"filing":          rooms,
+	"folder":          rooms,
 	"event":           rooms,
 	"intake":          rooms,
 	"ledger":          rooms,
