@@ -13,6 +13,7 @@ import (
 	"doppelboden/landing"
 	"doppelboden/ledger"
 	"doppelboden/queue"
+	"doppelboden/segment"
 	"doppelboden/store"
 	"doppelboden/tally"
 )
@@ -96,12 +97,14 @@ func (n *Node) drained(all []*doppelboden.Message) {
 // lastWords answers for messages that landed right before a crash whether they may have
 // been acknowledged.
 type lastWords struct {
-	n    *Node
-	seen map[doppelboden.ID]tally.DoorKind // read at the first question
+	n       *Node
+	seen    map[doppelboden.ID]tally.DoorKind // read at the first question
+	damaged bool                              // the tally could not be read as a whole
 }
 
 // whole reports whether a message's body and its intent are on the disk, or its 250 was
-// sent whatever became of them.
+// sent whatever became of them. What cannot be read for another reason than that it was
+// never written proves nothing: then the message may have been acknowledged.
 func (w *lastWords) whole(m *doppelboden.Message) bool {
 	if w.seen == nil {
 		w.seen = map[doppelboden.ID]tally.DoorKind{}
@@ -118,23 +121,34 @@ func (w *lastWords) whole(m *doppelboden.Message) bool {
 		})
 		if err != nil {
 			w.n.log.Warn("the doors' tally is damaged", "err", err)
+			w.damaged = true
 		}
 	}
 	kind, logged := w.seen[m.ID]
 	if kind == tally.Sent || kind == tally.Unsent {
 		return true
 	}
-	if !logged && m.Door != "generated" {
+	if !logged && !w.damaged && m.Door != "generated" {
 		return false
 	}
-	body, err := w.n.bodies.Reader(m.Tenant, m.Body)
-	if err != nil {
+	err := w.read(m)
+	var damage *segment.Damage
+	if errors.As(err, &damage) {
 		w.n.log.Warn("a message that was about to land when the node ended has no body; its sender was not told 250", "message", m.ID.String(), "err", err)
 		return false
 	}
+	return true
+}
+
+// read reads a message's body, which is verified by that.
+func (w *lastWords) read(m *doppelboden.Message) error {
+	body, err := w.n.bodies.Reader(m.Tenant, m.Body)
+	if err != nil {
+		return err
+	}
 	defer body.Close()
 	_, err = io.Copy(io.Discard, body)
-	return err == nil
+	return err
 }
 
 // A view is the database as people see it: with what landed a moment ago.

@@ -101,8 +101,17 @@ func (d *drainer) give(all []landed, end place) {
 func (d *drainer) run(ctx context.Context) {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
-	d.tryAside(ctx)
+	tidy := func() {
+		d.tryAside(ctx)
+		d.prune()
+	}
+	tidy()
 	for ctx.Err() == nil {
+		select {
+		case <-hourly.C: // also while mail comes without a pause
+			tidy()
+		default:
+		}
 		began := time.Now()
 		n, err := d.some(ctx)
 		if errors.Is(err, errLost) {
@@ -126,8 +135,7 @@ func (d *drainer) run(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 			case <-hourly.C:
-				d.tryAside(ctx)
-				d.prune()
+				tidy()
 			case <-d.kick:
 			}
 			continue
@@ -203,6 +211,12 @@ func (d *drainer) bring(ctx context.Context, batch []landed, void int64) error {
 	if err := d.persist(ctx, list); err != nil {
 		return err
 	}
+	d.advance(batch, void)
+	return nil
+}
+
+// drained notes what the store has now, and tells of it.
+func (d *drainer) drained(list []store.Landed) {
 	for _, l := range list {
 		d.done[l.Link.Chain] = max(d.done[l.Link.Chain], l.Link.Number)
 		if d.isAnew() {
@@ -212,8 +226,6 @@ func (d *drainer) bring(ctx context.Context, batch []landed, void int64) error {
 			d.l.opts.Drained(l.Messages)
 		}
 	}
-	d.advance(batch, void)
-	return nil
 }
 
 func (d *drainer) isAnew() bool {
@@ -301,6 +313,7 @@ func (d *drainer) persist(ctx context.Context, list []store.Landed) error {
 		if err != nil {
 			return err
 		}
+		d.drained(list[:n])
 		list = list[n:]
 	}
 	return nil
