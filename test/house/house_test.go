@@ -12,6 +12,7 @@ const (
 	root   = iota // the words everybody uses
 	cellar        // what lies on the disk
 	rooms         // what happens to a message
+	porch         // what several doors stand on
 	doors         // how mail and people come in
 	attic         // what builds and starts all of it
 )
@@ -53,6 +54,8 @@ var floors = map[string]int{
 	"salvage":         rooms,
 	"scan":            rooms,
 	"search":          rooms,
+	"web":             porch,
+	"web/webtest":     porch,
 	"control":         doors,
 	"smtpd":           doors,
 	"app":             attic,
