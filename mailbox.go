@@ -71,7 +71,7 @@ const Inbox = "INBOX"
 // body; it holds none of its own.
 type Copy struct {
 	Mailbox MailboxID
-	Folder  string    // Inbox, or a path with "/" between its parts
+	Folder  string    // Inbox, a path with "/" between its parts, or, of a new message, store.FolderFor
 	Message ID        // whose body it shows
 	UID     uint32    // 0 until somebody first looks into the folder
 	Flags   uint32    // Seen, Answered and so on

@@ -70,6 +70,8 @@ type BodyWriter interface {
 type Acceptor interface {
 	Ready() error
 	Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error)
+	// AcceptAll is store.Acceptor's Accept for several messages, all in one commit.
+	AcceptAll(ctx context.Context, list []*doppelboden.Message) (copies int, err error)
 }
 
 // Tally is the doors' own count; see tally.Doors.
@@ -175,6 +177,14 @@ type Envelope struct {
 	Size     int64  // RFC 1870, section 6: what the client announced, or 0
 
 	Own *Own // the city's own sender who sends it; nil for strangers
+
+	// Copies come to lie in folders besides what the recipients get; Message is filled in,
+	// and so is Date when it is zero. A mail with copies needs no recipient: then Tenant says
+	// whose it is, nothing is put before it, and nobody checks it, for it goes nowhere.
+	Copies []doppelboden.Copy
+	Tenant doppelboden.TenantID
+	ID     doppelboden.ID // of the message, made by NewID; zero: a new one
+
 	Hop *Hop // the trusted hop that brings it; nil for none
 	// Trusted are the Authentication-Results of the trusted hop, without the name of the
 	// field: "authserv-id; spf=pass …". Checks see them; no door sets them. With a Hop,
@@ -210,8 +220,12 @@ func (in *Intake) Begin(e Envelope) (*Transaction, error) {
 			return nil, err
 		}
 	}
-	return &Transaction{in: in, env: e}, nil
+	return &Transaction{in: in, env: e, tenant: e.Tenant}, nil
 }
+
+// NewID returns an id for Envelope.ID. It is to be used within some minutes: what is
+// counted by time goes by ids.
+func (in *Intake) NewID() doppelboden.ID { return in.ids.New(in.opts.Clock()) }
 
 func errBusy() error {
 	return &doppelboden.Error{Code: doppelboden.Busy, Public: "too much mail at this moment, please try again"}

@@ -62,6 +62,15 @@ type fakeBig struct {
 func (b *fakeBig) Close() (doppelboden.Body, error) { b.f.big--; return b.f.Put(0, b.Bytes()) }
 func (b *fakeBig) Abort()                           { b.f.big-- }
 
+func (f *fakes) AcceptAll(ctx context.Context, list []*doppelboden.Message) (int, error) {
+	for _, m := range list {
+		if n, err := f.Accept(ctx, m); err != nil {
+			return n, err
+		}
+	}
+	return 1, nil
+}
+
 func (f *fakes) Accept(_ context.Context, m *doppelboden.Message) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

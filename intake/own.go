@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"doppelboden"
+	"doppelboden/store"
 )
 
 // An Own is one of the city's own senders: the groupware, an application, a device. The
@@ -20,7 +21,19 @@ type Own struct {
 	// Home reports whether an address belongs to the sender's tenant. Who may send in
 	// anybody's name forwards strangers' mail too, and has confirmed only these.
 	Home func(doppelboden.Address) bool
+	// Person says that people write by this sender: nobody learns from where, and the mail is
+	// ours from the start, also where others pass through.
+	Person bool
+	// Allow is asked, before a mail is kept, whether so many more recipients are well; nil:
+	// always. Its error is the answer.
+	Allow func(recipients int) error
+	// SentBy returns the mailbox that shows what is written in the name of an address among
+	// its sent mail; nil, or false: none does.
+	SentBy func(doppelboden.Address) (doppelboden.MailboxID, bool)
 }
+
+// isPerson reports whether people write by this sender.
+func (o *Own) isPerson() bool { return o != nil && o.Person }
 
 // confirms reports whether the reverse-path is this sender's own, so that DSNs may go
 // there (promise 12).
@@ -66,6 +79,39 @@ func (o *Own) mayWriteFrom(value string) error {
 		}
 	}
 	return nil
+}
+
+// sentCopy returns the copy of what the groupware sends in the name of one of its people,
+// as it lies among her sent mail: the mail is hers by From, or, where that is nobody's of
+// ours, by its reverse-path. What machines answer is no mail of hers.
+func (o *Own) sentCopy(m *doppelboden.Message, header []byte) (doppelboden.Copy, bool) {
+	if o.SentBy == nil || m.Sender.IsNull() || m.Tenant != o.Tenant {
+		return doppelboden.Copy{}, false
+	}
+	var from, auto []byte
+	eachField(header, func(field []byte) {
+		if value, is := cutField(field, "from"); is && from == nil {
+			from = value
+		}
+		if value, is := cutField(field, "auto-submitted"); is { // RFC 3834, section 5
+			auto = bytes.TrimSpace(value)
+		}
+	})
+	if len(auto) > 0 && !bytes.HasPrefix(bytes.ToLower(auto), []byte("no")) {
+		return doppelboden.Copy{}, false
+	}
+	writers := []doppelboden.Address{m.Sender}
+	if list, err := mail.ParseAddressList(string(unfold(from))); err == nil && len(list) > 0 {
+		if a, err := doppelboden.ParseAddress(list[0].Address); err == nil {
+			writers = []doppelboden.Address{a, m.Sender}
+		}
+	}
+	for _, a := range writers {
+		if box, ok := o.SentBy(a); ok {
+			return doppelboden.Copy{Mailbox: box, Folder: store.FolderFor(store.UseSent), Message: m.ID, Flags: doppelboden.Seen, Date: m.Received}, true
+		}
+	}
+	return doppelboden.Copy{}, false
 }
 
 // cutField returns the value of a header field when it has this name.

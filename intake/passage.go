@@ -54,7 +54,7 @@ func (t *Transaction) askNext(ctx context.Context, r Recipient, found Found) err
 	p := &t.through
 	route := throughOf(found)
 	switch {
-	case p.custody || t.in.opts.NextHop == nil || route == found.Targets[0].Through && t.envelope.has(&found.Targets[0]):
+	case p.custody || t.in.opts.NextHop == nil || t.env.Own.isPerson() || route == found.Targets[0].Through && t.envelope.has(&found.Targets[0]):
 		return nil
 	case p.began && p.route != route:
 		return &doppelboden.Error{Code: doppelboden.OtherTenant, Public: "mail for this recipient goes another way, please send to it in another transaction"}

@@ -14,21 +14,11 @@ import (
 // read. first is the first recipient as RCPT named it.
 func received(e Envelope, hostname string, m *doppelboden.Message, first doppelboden.Address) []byte {
 	b := make([]byte, 0, 384)
-	b = append(b, "Received: from "...)
-	b = append(b, heloWord(e.Helo)...)
-	b = append(b, " ("...)
-	if e.PeerName != "" {
-		b = append(b, harmless(e.PeerName)...)
-		b = append(b, ' ')
+	b = append(b, "Received: "...)
+	if !e.Own.isPerson() { // where somebody works, or lives, is nobody's business
+		b = append(b, from(e)...)
 	}
-	b = append(b, addressLiteral(e.Peer)...)
-	b = append(b, ")\r\n"...)
-	if e.TLS != "" {
-		b = append(b, "\t(using "...)
-		b = append(b, harmless(e.TLS)...)
-		b = append(b, ")\r\n"...)
-	}
-	b = append(b, "\tby "...)
+	b = append(b, "by "...)
 	b = append(b, hostname...)
 	if e.Own != nil {
 		b = append(b, " (Doppelboden submission) with "...)
@@ -48,6 +38,26 @@ func received(e Envelope, hostname string, m *doppelboden.Message, first doppelb
 	b = append(b, ";\r\n\t"...)
 	b = m.Received.AppendFormat(b, time.RFC1123Z)
 	return append(b, "\r\n"...)
+}
+
+// from says who the client is.
+func from(e Envelope) []byte {
+	b := make([]byte, 0, 128)
+	b = append(b, "from "...)
+	b = append(b, heloWord(e.Helo)...)
+	b = append(b, " ("...)
+	if e.PeerName != "" {
+		b = append(b, harmless(e.PeerName)...)
+		b = append(b, ' ')
+	}
+	b = append(b, addressLiteral(e.Peer)...)
+	b = append(b, ")\r\n"...)
+	if e.TLS != "" {
+		b = append(b, "\t(using "...)
+		b = append(b, harmless(e.TLS)...)
+		b = append(b, ")\r\n"...)
+	}
+	return append(b, '\t')
 }
 
 // generated returns the trace line of a message that we make ourselves: by it the message

@@ -89,44 +89,86 @@ func (t *Transaction) Write(p []byte) (int, error) {
 // Commit ends the body and keeps the message. Only after it returned without an error
 // may the door answer 250. Codes: those of Write, Loop, Temporary and StorageFull.
 func (t *Transaction) Commit(ctx context.Context) (Kept, error) {
-	if t.over {
-		return Kept{}, fmt.Errorf("commit a transaction that is over")
-	}
-	t.over = true
-	defer t.body.release(t.in)
-	defer t.through.close()
-	if t.failed != nil {
-		return Kept{}, t.failed
-	}
-	if t.recipients == 0 {
-		return Kept{}, &doppelboden.Error{Code: doppelboden.BadMessage, Public: "no valid recipients"}
-	}
-	if err := checkLoop(t.body.header(), t.in.opts.Hostname); err != nil {
+	kept, err := t.in.CommitAll(ctx, []*Transaction{t})
+	if err != nil {
 		return Kept{}, err
 	}
-	began := t.in.opts.Clock()
+	return kept[0], nil
+}
+
+// CommitAll does what Commit does for transactions that are one mail to its author. They
+// are kept in one commit: a crash leaves all of them or none. Codes: those of Commit, of
+// the first that has one.
+func (in *Intake) CommitAll(ctx context.Context, list []*Transaction) ([]Kept, error) {
+	began := in.opts.Clock()
+	messages := make([]*doppelboden.Message, len(list))
+	for _, t := range list {
+		defer t.end()
+	}
+	for i, t := range list {
+		m, err := t.ready(ctx)
+		if err != nil {
+			t.refused(m, err)
+			return nil, err
+		}
+		messages[i] = m
+	}
+	for _, m := range messages {
+		in.opts.Tally.Intent(m.ID, m.Recipients, m.Received)
+	}
+	var err error
+	if len(list) == 1 {
+		err = list[0].handThrough(ctx, messages[0])
+	}
+	if err == nil {
+		err = in.keep(ctx, messages)
+	}
+	if err != nil {
+		for i, m := range messages {
+			in.opts.Tally.Withdrawn(m.ID, in.opts.Clock())
+			list[i].refused(m, err)
+		}
+		return nil, err
+	}
+	kept := make([]Kept, len(list))
+	for i, m := range messages {
+		in.metrics.kept.Inc()
+		in.metrics.bytes.Add(float64(m.Body.Size))
+		kept[i] = Kept{ID: m.ID, Receipt: m.Receipt}
+		list[i].kept = kept[i]
+	}
+	in.metrics.seconds.Observe(in.opts.Clock().Sub(began).Seconds())
+	return kept, nil
+}
+
+// end gives back what the transaction holds.
+func (t *Transaction) end() {
+	t.over = true
+	t.through.close()
+	t.body.release(t.in)
+}
+
+// ready ends the body and makes the message that is to be kept. The message is nil when
+// there is none to speak of.
+func (t *Transaction) ready(ctx context.Context) (*doppelboden.Message, error) {
+	switch {
+	case t.over:
+		return nil, fmt.Errorf("commit a transaction that is over")
+	case t.failed != nil:
+		return nil, t.failed
+	case t.recipients == 0 && len(t.env.Copies) == 0:
+		return nil, &doppelboden.Error{Code: doppelboden.BadMessage, Public: "no valid recipients"}
+	}
+	if t.recipients > 0 {
+		if err := checkLoop(t.body.header(), t.in.opts.Hostname); err != nil {
+			return nil, err
+		}
+	}
 	m, err := t.message()
 	if err == nil {
 		err = t.settleBody(ctx, m)
 	}
-	if err != nil {
-		t.refused(m, err)
-		return Kept{}, err
-	}
-	t.in.opts.Tally.Intent(m.ID, m.Recipients, m.Received)
-	if err = t.handThrough(ctx, m); err == nil {
-		err = t.keep(ctx, m)
-	}
-	if err != nil {
-		t.in.opts.Tally.Withdrawn(m.ID, t.in.opts.Clock())
-		t.refused(m, err)
-		return Kept{}, err
-	}
-	t.in.metrics.kept.Inc()
-	t.in.metrics.bytes.Add(float64(m.Body.Size))
-	t.in.metrics.seconds.Observe(t.in.opts.Clock().Sub(began).Seconds())
-	t.kept = Kept{ID: m.ID, Receipt: m.Receipt}
-	return t.kept, nil
+	return m, err
 }
 
 // settleBody seals the body and has the message checked. A big body lies in its file by
@@ -150,6 +192,9 @@ func (t *Transaction) settleBody(ctx context.Context, m *doppelboden.Message) (e
 
 // refused counts and logs why a message was not kept.
 func (t *Transaction) refused(m *doppelboden.Message, err error) {
+	if m == nil {
+		return // the door's own fault, or what it was told before
+	}
 	code := doppelboden.CodeOf(err)
 	t.in.metrics.refused.WithLabelValues(code.String()).Inc()
 	level := slog.LevelError
@@ -175,9 +220,7 @@ func (t *Transaction) Acked(written bool) {
 // Abort gives everything back. It is harmless after Commit.
 func (t *Transaction) Abort() {
 	if !t.over {
-		t.over = true
-		t.through.close()
-		t.body.release(t.in)
+		t.end()
 	}
 }
 
@@ -186,12 +229,19 @@ func (t *Transaction) message() (*doppelboden.Message, error) {
 	now, header, line := t.in.opts.Clock(), t.body.header(), t.env
 	t.env = believe(t.env, header)
 	m := &doppelboden.Message{
-		ID: t.in.ids.New(now), Tenant: t.tenant, Receipt: doppelboden.NewReceipt(now),
+		ID: t.env.ID, Tenant: t.tenant, Receipt: doppelboden.NewReceipt(now),
 		Door: t.env.Door, Received: now, Peer: t.env.Peer, Helo: t.env.Helo, Sender: t.env.Sender,
 		SMTPUTF8: t.env.SMTPUTF8, EightBit: t.env.EightBit, Ret: t.env.Ret, EnvID: t.env.EnvID,
 		Recipients: t.recipients,
 	}
+	if m.ID.IsZero() {
+		m.ID = t.in.ids.New(now)
+	}
 	t.envelope.fill(m)
+	t.addCopies(m)
+	if t.recipients == 0 {
+		return m, nil
+	}
 	m.Prefix = received(line, t.in.opts.Hostname, m, t.first)
 	if own := t.env.Own; own != nil {
 		if err := t.takeOwn(m, own, header); err != nil {
@@ -205,6 +255,16 @@ func (t *Transaction) message() (*doppelboden.Message, error) {
 	return m, nil
 }
 
+// addCopies adds the copies that the door wants.
+func (t *Transaction) addCopies(m *doppelboden.Message) {
+	for _, c := range t.env.Copies {
+		if c.Message = m.ID; c.Date.IsZero() {
+			c.Date = m.Received
+		}
+		m.Copies = append(m.Copies, c)
+	}
+}
+
 // takeOwn completes the message of an own sender.
 func (t *Transaction) takeOwn(m *doppelboden.Message, own *Own, header []byte) error {
 	if own.MaySend != nil && t.body.headerCut() && fieldsOf(header).any {
@@ -213,20 +273,28 @@ func (t *Transaction) takeOwn(m *doppelboden.Message, own *Own, header []byte) e
 	if err := own.mayWrite(header); err != nil {
 		return err
 	}
+	if own.Allow != nil {
+		if err := own.Allow(t.recipients); err != nil {
+			return err
+		}
+	}
+	if c, ok := own.sentCopy(m, header); ok {
+		m.Copies = append(m.Copies, c)
+	}
 	lacking, err := repair(header, m, t.in.opts.Hostname)
 	m.Confirmed, m.Prefix = own.confirms(m.Sender), append(m.Prefix, lacking...)
 	return err
 }
 
-// keep commits the message, again and again while the outcome is
-// unknown and the door has patience.
-func (t *Transaction) keep(ctx context.Context, m *doppelboden.Message) error {
+// keep commits messages, again and again while the outcome is unknown and the door has
+// patience.
+func (in *Intake) keep(ctx context.Context, list []*doppelboden.Message) error {
 	var err error
 	// The client may hang up; the commit goes on.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.in.opts.CommitPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.opts.CommitPatience)
 	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		_, err = t.in.opts.Store.Accept(ctx, m)
+		_, err = in.opts.Store.AcceptAll(ctx, list)
 		if err == nil {
 			return nil
 		}

@@ -115,11 +115,21 @@ func (l *Landing) Damage() []*Damage { return l.damage }
 // Accept implements store.Acceptor. Deliveries keep Seq 0: they get theirs when the message
 // is drained. The caller must not change m afterwards.
 func (l *Landing) Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error) {
-	if err := store.Acceptable(m); err != nil {
-		return 0, &doppelboden.Error{Code: doppelboden.Temporary, Public: publicStorage,
-			Cause: fmt.Errorf("message %s: %w", m.ID, err)}
+	return l.AcceptAll(ctx, []*doppelboden.Message{m})
+}
+
+// AcceptAll does for several messages what Accept does for one, in one commit: a crash
+// leaves all of them or none. After an error the caller comes again with the same ones.
+func (l *Landing) AcceptAll(ctx context.Context, list []*doppelboden.Message) (copies int, err error) {
+	encoded := make([][]byte, len(list))
+	for i, m := range list {
+		if err := store.Acceptable(m); err != nil {
+			return 0, &doppelboden.Error{Code: doppelboden.Temporary, Public: publicStorage,
+				Cause: fmt.Errorf("message %s: %w", m.ID, err)}
+		}
+		encoded[i] = appendMessage(nil, m)
 	}
-	r, err := l.join(m, appendMessage(nil, m))
+	r, err := l.join(list, encoded)
 	if err != nil {
 		return 0, err
 	}
@@ -137,16 +147,17 @@ func (l *Landing) Accept(ctx context.Context, m *doppelboden.Message) (copies in
 	return 1, nil
 }
 
-// join puts a message into the round that gathers. One that is in the journal already, and
-// was not sure, waits for the next round without being written again; one that has become
-// sure meanwhile needs no round.
-func (l *Landing) join(m *doppelboden.Message, encoded []byte) (*round, error) {
+// join puts messages into the round that gathers. What is in the journal already, and was
+// not sure, waits for the next round without being written again; what has become sure
+// meanwhile needs no round. All of a list went the same way: the first one tells.
+func (l *Landing) join(list []*doppelboden.Message, encoded [][]byte) (*round, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil, &doppelboden.Error{Code: doppelboden.Temporary, Public: publicClosed}
 	}
-	if before := l.pending[m.ID]; before != nil {
+	first := list[0].ID
+	if before := l.pending[first]; before != nil {
 		select {
 		case <-before.done:
 			return l.gather(), nil // it waits for a round that succeeds
@@ -154,12 +165,14 @@ func (l *Landing) join(m *doppelboden.Message, encoded []byte) (*round, error) {
 			return before, nil // it is being written
 		}
 	}
-	if l.late.has(m.ID) {
+	if l.late.has(first) {
 		return nil, nil
 	}
 	r := l.gather()
-	r.messages, r.encoded = append(r.messages, m), append(r.encoded, encoded)
-	l.pending[m.ID] = r
+	for i, m := range list {
+		r.messages, r.encoded = append(r.messages, m), append(r.encoded, encoded[i])
+		l.pending[m.ID] = r
+	}
 	return r, nil
 }
 
