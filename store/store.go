@@ -42,6 +42,7 @@ type Store interface {
 	Held
 	Events
 	Filings
+	Accounts
 
 	// Ready returns nil when the store could take a message now; otherwise why not.
 	// It costs no disk access and may be asked for every MAIL.

@@ -44,7 +44,8 @@ func (s *Store) DeleteTenantKey(ctx context.Context, tenant doppelboden.TenantID
 		if err := t.sequence(); err != nil {
 			return err
 		}
-		r, err := t.one("SELECT EXISTS (SELECT FROM message WHERE tenant = $1 AND key_version = $2 AND key_version + 0 IS NOT NULL)", int64(tenant), int64(version))
+		r, err := t.one(`SELECT EXISTS (SELECT FROM message WHERE tenant = $1 AND key_version = $2 AND key_version + 0 IS NOT NULL)
+			OR EXISTS (SELECT FROM credential WHERE tenant = $1 AND key_version = $2)`, int64(tenant), int64(version))
 		if err != nil {
 			return fmt.Errorf("look for bodies: %w", err)
 		}

@@ -43,7 +43,8 @@ func (s *Store) PutTenantKey(ctx context.Context, k store.TenantKey) error {
 func (s *Store) DeleteTenantKey(ctx context.Context, tenant doppelboden.TenantID, version int) error {
 	return s.write(ctx, func(t *tx) error {
 		row, err := t.c.one(background, `SELECT EXISTS (SELECT 1 FROM message INDEXED BY message_body
-			WHERE tenant = ? AND key_version = ?)`, int64(tenant), int64(version))
+			WHERE tenant = ?1 AND key_version = ?2) OR EXISTS (SELECT 1 FROM credential WHERE tenant = ?1 AND key_version = ?2 AND key_version > 0)`,
+			int64(tenant), int64(version))
 		if err != nil {
 			return fmt.Errorf("look for bodies: %w", err)
 		}

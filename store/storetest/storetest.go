@@ -46,6 +46,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("queue", func(t *testing.T) { testQueue(t, open) })
 	t.Run("city", func(t *testing.T) { testCity(t, open) })
 	t.Run("lists", func(t *testing.T) { testLists(t, open) })
+	t.Run("accounts", func(t *testing.T) { testAccounts(t, open) })
 	t.Run("decided", func(t *testing.T) { testDecided(t, open) })
 	t.Run("versions", func(t *testing.T) { testVersions(t, open) })
 	t.Run("keys", func(t *testing.T) { testKeys(t, open) })
