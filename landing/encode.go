@@ -10,7 +10,10 @@ import (
 
 // codecVersion begins every payload. A later version must go on reading this one: what
 // landed before an update is drained after it.
-const codecVersion = 1
+const codecVersion = 2
+
+// codecFirst is the oldest version that is read. It knew nothing of Copy.New.
+const codecFirst = 1
 
 // appendMessage appends m as decoder.message reads it. Times are microseconds since 1970,
 // numbers are varints, texts have their length before them.
@@ -33,7 +36,7 @@ func appendMessage(b []byte, m *doppelboden.Message) []byte {
 	for i := range m.Copies {
 		c := &m.Copies[i]
 		b = append(b, c.Message[:]...)
-		b = appendInts(b, int64(c.Mailbox), int64(c.UID), int64(c.Flags), micros(c.Date))
+		b = appendInts(b, int64(c.Mailbox), int64(c.UID), int64(c.Flags), micros(c.Date), number(c.New))
 		b = appendTexts(b, c.Folder)
 	}
 	for _, r := range m.About {
@@ -61,6 +64,14 @@ func flags(m *doppelboden.Message) (f int64) {
 		f |= flagConfirmed
 	}
 	return f
+}
+
+// number writes a truth.
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // noTime stands for the zero time.
@@ -106,8 +117,9 @@ var errPayload = errors.New("the record cannot be read; it was written by anothe
 
 // A decoder reads a payload. After its first error everything is zero.
 type decoder struct {
-	b   []byte
-	err error
+	b       []byte
+	version byte // of the payload
+	err     error
 }
 
 func (d *decoder) fail() { d.b, d.err = nil, errPayload }
@@ -207,6 +219,9 @@ func (d *decoder) copy() doppelboden.Copy {
 	var c doppelboden.Copy
 	d.fixed(c.Message[:])
 	c.Mailbox, c.UID, c.Flags, c.Date = doppelboden.MailboxID(d.int()), uint32(d.int()), uint32(d.int()), d.time()
+	if d.version > codecFirst {
+		c.New = d.int() != 0
+	}
 	c.Folder = d.text()
 	return c
 }

@@ -1,6 +1,7 @@
 package landing
 
 import (
+	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"doppelboden"
+	"doppelboden/store"
 )
 
 // filled is a message of which no field has its zero value.
@@ -59,7 +61,7 @@ func fill(v reflect.Value, n *int) {
 
 func TestEveryFieldOfAMessageComesBackFromTheJournal(t *testing.T) {
 	want := filled()
-	d := &decoder{b: appendMessage(nil, want)}
+	d := &decoder{b: appendMessage(nil, want), version: codecVersion}
 	got := d.message()
 	if d.err != nil || len(d.b) > 0 {
 		t.Fatalf("%v, %d bytes are left", d.err, len(d.b))
@@ -68,7 +70,7 @@ func TestEveryFieldOfAMessageComesBackFromTheJournal(t *testing.T) {
 		t.Errorf("a message came back differently (-want +got):\n%s", diff)
 	}
 	empty := &doppelboden.Message{Deliveries: []doppelboden.Delivery{}}
-	d = &decoder{b: appendMessage(nil, empty)}
+	d = &decoder{b: appendMessage(nil, empty), version: codecVersion}
 	if diff := cmp.Diff(empty, d.message()); diff != "" || d.err != nil {
 		t.Errorf("an empty message came back differently (-want +got):\n%s\n%v", diff, d.err)
 	}
@@ -100,6 +102,35 @@ func TestACommitComesBackFromTheJournal(t *testing.T) {
 			t.Errorf("the link came back differently (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// What landed before an update is drained after it.
+func TestARecordOfVersion1IsStillRead(t *testing.T) {
+	record, err := os.ReadFile("testdata/version1.landed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.UnixMicro(1_700_000_000_000_001).UTC()
+	want := store.Landed{Link: doppelboden.Link{Chain: "landing/1", Number: 4, At: at, Entries: []byte{1}},
+		Messages: []*doppelboden.Message{{ID: doppelboden.ID{1}, Tenant: 3, Door: "mx", Received: at, Recipients: 1,
+			Body: doppelboden.Body{Segment: "2026-03-14", Size: 9, Key: []byte{7}, KeyVersion: 1},
+			Deliveries: []doppelboden.Delivery{{Message: doppelboden.ID{1}, Tenant: 3, Mailbox: 5,
+				Recipient: doppelboden.Address{Local: "anna", Domain: "stadt.example"}}},
+			Copies: []doppelboden.Copy{{Mailbox: 5, Folder: doppelboden.Inbox, Message: doppelboden.ID{1}, Date: at},
+				{Mailbox: 6, Folder: "Akten", Message: doppelboden.ID{1}, Flags: doppelboden.Seen, Date: at}}}}}
+	got, err := decodeLanded(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a record of version 1 is read as something else (-want +got):\n%s", diff)
+	}
+	for _, version := range []byte{0, codecVersion + 1} {
+		record[0] = version
+		if _, err := decodeLanded(record); err == nil {
+			t.Errorf("a record of version %d, which nobody knows, was read", version)
+		}
+	}
 }
 
 func FuzzDecodeLanded(f *testing.F) {

@@ -133,11 +133,11 @@ func appendLanded(b []byte, l *doppelboden.Link, messages [][]byte) []byte {
 // decoder for them.
 func decodeLink(payload []byte) (l doppelboden.Link, messages int, d *decoder) {
 	d = &decoder{b: payload}
-	if len(payload) == 0 || payload[0] != codecVersion {
+	if len(payload) == 0 || payload[0] < codecFirst || payload[0] > codecVersion {
 		d.fail()
 		return l, 0, d
 	}
-	d.b = d.b[1:]
+	d.b, d.version = d.b[1:], payload[0]
 	l.Chain, l.Number, l.At, messages = d.text(), d.int(), d.time(), d.count()
 	d.fixed(l.Prev[:])
 	d.fixed(l.Root[:])
@@ -151,7 +151,7 @@ func decodeLanded(payload []byte) (store.Landed, error) {
 	l, n, d := decodeLink(payload)
 	landed := store.Landed{Link: l}
 	for range n {
-		one := &decoder{b: d.bytes()}
+		one := &decoder{b: d.bytes(), version: d.version}
 		if d.err != nil {
 			break
 		}
