@@ -20,6 +20,7 @@ type session struct {
 	delim    string            // between the parts of folders' names; "" before it is known
 	raw      map[string]string // our names of folders: the server's
 	selected string            // the server's name; "" before Select
+	keeps    []string          // flags that the entered folder can keep, in lower case; none: all
 	folder   Folder
 }
 
