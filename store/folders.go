@@ -159,7 +159,7 @@ type DeedCount struct {
 
 // Folders is what mailboxes of ours show, and what people do in them. Mails come into
 // folders with Accept, Drain and Settle (Message.Copies, where a folder that is missing is
-// made). They have no UID until somebody looks.
+// made; one named by FolderFor is that with this use). They have no UID until somebody looks.
 type Folders interface {
 	// Folders returns the folders of a mailbox by number. One that the directory has has at
 	// least its inbox; otherwise there are none. It costs as much as there are folders and
