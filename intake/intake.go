@@ -69,7 +69,6 @@ type BodyWriter interface {
 // Acceptor makes messages durable and has them handed over; see landing.Landing.
 type Acceptor interface {
 	Ready() error
-	Accept(ctx context.Context, m *doppelboden.Message) (copies int, err error)
 	// AcceptAll is store.Acceptor's Accept for several messages, all in one commit.
 	AcceptAll(ctx context.Context, list []*doppelboden.Message) (copies int, err error)
 }

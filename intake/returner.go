@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/store"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -18,7 +19,7 @@ type ReturnerOptions struct {
 	Hostname  string           // our name in the notices
 	Directory func() Directory // the snapshot to use now
 	Bodies    Bodies
-	Store     Acceptor
+	Store     store.Acceptor
 	Notify    func(*doppelboden.Message) // tells the queue of a kept notice
 	Log       *slog.Logger
 	Registry  prometheus.Registerer
