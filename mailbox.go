@@ -39,6 +39,7 @@ type Mailbox struct {
 	Kind       MailboxKind // person or function
 	Department string      // may be empty
 	Building   string      // where its people work; may be empty
+	Phone      Phone       // a mobile telephone, for SMS in an emergency; may be empty
 	Priority   int         // 0 to 9; 9 is handed over first (crisis team), 5 is the default
 	Aliases    []Address   // other addresses of the same mailbox
 	Members    []Address   // of a List; they may be ours, other lists, or somebody outside

@@ -26,7 +26,7 @@ type Import struct {
 }
 
 // Columns of the list. Their order in the file is free.
-var csvColumns = [...]string{"address", "name", "kind", "department", "priority", "aliases", "members", "building"}
+var csvColumns = [...]string{"address", "name", "kind", "department", "priority", "aliases", "members", "building", "phone"}
 
 // Bounds of a list, so that a wrong file ends soon and says why.
 const (
@@ -256,6 +256,7 @@ func (l *list) record(record []string) {
 	box.Name = l.words(record, "name")
 	box.Department = l.words(record, "department")
 	box.Building = l.words(record, "building")
+	box.Phone = l.phone(record)
 	l.kind(record, &box)
 	l.priority(record, &box)
 	l.aliases(record, &box)
@@ -286,6 +287,19 @@ func (l *list) words(record []string, name string) string {
 		l.wrong(place, name, value, problem, says("write one line of text"))
 	}
 	return value
+}
+
+// phone reads a telephone number.
+func (l *list) phone(record []string) doppelboden.Phone {
+	value, place := l.field(record, "phone")
+	if value == "" {
+		return ""
+	}
+	p, err := doppelboden.ParsePhone(value)
+	if err != nil {
+		l.wrong(place, "phone", value, says("not a telephone number"), says("write it as +49 171 1234567"))
+	}
+	return p
 }
 
 // BadWords says what is wrong with a name, department or building, or nothing.

@@ -71,7 +71,7 @@ func TestColumnsStandInAnyOrderAndOnlyAddressIsNeeded(t *testing.T) {
 func TestAListWithMistakesIsRefusedAsAWholeAndAllAreNamed(t *testing.T) {
 	const good = "ok@musterstadt.de"
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":          {"", "l:1: the file is empty; write a first line with address,name,kind,department,priority,aliases,members,building"},
+		"empty":          {"", "l:1: the file is empty; write a first line with address,name,kind,department,priority,aliases,members,building,phone"},
 		"no mailbox":     {"address\n\n", "l:1: the list has no mailbox; write one line for each mailbox below the header"},
 		"no address":     {"name\nAnna\n", "l:1: address: is missing; write a column with the name address"},
 		"unknown column": {"address,nam\n", `l:1: column 9: column = "nam": unknown column; did you mean name?`},

@@ -20,6 +20,7 @@ type Mailbox struct {
 	Kind       string   `json:"kind"` // person, function or list
 	Department string   `json:"department,omitempty"`
 	Building   string   `json:"building,omitempty"`
+	Phone      string   `json:"phone,omitempty"`
 	Priority   int      `json:"priority"` // 0 to 9, its own
 	Aliases    []string `json:"aliases,omitempty"`
 	Members    []string `json:"members,omitempty"` // of a list
@@ -82,7 +83,7 @@ func (d *Desk) listMailboxes(ctx context.Context, c *call) (any, error) {
 // present returns a mailbox as commands show it.
 func present(dir *city.Directory, m doppelboden.Mailbox) Mailbox {
 	p := Mailbox{ID: int64(m.ID), Tenant: dir.TenantName(m.Tenant), Address: m.Address.String(), Name: m.Name,
-		Kind: string(m.Kind), Department: m.Department, Building: m.Building, Priority: m.Priority, Route: route(dir, doppelboden.BoxID(m.ID))}
+		Kind: string(m.Kind), Department: m.Department, Building: m.Building, Phone: string(m.Phone), Priority: m.Priority, Route: route(dir, doppelboden.BoxID(m.ID))}
 	p.Directory, p.Gone, p.Closed = m.Source, m.Gone, m.Closed
 	if rank := dir.PriorityOf(m.ID); rank != m.Priority {
 		p.Rank = rank
@@ -124,6 +125,11 @@ func checked(dir *city.Directory, asked Mailbox) (doppelboden.Mailbox, error) {
 	var err error
 	if m.Address, err = doppelboden.ParseAddress(asked.Address); err != nil {
 		return m, err
+	}
+	if asked.Phone != "" {
+		if m.Phone, err = doppelboden.ParsePhone(asked.Phone); err != nil {
+			return m, err
+		}
 	}
 	var ok bool
 	if m.Tenant, ok = dir.TenantOf(m.Address.Domain); !ok {

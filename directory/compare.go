@@ -122,7 +122,7 @@ func another(a, b *doppelboden.Mailbox) bool {
 
 // same reports whether a listed mailbox is as the known one.
 func same(a, b doppelboden.Mailbox) bool {
-	return a.Address == b.Address && a.Name == b.Name && a.Kind == b.Kind && a.Department == b.Department && a.Building == b.Building &&
+	return a.Address == b.Address && a.Name == b.Name && a.Kind == b.Kind && a.Department == b.Department && a.Building == b.Building && a.Phone == b.Phone &&
 		a.Closed == b.Closed && a.Source == b.Source && a.External == b.External &&
 		slices.Equal(a.Aliases, b.Aliases) && slices.Equal(a.Members, b.Members)
 }

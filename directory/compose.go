@@ -120,7 +120,7 @@ func (c *composer) take(e *Entry, a doppelboden.Address, name string) {
 	c.owners[a.Key()] = len(c.taken)
 	c.byDN[name] = member{address: a}
 	box := doppelboden.Mailbox{Tenant: c.t.ID, Source: c.t.Source, External: e.ID, Address: a, Name: e.Name, Kind: e.Kind,
-		Department: e.Department, Building: e.Building, Priority: doppelboden.DefaultPriority}
+		Department: e.Department, Building: e.Building, Phone: e.Phone, Priority: doppelboden.DefaultPriority}
 	if e.Class == List {
 		box.Kind, box.Closed = doppelboden.List, e.Closed
 	}

@@ -47,14 +47,17 @@ type Entry struct {
 	Name       string
 	Department string
 	Building   string
-	Members    []string // DNs
-	Outside    []string // addresses of members
-	Closed     bool     // the list takes no mail from outside
+	Phone      doppelboden.Phone // "" also where what is written there is no number
+	Members    []string          // DNs
+	Outside    []string          // addresses of members
+	Closed     bool              // the list takes no mail from outside
 }
 
 // entry reads an entry, and the rest of its members where the server gave only some.
 func (s *Source) entry(c *session, p preset, raw *ldap.Entry) (Entry, error) {
 	e := Entry{DN: raw.DN, ID: identity(p.id, raw), Department: words(first(raw, p.department...)), Building: words(first(raw, p.building...)), Name: words(first(raw, "displayName", "cn"))}
+	// What people wrote into it is no reason to leave somebody out.
+	e.Phone, _ = doppelboden.ParsePhone(first(raw, p.phone...))
 	e.Class, e.Kind = classify(raw)
 	e.Closed = strings.EqualFold(value(raw, "msExchRequireAuthToSendTo"), "TRUE")
 	e.Addresses = addresses(raw, s.opts.LDAP.Aliases)

@@ -9,6 +9,7 @@ type preset struct {
 	attributes  []string // to ask for, besides that with the aliases
 	department  []string // attributes with the department, the first that has a value
 	building    []string // attributes with the building, likewise
+	phone       []string // attributes with a mobile telephone, likewise
 	membersBy   []string // attributes with names of members
 	addressesBy []string // attributes with addresses of members
 	domainScope bool     // whether the server knows the control
@@ -21,19 +22,21 @@ var presets = map[city.Preset]preset{
 		filter: "(mail=*)",
 		id:     "entryUUID", // RFC 4530
 		attributes: []string{"objectClass", "entryUUID", "mail", "cn", "displayName", "ou", "departmentNumber", "employeeType",
-			"physicalDeliveryOfficeName", "member", "uniqueMember", "rfc822MailMember"},
+			"physicalDeliveryOfficeName", "mobile", "member", "uniqueMember", "rfc822MailMember"},
 		department:  []string{"ou", "departmentNumber"},
 		building:    []string{"physicalDeliveryOfficeName"}, // RFC 4519, section 2.23
+		phone:       []string{"mobile"},                     // RFC 4524, section 2.18
 		membersBy:   []string{"member", "uniqueMember"},
 		addressesBy: []string{"rfc822MailMember"},
 	},
 	city.ActiveDirectory: {
 		filter: "(&(|(mail=*)(proxyAddresses=*))(|(&(objectClass=user)(!(objectClass=computer)))(objectClass=group)(objectClass=contact)))",
 		id:     "objectGUID",
-		attributes: []string{"objectClass", "objectGUID", "mail", "cn", "displayName", "department", "physicalDeliveryOfficeName", "proxyAddresses", "targetAddress",
+		attributes: []string{"objectClass", "objectGUID", "mail", "cn", "displayName", "department", "physicalDeliveryOfficeName", "mobile", "proxyAddresses", "targetAddress",
 			"userAccountControl", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo", "member"},
 		department:  []string{"department"},
 		building:    []string{"physicalDeliveryOfficeName"},
+		phone:       []string{"mobile"},
 		membersBy:   []string{"member"},
 		domainScope: true,
 	},

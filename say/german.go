@@ -139,7 +139,7 @@ var plain = map[string]string{
 	// mailbox
 	"the mailboxes for which mail is taken":              "die Postfächer, für die Mail angenommen wird",
 	"add a mailbox, or change the one with this address": "fügt ein Postfach hinzu oder ändert das mit dieser Adresse",
-	"add or change all mailboxes of a list (address,name,kind,department,priority,aliases,members,building); one with a mistake changes nothing; - reads standard input": "übernimmt alle Postfächer einer Liste (address,name,kind,department,priority,aliases,members,building); eine mit Fehlern ändert nichts; - liest die Standardeingabe",
+	"add or change all mailboxes of a list (address,name,kind,department,priority,aliases,members,building,phone); one with a mistake changes nothing; - reads standard input": "übernimmt alle Postfächer einer Liste (address,name,kind,department,priority,aliases,members,building,phone); eine mit Fehlern ändert nichts; - liest die Standardeingabe",
 	"show all mailboxes and lists":                                                   "zeigt alle Postfächer und Verteiler",
 	"the `name` for people":                                                          "der `Name` für Menschen",
 	"the `kind`: person, function or list":                                           "die `Art`: person, function oder list (Verteiler)",

@@ -47,6 +47,7 @@ func (p *program) mailboxAdd() *cobra.Command {
 	f.StringVar(&m.Kind, "kind", string(doppelboden.Person), p.say.T("the `kind`: person, function or list"))
 	f.StringVar(&m.Department, "department", "", p.say.T("the `department`"))
 	f.StringVar(&m.Building, "building", "", p.say.T("the `building`"))
+	f.StringVar(&m.Phone, "phone", "", p.say.T("the mobile `number` for SMS in an emergency"))
 	f.IntVar(&m.Priority, "priority", doppelboden.DefaultPriority, p.say.T("`0 to 9`; 9 is handed over first"))
 	f.StringSliceVar(&m.Members, "member", nil, p.say.T("the `address` of a member of the list; may be given several times"))
 	f.BoolVar(&m.Closed, "closed", false, p.say.T("the list takes no mail from strangers"))
@@ -55,7 +56,7 @@ func (p *program) mailboxAdd() *cobra.Command {
 }
 
 func (p *program) mailboxImport() *cobra.Command {
-	return p.command("import FILE.csv", p.say.T("add or change all mailboxes of a list (address,name,kind,department,priority,aliases,members,building); one with a mistake changes nothing; - reads standard input"),
+	return p.command("import FILE.csv", p.say.T("add or change all mailboxes of a list (address,name,kind,department,priority,aliases,members,building,phone); one with a mistake changes nothing; - reads standard input"),
 		p.exactly(1), func(ctx context.Context, args []string) error {
 			client, err := p.client()
 			if err != nil {

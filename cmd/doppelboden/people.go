@@ -80,6 +80,7 @@ func (p *program) mailboxFacts(m control.Mailbox) {
 	fact(p.say.T("kind"), p.kind(m.Kind))
 	fact(p.say.T("department"), m.Department)
 	fact(p.say.T("building"), m.Building)
+	fact(p.say.T("telephone"), m.Phone)
 	rank := strconv.Itoa(m.Priority)
 	if m.Rank != 0 {
 		rank = p.say.T("%s, from the department", strconv.Itoa(m.Rank))

@@ -54,7 +54,7 @@ func (s *Store) Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) e
 				b := doppelboden.Mailbox{ID: doppelboden.MailboxID(asInt(r[0])), Tenant: doppelboden.TenantID(asInt(r[1])),
 					Name: asText(r[2]), Kind: doppelboden.MailboxKind(asText(r[3])), Department: asText(r[4]),
 					Priority: int(asInt(r[5])), Source: asText(r[7]), External: asText(r[8]), Closed: asBool(r[9]),
-					Gone: asTime(r[10]), Building: asText(r[11])}
+					Gone: asTime(r[10]), Building: asText(r[11]), Phone: doppelboden.Phone(asText(r[12]))}
 				if n := len(page); n > 0 && page[n-1].ID == b.ID {
 					page[n-1].Aliases = append(page[n-1].Aliases, asAddress(r[6]))
 					return nil
@@ -62,7 +62,7 @@ func (s *Store) Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) e
 				b.Address = asAddress(r[6]) // position 0 comes first
 				page, last = append(page, b), int64(b.ID)
 				return nil
-			}, `SELECT b.id, b.tenant, b.name, b.kind, b.department, b.priority, a.address, b.source, b.external, b.closed, b.gone, b.building
+			}, `SELECT b.id, b.tenant, b.name, b.kind, b.department, b.priority, a.address, b.source, b.external, b.closed, b.gone, b.building, b.phone
 				FROM (SELECT * FROM mailbox WHERE id > $1 ORDER BY id LIMIT $2) b
 				CROSS JOIN address a WHERE a.mailbox = b.id ORDER BY b.id, a.position`, last, int64(pageRows))
 			if err != nil || len(page) == 0 {

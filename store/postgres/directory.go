@@ -233,7 +233,7 @@ func (t *tx) numbers(n int64) (fresh []int64, err error) {
 func (t *tx) writeMailboxes(list []*doppelboden.Mailbox, fresh []int64) error {
 	id, tenant, priority := newColumn(oidBigintArray), newColumn(oidBigintArray), newColumn(oidBigintArray)
 	name, kind, department, building := newColumn(oidTextArray), newColumn(oidTextArray), newColumn(oidTextArray), newColumn(oidTextArray)
-	source, external, closed := newColumn(oidTextArray), newColumn(oidTextArray), newColumn(oidBoolArray)
+	source, external, closed, phone := newColumn(oidTextArray), newColumn(oidTextArray), newColumn(oidBoolArray), newColumn(oidTextArray)
 	for _, b := range list {
 		id.add(int64(b.ID))
 		tenant.add(int64(b.Tenant))
@@ -245,12 +245,13 @@ func (t *tx) writeMailboxes(list []*doppelboden.Mailbox, fresh []int64) error {
 		source.add(b.Source)
 		external.add(b.External)
 		closed.add(b.Closed)
+		phone.add(string(b.Phone))
 	}
-	_, err := t.exec(`INSERT INTO mailbox (id, tenant, name, kind, department, building, priority, source, external, closed)
-		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::boolean[])
+	_, err := t.exec(`INSERT INTO mailbox (id, tenant, name, kind, department, building, priority, source, external, closed, phone)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::boolean[], $11::text[])
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, kind = excluded.kind, department = excluded.department,
-			building = excluded.building, priority = excluded.priority, source = excluded.source, external = excluded.external, closed = excluded.closed, gone = NULL`,
-		id, tenant, name, kind, department, building, priority, source, external, closed)
+			building = excluded.building, priority = excluded.priority, source = excluded.source, external = excluded.external, closed = excluded.closed, phone = excluded.phone, gone = NULL`,
+		id, tenant, name, kind, department, building, priority, source, external, closed, phone)
 	if err != nil {
 		return fmt.Errorf("write mailboxes: %w", err)
 	}

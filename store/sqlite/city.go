@@ -84,9 +84,9 @@ func (t *tx) putMailbox(b *doppelboden.Mailbox) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.c.exec(background, `UPDATE mailbox SET name = ?, kind = ?, department = ?, building = ?, priority = ?, source = ?, external = ?,
+	_, err = t.c.exec(background, `UPDATE mailbox SET name = ?, kind = ?, department = ?, building = ?, phone = ?, priority = ?, source = ?, external = ?,
 		closed = ?, gone = NULL WHERE id = ?`,
-		b.Name, string(b.Kind), b.Department, b.Building, int64(b.Priority), b.Source, b.External, b.Closed, int64(b.ID))
+		b.Name, string(b.Kind), b.Department, b.Building, string(b.Phone), int64(b.Priority), b.Source, b.External, b.Closed, int64(b.ID))
 	if err == nil {
 		_, err = t.c.exec(background, "DELETE FROM address WHERE mailbox = ? AND position > 0", int64(b.ID))
 	}
@@ -214,7 +214,7 @@ func (s *Store) Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) e
 				b := doppelboden.Mailbox{ID: doppelboden.MailboxID(asInt(row[0])), Tenant: doppelboden.TenantID(asInt(row[1])),
 					Name: asText(row[2]), Kind: doppelboden.MailboxKind(asText(row[3])), Department: asText(row[4]),
 					Priority: int(asInt(row[5])), Source: asText(row[7]), External: asText(row[8]), Closed: asInt(row[9]) != 0,
-					Gone: asTime(row[10]), Building: asText(row[11])}
+					Gone: asTime(row[10]), Building: asText(row[11]), Phone: doppelboden.Phone(asText(row[12]))}
 				if n := len(page); n > 0 && page[n-1].ID == b.ID {
 					page[n-1].Aliases = append(page[n-1].Aliases, asAddress(row[6]))
 					return nil
@@ -222,7 +222,7 @@ func (s *Store) Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) e
 				b.Address = asAddress(row[6]) // position 0 comes first
 				page, last = append(page, b), int64(b.ID)
 				return nil
-			}, `SELECT b.id, b.tenant, b.name, b.kind, b.department, b.priority, a.address, b.source, b.external, b.closed, b.gone, b.building
+			}, `SELECT b.id, b.tenant, b.name, b.kind, b.department, b.priority, a.address, b.source, b.external, b.closed, b.gone, b.building, b.phone
 				FROM (SELECT * FROM mailbox WHERE id > ? ORDER BY id LIMIT ?) b
 				CROSS JOIN address a ON a.mailbox = b.id ORDER BY b.id, a.position`, last, int64(pageRows))
 			if err != nil {

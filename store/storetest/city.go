@@ -57,7 +57,7 @@ func mailboxes(t *testing.T, open Open) {
 	changed := w.boxes[0]
 	changed.ID = 0
 	changed.Address = addr("Anna", "stadt.example") // the same mailbox in another spelling
-	changed.Name, changed.Department, changed.Building, changed.Priority = "Anna Äpfel "+hostile, "IT", "Altes Rathaus", 0
+	changed.Name, changed.Department, changed.Building, changed.Phone, changed.Priority = "Anna Äpfel "+hostile, "IT", "Altes Rathaus", "+491711234567", 0
 	changed.Kind = doppelboden.Function
 	changed.Aliases = []doppelboden.Address{addr("z", "stadt.example"), addr("a", "stadt.example"), addr("\"x@y", "stadt.example")}
 	got, err := w.s.PutMailboxes(ctx, []doppelboden.Mailbox{changed})
