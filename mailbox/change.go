@@ -36,17 +36,20 @@ type Changer interface {
 	// Behind returns the UIDs of the open folder that are at least from.
 	Behind(ctx context.Context, from uint32) ([]uint32, error)
 
-	// Named returns the UIDs of mails of the open folder whose Message-ID holds id.
-	Named(ctx context.Context, id string) ([]uint32, error)
-
 	// Flag adds flags to mails of the entered folder and takes others away.
 	Flag(ctx context.Context, uids []uint32, add, remove []string) error
 
-	// Move takes mails of the entered folder to another one. Where the server has no MOVE it
-	// copies them, marks the originals \Deleted and expunges these and no others; a server that
-	// cannot expunge single mails keeps them, marked. NotFound when there is no such folder:
-	// then nothing was moved.
+	// Moves reports whether Move is one step that is done or not.
+	Moves(ctx context.Context) (bool, error)
+
+	// Move takes mails of the entered folder to another one. Where it is not one step, it
+	// copies them and does what Drop does. NotFound when there is no such folder: then nothing
+	// was moved.
 	Move(ctx context.Context, uids []uint32, to string) error
+
+	// Drop marks mails \Deleted of which there is a copy elsewhere, and expunges these and no
+	// others; a server that cannot expunge single mails keeps them, marked.
+	Drop(ctx context.Context, uids []uint32) error
 }
 
 // A Branch is a folder and what it is for.

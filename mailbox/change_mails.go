@@ -113,14 +113,6 @@ func (s *session) Behind(ctx context.Context, from uint32) ([]uint32, error) {
 	return slices.DeleteFunc(uids, func(u uint32) bool { return u < from }), err
 }
 
-// Named searches by Message-ID.
-func (s *session) Named(ctx context.Context, id string) ([]uint32, error) {
-	if err := s.notSelected(); err != nil {
-		return nil, err
-	}
-	return s.search(ctx, &imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: id}}})
-}
-
 // Flag changes flags. RFC 9051, section 6.4.6.
 func (s *session) Flag(ctx context.Context, uids []uint32, add, remove []string) error {
 	if err := s.notSelected(); err != nil {
@@ -155,7 +147,22 @@ func (s *session) kept(flags []string) []imap.Flag {
 	return list
 }
 
-// Move moves mails. RFC 6851, or RFC 4315 where there is no MOVE.
+// Moves asks for the capability MOVE: RFC 6851.
+func (s *session) Moves(ctx context.Context) (moves bool, err error) {
+	err = s.do(ctx, s.backend.opts.Timeout, func() error {
+		caps := s.link.client.Caps()
+		if moves = caps.Has(imap.CapMove); caps == nil {
+			return errNonsense
+		}
+		return nil
+	})
+	if err != nil {
+		err = temporary("does not say what it can", clean(err))
+	}
+	return moves, err
+}
+
+// Move moves mails: RFC 6851. Without MOVE the library would expunge what others have marked.
 func (s *session) Move(ctx context.Context, uids []uint32, to string) error {
 	if err := s.notSelected(); err != nil {
 		return err
@@ -164,15 +171,16 @@ func (s *session) Move(ctx context.Context, uids []uint32, to string) error {
 	if err != nil {
 		return err
 	}
-	client, set := s.link.client, setOf(uids)
-	moves := false
-	err = s.bounded(ctx, s.backend.opts.Timeout, large, func() error {
-		moves = client.Caps().Has(imap.CapMove)
-		if moves { // without, the library would expunge what others have marked
-			_, err := client.Move(set, name).Wait()
-			return err
+	moves, err := s.Moves(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.bounded(ctx, s.backend.opts.Timeout, large, func() (err error) {
+		if moves {
+			_, err = s.link.client.Move(setOf(uids), name).Wait()
+		} else {
+			_, err = s.link.client.Copy(setOf(uids), name).Wait()
 		}
-		_, err := client.Copy(set, name).Wait()
 		return err
 	})
 	if err != nil {
@@ -181,13 +189,13 @@ func (s *session) Move(ctx context.Context, uids []uint32, to string) error {
 	if moves {
 		return nil
 	}
-	return s.expunge(ctx, set)
+	return s.Drop(ctx, uids)
 }
 
-// expunge removes mails that were copied, and no others: a plain EXPUNGE would take what
-// somebody else has marked.
-func (s *session) expunge(ctx context.Context, set imap.UIDSet) error {
-	client := s.link.client
+// Drop removes mails that were copied, and no others: RFC 4315, section 2.1. A plain EXPUNGE
+// would take what somebody else has marked.
+func (s *session) Drop(ctx context.Context, uids []uint32) error {
+	client, set := s.link.client, setOf(uids)
 	err := s.bounded(ctx, s.backend.opts.Timeout, large, func() error {
 		err := client.Store(set, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}, nil).Close()
 		if err == nil && client.Caps().Has(imap.CapUIDPlus) {

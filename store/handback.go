@@ -98,11 +98,6 @@ type Handbacks interface {
 	// Handbacks yields all that are known of a tenant (0: of every one), by mailbox.
 	Handbacks(ctx context.Context, t doppelboden.TenantID, yield func(Handback) error) error
 
-	// Lying returns how messages lie in a mailbox which the groupware has or is about to get,
-	// also where there is no difference. Of several copies it is the one that the groupware
-	// has; a message of which nobody looked at a copy is missing, and so is what is hidden.
-	Lying(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, ids []doppelboden.ID) ([]Deed, error)
-
 	// Came counts the deliveries for a mailbox of messages that came between two times.
 	Came(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, from, to time.Time) (int64, error)
 }
