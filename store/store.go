@@ -41,7 +41,10 @@ type Store interface {
 	Readback
 	Held
 	Events
+	Modes
+	Sendings
 	Filings
+	Harvests
 	Accounts
 
 	// Ready returns nil when the store could take a message now; otherwise why not.
