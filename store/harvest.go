@@ -115,8 +115,9 @@ type Harvests interface {
 	Marked(ctx context.Context, t doppelboden.TenantID, sums [][16]byte) ([]HarvestMark, error)
 
 	// Unmarked returns messages of a tenant with a greater Number than after, in that order,
-	// at most limit of them.
-	Unmarked(ctx context.Context, t doppelboden.TenantID, after int64, limit int) ([]Unmarked, error)
+	// at most limit of them. All of the tenant's up to end are among them; when end is after,
+	// there are no more.
+	Unmarked(ctx context.Context, t doppelboden.TenantID, after int64, limit int) (list []Unmarked, end int64, err error)
 
 	// MarkedUpTo returns the Number up to which the messages of a tenant have their marks,
 	// and MarkUpTo notes it together with marks, in one commit.
