@@ -177,11 +177,13 @@ type Envelope struct {
 
 	Own *Own // the city's own sender who sends it; nil for strangers
 
-	// Copies come to lie in folders besides what the recipients get; Message is filled in,
-	// and so is Date when it is zero. A mail with copies needs no recipient: then Tenant says
-	// whose it is, nothing is put before it, and nobody checks it, for it goes nowhere.
-	Copies []doppelboden.Copy
+	// Tenant is whose the mail is, when that is known before its recipients; else 0.
 	Tenant doppelboden.TenantID
+	// Copies come to lie in folders besides what the recipients get; Message is filled in,
+	// and so is Date when it is zero. A mail with copies needs a Tenant and no recipient: then
+	// nothing is put before it, and nobody checks it, for it goes nowhere. Its line ends are
+	// mended.
+	Copies []doppelboden.Copy
 	ID     doppelboden.ID // of the message, made by NewID; zero: a new one
 
 	Hop *Hop // the trusted hop that brings it; nil for none
@@ -219,7 +221,11 @@ func (in *Intake) Begin(e Envelope) (*Transaction, error) {
 			return nil, err
 		}
 	}
-	return &Transaction{in: in, env: e, tenant: e.Tenant}, nil
+	t := &Transaction{in: in, env: e, tenant: e.Tenant}
+	if len(e.Copies) > 0 {
+		t.mend = &mender{bol: true}
+	}
+	return t, nil
 }
 
 // NewID returns an id for Envelope.ID. It is to be used within some minutes: what is

@@ -21,6 +21,7 @@ type Transaction struct {
 	envelope   addressees
 
 	through through // what a next server says meanwhile
+	mend    *mender // of a mail that people or programs put into folders; else nil
 
 	body   body
 	failed error // why the body cannot be kept
@@ -58,7 +59,7 @@ func (t *Transaction) lookUp(ctx context.Context, r Recipient) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	if t.recipients > 0 && found.Tenant != t.tenant {
+	if t.tenant != 0 && found.Tenant != t.tenant {
 		return Found{}, &doppelboden.Error{Code: doppelboden.OtherTenant, Public: "this recipient belongs to another administration, please send to it in another transaction"}
 	}
 	switch most := t.in.opts.MostDeliveries; {
@@ -76,8 +77,12 @@ var errLarge = &doppelboden.Error{Code: doppelboden.Policy, Public: "this list h
 // Write takes the next bytes of the body. After an error the rest may still be written
 // and is thrown away; Commit returns the first error. Codes: Busy, StorageFull, Temporary.
 func (t *Transaction) Write(p []byte) (int, error) {
+	whole := p
+	if t.mend != nil {
+		whole = t.mend.mend(p)
+	}
 	if t.failed == nil {
-		t.failed = t.body.write(t.in, t.tenant, p)
+		t.failed = t.body.write(t.in, t.tenant, whole)
 	}
 	if t.failed != nil {
 		t.body.release(t.in)
@@ -159,6 +164,11 @@ func (t *Transaction) ready(ctx context.Context) (*doppelboden.Message, error) {
 	case t.recipients == 0 && len(t.env.Copies) == 0:
 		return nil, &doppelboden.Error{Code: doppelboden.BadMessage, Public: "no valid recipients"}
 	}
+	if t.mend != nil {
+		if _, err := t.Write(t.mend.last()); err != nil {
+			return nil, err
+		}
+	}
 	if t.recipients > 0 {
 		if err := checkLoop(t.body.header(), t.in.opts.Hostname); err != nil {
 			return nil, err
@@ -216,6 +226,9 @@ func (t *Transaction) Acked(written bool) {
 	}
 	t.in.opts.Tally.Unsent(t.kept.ID, t.in.opts.Clock())
 }
+
+// Name gives the message an id that NewID made, or one that follows from such a one.
+func (t *Transaction) Name(id doppelboden.ID) { t.env.ID = id }
 
 // Abort gives everything back. It is harmless after Commit.
 func (t *Transaction) Abort() {
