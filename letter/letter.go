@@ -1,18 +1,38 @@
 package letter
 
 import (
+	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
 // Limits bound what Parse looks at; zero fields get the defaults.
 type Limits struct {
 	Size    int64 // of the whole mail, in bytes; default 256 MiB
-	Depth   int   // of nested parts; default 32
+	Depth   int   // of nested parts; default 32: real mail has less than 10
 	Parts   int   // of all levels; default 1,000
 	Header  int   // of one header, in bytes; default 256 KiB
 	Fields  int   // of one header; default 1,000
-	Decoded int64 // of texts, in bytes after decoding; default 4 MiB
+	Decoded int   // of all texts together, in bytes after decoding; default 4 MiB
+}
+
+// withDefaults fills in what is zero.
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	if l.Size <= 0 {
+		l.Size = 256 << 20
+	}
+	def(&l.Depth, 32)
+	def(&l.Parts, 1000)
+	def(&l.Header, 256<<10)
+	def(&l.Fields, 1000)
+	def(&l.Decoded, 4<<20)
+	return l
 }
 
 // An Omission says what was left out of what is shown.
@@ -26,8 +46,7 @@ const (
 	LeftHeader  Omission = "header"  // the end of a header, or fields of it
 	LeftText    Omission = "text"    // the end of a text that is too long
 	LeftCharset Omission = "charset" // characters that could not be read
-	LeftScript  Omission = "active"  // scripts, forms and other active contents
-	LeftHTML    Omission = "html"    // an HTML text that could not be read; it is shown as text
+	LeftActive  Omission = "active"  // scripts, forms and the like
 )
 
 // A Person is somebody that a header field names.
@@ -60,50 +79,78 @@ const (
 	TNEF        = "tnef"       // winmail.dat holds what there is
 )
 
-// A Part is one part of a mail.
+// A Part is one part of a mail that holds something itself.
 type Part struct {
 	Path        string // as IMAP numbers parts: "1", "2.1"; RFC 9051, section 6.4.5.1
 	Type        string // media type in lower case, such as "text/plain"
-	Charset     string // of a text, as declared; may be empty
+	Charset     string // of a text, as declared, in lower case; may be empty
 	Name        string // safe to show and to save under; may be empty
-	Size        int64  // in bytes, as encoded in the mail
+	Size        int64  // in bytes, as it is encoded in the mail
 	Disposition string // "inline", "attachment" or ""
 	CID         string // Content-ID without angle brackets; may be empty
-	Attachment  bool   // whether it is listed below the mail
+	Attachment  bool   // whether it is listed below the mail, and not shown in it
 }
 
-// A Letter is one mail that was read.
+// A Letter is one mail that was read. It is used by one goroutine at a time.
 type Letter struct {
-	left []Omission
+	limits  Limits
+	root    *node
+	decoded int // bytes of texts decoded so far
+	left    []Omission
+	leaves  []*node          // all that hold something themselves, in their order
+	byPath  map[string]*node // the same
+	shown   []*node          // the texts that make up what the mail says, as text
+	rich    []*node          // the same, with HTML where there is
+	texts   map[*node]string // what textOf gave
 }
 
 // Parse reads a mail. Its error is that of r, and never about the mail.
 func Parse(r io.Reader, l Limits) (*Letter, error) {
-	_, err := io.Copy(io.Discard, r)
-	return &Letter{}, err
+	l = l.withDefaults()
+	data, err := io.ReadAll(io.LimitReader(r, l.Size+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the mail: %w", err)
+	}
+	letter := &Letter{limits: l, byPath: map[string]*node{}, texts: map[*node]string{}}
+	if int64(len(data)) > l.Size {
+		data = data[:l.Size]
+		letter.leave(LeftSize)
+	}
+	s := &scanner{data: data, limits: l, leave: letter.leave}
+	letter.root = s.scan()
+	letter.number(letter.root, "")
+	letter.choose()
+	return letter, nil
 }
 
-// Left says what was left out so far.
-func (l *Letter) Left() []Omission { return l.left }
-
-// Summary returns what lists show.
-func (l *Letter) Summary() Summary { return Summary{} }
-
-// Text returns the mail's text: its text/plain parts, or what can be read of its HTML.
-func (l *Letter) Text() string { return "" }
-
-// HTMLOptions say how a mail is shown.
-type HTMLOptions struct {
-	Remote bool                // with pictures from the Internet, over https
-	CID    func(p Part) string // gives the URL of a part that the mail shows; nil: the picture itself as a data URL
+// leave notes that something is left out.
+func (l *Letter) leave(o Omission) {
+	if !slices.Contains(l.left, o) {
+		l.left = append(l.left, o)
+	}
 }
 
-// HTML returns the mail as a page for a sandboxed frame, and how many remote contents
-// were left out of it.
-func (l *Letter) HTML(o HTMLOptions) (safe []byte, remote int) { return nil, 0 }
+// Left says what was left out so far: of the mail, of texts that were asked for, of HTML.
+func (l *Letter) Left() []Omission { return slices.Clone(l.left) }
 
-// Parts returns all parts that are not containers, in their order.
-func (l *Letter) Parts() []Part { return nil }
+// Field returns the first header field of a name, decoded and in one line, or "".
+func (l *Letter) Field(name string) string { return oneLine(decodeWords(l.root.raw(name))) }
 
-// Part gives the decoded bytes of a part, and reports whether there is one.
-func (l *Letter) Part(path string) (io.Reader, bool) { return nil, false }
+// Parts returns all parts that hold something themselves, in their order.
+func (l *Letter) Parts() []Part {
+	parts := make([]Part, 0, len(l.leaves))
+	for _, n := range l.leaves {
+		parts = append(parts, n.part())
+	}
+	return parts
+}
+
+// Part gives the decoded bytes of a part, and reports whether there is one. What cannot be
+// decoded is passed over.
+func (l *Letter) Part(path string) (io.Reader, bool) {
+	n, ok := l.byPath[path]
+	if !ok {
+		return nil, false
+	}
+	return n.decoded(), true
+}
