@@ -43,6 +43,7 @@ type Store interface {
 	Events
 	Modes
 	Sendings
+	Inside
 	Filings
 	Harvests
 	Accounts

@@ -11,6 +11,7 @@ import (
 func testModes(t *testing.T, open Open) {
 	t.Run("how mailboxes are used", func(t *testing.T) { modes(t, open) })
 	t.Run("one key is one message", func(t *testing.T) { sendings(t, open) })
+	t.Run("a message is read in its mailbox alone", func(t *testing.T) { messageIn(t, open) })
 }
 
 func modes(t *testing.T, open Open) {
@@ -73,4 +74,30 @@ func sendings(t *testing.T, open Open) {
 		t.Errorf("DropSendings removed %d of the last one", n)
 	}
 	same(t, "after all are gone", put(first, doppelboden.ID{}), first)
+}
+
+func messageIn(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	m := w.accept(w.boxes[0], w.boxes[1])
+	filed := w.quiet(w.boxes[0], "Entwürfe")
+	for _, c := range []struct {
+		m   *doppelboden.Message
+		box int
+		in  bool
+	}{{m, 0, true}, {m, 1, true}, {m, 2, false}, {filed, 0, true}, {filed, 1, false}} {
+		box := w.boxes[c.box]
+		got, err := w.s.MessageIn(ctx, box.Tenant, box.ID, c.m.ID)
+		if !c.in {
+			isCode(t, "MessageIn a mailbox that does not show it", err, doppelboden.NotFound)
+			continue
+		}
+		w.must(err)
+		if got.ID != c.m.ID || got.Body.Sum != c.m.Body.Sum || len(got.Deliveries) > 0 || len(got.Copies) != 1 || got.Copies[0].Mailbox != box.ID {
+			t.Errorf("MessageIn mailbox %d: %+v, want message %s with its copy there alone", box.ID, got, c.m.ID)
+		}
+	}
+	_, err := w.s.MessageIn(ctx, w.tenants[1].ID, w.boxes[0].ID, m.ID)
+	isCode(t, "MessageIn for another tenant", err, doppelboden.NotFound)
+	_, err = w.s.MessageIn(ctx, w.tenants[0].ID, w.boxes[0].ID, w.ids.New(w.clock()))
+	isCode(t, "MessageIn of an unknown message", err, doppelboden.NotFound)
 }
