@@ -94,6 +94,17 @@ type Unmarked struct {
 	Message *doppelboden.Message // without Deliveries and Copies
 }
 
+// A Marking says how far a tenant's messages have their marks, and what was seen on the way.
+type Marking struct {
+	Number     int64  // messages up to this Number have their marks
+	Key        []byte // of the sums, wrapped by the tenant's key; nil: none was made yet
+	KeyVersion int    // the version of the tenant's key that wraps it
+	// When the first and the last mail came by journal reports, and by a groupware that sends
+	// its internal mail through us; zero: none yet.
+	JournalFirst, JournalLast time.Time
+	HairpinFirst, HairpinLast time.Time
+}
+
 // Harvests is what is known of the groupware's mailboxes from reading them.
 type Harvests interface {
 	// Harvest writes batches in one commit. lease is as in Queue.Settle.
@@ -119,10 +130,10 @@ type Harvests interface {
 	// there are no more.
 	Unmarked(ctx context.Context, t doppelboden.TenantID, after int64, limit int) (list []Unmarked, end int64, err error)
 
-	// MarkedUpTo returns the Number up to which the messages of a tenant have their marks,
-	// and MarkUpTo notes it together with marks, in one commit.
-	MarkedUpTo(ctx context.Context, t doppelboden.TenantID) (int64, error)
-	MarkUpTo(ctx context.Context, lease Lease, t doppelboden.TenantID, number int64, list []HarvestMark) error
+	// Marking returns how far a tenant's messages have their marks, and PutMarking replaces it
+	// and adds marks of messages that are there, in one commit.
+	Marking(ctx context.Context, t doppelboden.TenantID) (Marking, error)
+	PutMarking(ctx context.Context, lease Lease, t doppelboden.TenantID, m Marking, marks []HarvestMark) error
 
 	// CopiesOf returns where messages lie in a mailbox: their copies there, those that have
 	// no row yet too.

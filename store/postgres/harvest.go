@@ -170,17 +170,21 @@ func (t *tx) putMarks(list []store.HarvestMark) error {
 	return nil
 }
 
-// MarkUpTo notes marks, and up to where a tenant's messages have theirs.
-func (s *Store) MarkUpTo(ctx context.Context, lease store.Lease, tenant doppelboden.TenantID, number int64, list []store.HarvestMark) error {
+// PutMarking notes marks, and how far a tenant's messages have theirs.
+func (s *Store) PutMarking(ctx context.Context, lease store.Lease, tenant doppelboden.TenantID, m store.Marking, marks []store.HarvestMark) error {
 	return s.write(ctx, func(t *tx) error {
 		if err := t.holds(lease); err != nil {
 			return err
 		}
-		if err := t.putMarks(list); err != nil {
+		if err := t.putMarks(marks); err != nil {
 			return err
 		}
-		_, err := t.exec(`INSERT INTO harvest_marked (tenant, number) VALUES ($1, $2)
-			ON CONFLICT (tenant) DO UPDATE SET number = excluded.number`, int64(tenant), number)
+		_, err := t.exec(`INSERT INTO harvest_marked
+			(tenant, number, sum_key, key_version, journal_first, journal_last, hairpin_first, hairpin_last) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (tenant) DO UPDATE SET number = excluded.number, sum_key = excluded.sum_key, key_version = excluded.key_version,
+			journal_first = excluded.journal_first, journal_last = excluded.journal_last,
+			hairpin_first = excluded.hairpin_first, hairpin_last = excluded.hairpin_last`,
+			int64(tenant), m.Number, blob(m.Key), int64(m.KeyVersion), micros(m.JournalFirst), micros(m.JournalLast), micros(m.HairpinFirst), micros(m.HairpinLast))
 		return err
 	})
 }

@@ -154,19 +154,22 @@ func (s *Store) Unmarked(ctx context.Context, t doppelboden.TenantID, after int6
 	return list, end, err
 }
 
-// MarkedUpTo returns the number up to which a tenant's messages have their marks.
-func (s *Store) MarkedUpTo(ctx context.Context, t doppelboden.TenantID) (number int64, err error) {
+// Marking returns how far a tenant's messages have their marks.
+func (s *Store) Marking(ctx context.Context, t doppelboden.TenantID) (m store.Marking, err error) {
 	err = s.readFor(ctx, t, func(c *conn) error {
-		r, err := c.one(ctx, "SELECT number FROM harvest_marked WHERE tenant = $1", int64(t))
+		m = store.Marking{}
+		r, err := c.one(ctx, `SELECT number, sum_key, key_version, journal_first, journal_last, hairpin_first, hairpin_last
+			FROM harvest_marked WHERE tenant = $1`, int64(t))
 		if errors.Is(err, errNoRow) {
 			return nil
 		}
 		if err == nil {
-			number = asInt(r[0])
+			m = store.Marking{Number: asInt(r[0]), Key: asBlob(r[1]), KeyVersion: int(asInt(r[2])), JournalFirst: asTime(r[3]),
+				JournalLast: asTime(r[4]), HairpinFirst: asTime(r[5]), HairpinLast: asTime(r[6])}
 		}
 		return err
 	})
-	return number, err
+	return m, err
 }
 
 // CopiesOf returns where messages lie in a mailbox.

@@ -157,19 +157,22 @@ func (s *Store) Unmarked(ctx context.Context, t doppelboden.TenantID, after int6
 	return list, end, err
 }
 
-// MarkedUpTo returns the number up to which a tenant's messages have their marks.
-func (s *Store) MarkedUpTo(ctx context.Context, t doppelboden.TenantID) (number int64, err error) {
+// Marking returns how far a tenant's messages have their marks.
+func (s *Store) Marking(ctx context.Context, t doppelboden.TenantID) (m store.Marking, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		row, err := c.one(ctx, "SELECT number FROM harvest_marked WHERE tenant = ?", int64(t))
+		m = store.Marking{}
+		row, err := c.one(ctx, `SELECT number, sum_key, key_version, journal_first, journal_last, hairpin_first, hairpin_last
+			FROM harvest_marked WHERE tenant = ?`, int64(t))
 		if errors.Is(err, errNoRow) {
 			return nil
 		}
 		if err == nil {
-			number = asInt(row[0])
+			m = store.Marking{Number: asInt(row[0]), Key: asBlob(row[1]), KeyVersion: int(asInt(row[2])), JournalFirst: asTime(row[3]),
+				JournalLast: asTime(row[4]), HairpinFirst: asTime(row[5]), HairpinLast: asTime(row[6])}
 		}
 		return err
 	})
-	return number, err
+	return m, err
 }
 
 // CopiesOf returns where messages lie in a mailbox.

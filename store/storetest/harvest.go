@@ -135,14 +135,16 @@ func testMarks(t *testing.T, open Open) {
 	if none, upTo, err := w.s.Unmarked(ctx, anna.Tenant, end, 10); err != nil || len(none) != 0 || upTo != end {
 		t.Errorf("Unmarked behind the last gave %d messages up to %d (%v)", len(none), upTo, err)
 	}
+	marking := store.Marking{Number: end, Key: []byte{0, 1, 0xff}, KeyVersion: 3, JournalFirst: cut(day), JournalLast: cut(w.tick()), HairpinLast: cut(w.tick())}
 	for range 2 {
-		w.must(w.s.MarkUpTo(ctx, w.lease, anna.Tenant, end, []store.HarvestMark{mark(a, 1), mark(b, 1), mark(b, 2), mark(foreign, 3)}))
+		w.must(w.s.PutMarking(ctx, w.lease, anna.Tenant, marking, []store.HarvestMark{mark(a, 1), mark(b, 1), mark(b, 2), mark(foreign, 3)}))
 	}
-	upTo, err := w.s.MarkedUpTo(ctx, anna.Tenant)
+	now, err := w.s.Marking(ctx, anna.Tenant)
 	w.must(err)
-	if zero, err := w.s.MarkedUpTo(ctx, other.Tenant); err != nil || zero != 0 || upTo != end {
-		t.Errorf("marked up to %d, and the other tenant to %d (%v); wanted %d and 0", upTo, zero, err, end)
-	}
+	same(t, "how far the marks are", now, marking)
+	now, err = w.s.Marking(ctx, other.Tenant)
+	w.must(err)
+	same(t, "how far another tenant's marks are", now, store.Marking{})
 	got, err := w.s.Marked(ctx, anna.Tenant, [][16]byte{mark(b, 2).Sum, mark(a, 1).Sum, mark(a, 3).Sum, mark(a, 9).Sum})
 	w.must(err)
 	same(t, "marks", got, []store.HarvestMark{mark(b, 2), mark(a, 1), mark(b, 1)})

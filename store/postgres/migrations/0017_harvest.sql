@@ -55,8 +55,14 @@ CREATE TABLE harvest_mark (
 );
 CREATE INDEX harvest_mark_message ON harvest_mark (message);
 
--- Up to which message.num a tenant's messages have their marks.
+-- How far a tenant's messages have their marks; see store.Marking.
 CREATE TABLE harvest_marked (
-	tenant bigint PRIMARY KEY,
-	number bigint NOT NULL
+	tenant        bigint PRIMARY KEY,
+	number        bigint NOT NULL,
+	sum_key       bytea,
+	key_version   bigint NOT NULL,
+	journal_first bigint,
+	journal_last  bigint,
+	hairpin_first bigint,
+	hairpin_last  bigint
 );

@@ -55,8 +55,14 @@ CREATE TABLE harvest_mark (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX harvest_mark_message ON harvest_mark (message);
 
--- Up to which message.num a tenant's messages have their marks.
+-- How far a tenant's messages have their marks; see store.Marking.
 CREATE TABLE harvest_marked (
-	tenant INTEGER PRIMARY KEY,
-	number INTEGER NOT NULL
+	tenant        INTEGER PRIMARY KEY,
+	number        INTEGER NOT NULL,
+	sum_key       BLOB,
+	key_version   INTEGER NOT NULL,
+	journal_first INTEGER,
+	journal_last  INTEGER,
+	hairpin_first INTEGER,
+	hairpin_last  INTEGER
 ) STRICT;
