@@ -18,7 +18,7 @@ func (l *Letter) choose() {
 		n.hidden = true
 	}
 	for _, n := range l.leaves {
-		if strings.HasPrefix(n.kind, "image/") && n.cid != "" && !n.hidden && l.refers(n.cid) {
+		if pictures[n.kind] && n.cid != "" && !n.hidden && l.refers(n.cid) {
 			n.hidden = true
 		}
 	}

@@ -56,7 +56,7 @@ func (c *cleaner) clean(page string) {
 		case xhtml.TextToken:
 			c.text()
 		case xhtml.StartTagToken, xhtml.SelfClosingTagToken:
-			c.start()
+			c.start(kind == xhtml.SelfClosingTagToken)
 		case xhtml.EndTagToken:
 			c.end()
 		}
@@ -74,7 +74,7 @@ func (c *cleaner) text() {
 		c.css.WriteString(sheet)
 		c.remote += remote
 	case c.skip == 0:
-		s := Harmless(html.UnescapeString(raw))
+		s := Harmless(raw) // the tokenizer has decoded the entities
 		c.body.WriteString(html.EscapeString(s))
 		if c.link != nil {
 			c.link.text(s)
@@ -82,8 +82,8 @@ func (c *cleaner) text() {
 	}
 }
 
-// start reads an opening tag.
-func (c *cleaner) start() {
+// start reads an opening tag, which holds nothing when it is closed already.
+func (c *cleaner) start(closed bool) {
 	name, more := c.z.TagName()
 	a := atom.Lookup(name)
 	if c.skip != 0 {
@@ -99,7 +99,10 @@ func (c *cleaner) start() {
 	switch {
 	case dropped[a]:
 		c.count(a, attrs)
-		c.skip, c.deep = a, 1
+		// HTML, section 13.1.2.1: only foreign elements can be closed so.
+		if !closed || a != atom.Svg && a != atom.Math {
+			c.skip, c.deep = a, 1
+		}
 	case a == atom.Body: // its colours are those of the mail
 		c.element(atom.Div, attrs)
 	case a == atom.Img || a == atom.Image:

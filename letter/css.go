@@ -120,20 +120,21 @@ func cleanSheet(s string) (safe string, remote int) {
 		return "", 0 // escapes are for hiding
 	}
 	p := sheetCleaner{rest: s}
-	p.rules(true)
+	p.rules()
 	return p.out.String(), p.remote
 }
 
 // A sheetCleaner reads a style sheet from its beginning to its end.
 type sheetCleaner struct {
 	rest   string
+	within bool // within @media
 	out    strings.Builder
-	count  int
+	count  int // of rules
 	remote int
 }
 
-// rules reads rules, up to the end of the sheet, or of the block around them.
-func (p *sheetCleaner) rules(top bool) {
+// rules reads all rules.
+func (p *sheetCleaner) rules() {
 	for p.count < maxRules {
 		p.rest = strings.TrimLeft(p.rest, " \t\r\n\f;")
 		i := strings.IndexAny(p.rest, "{};")
@@ -145,14 +146,11 @@ func (p *sheetCleaner) rules(top bool) {
 		head, mark := strings.Join(strings.Fields(p.rest[:i]), " "), p.rest[i]
 		p.rest = p.rest[i+1:]
 		switch {
-		case mark == '}':
-			if !top {
-				return
-			}
+		case mark == '}': // nothing was open
 		case mark == ';': // @import, @charset
 			p.fetches(head)
 		case strings.HasPrefix(head, "@"):
-			p.at(head, top)
+			p.at(head)
 		default:
 			p.rule(head)
 		}
@@ -171,14 +169,14 @@ func (p *sheetCleaner) rule(head string) {
 }
 
 // at reads an at-rule with a block. @media alone is kept.
-func (p *sheetCleaner) at(head string, top bool) {
+func (p *sheetCleaner) at(head string) {
 	condition, ok := strings.CutPrefix(strings.ToLower(head), "@media")
-	if !ok || !top || len(condition) > 300 || !media.MatchString(condition) {
+	if !ok || p.within || len(condition) > 300 || !media.MatchString(condition) {
 		p.fetches(p.block())
 		return
 	}
-	inner := sheetCleaner{rest: p.block(), count: p.count}
-	inner.rules(true)
+	inner := sheetCleaner{rest: p.block(), within: true, count: p.count}
+	inner.rules()
 	p.count, p.remote = inner.count, p.remote+inner.remote
 	if inner.out.Len() > 0 {
 		p.out.WriteString("@media" + condition + "{" + inner.out.String() + "}\n")

@@ -49,7 +49,7 @@ func (l *Letter) HTML(o HTMLOptions) (safe []byte, remote int) {
 		if n.kind == "text/html" {
 			c.clean(l.textOf(n))
 		} else {
-			c.body.WriteString(textHTML(l.plainOf(n)))
+			c.body.WriteString(textHTML(strings.TrimRight(l.plainOf(n), " \t\n")))
 		}
 	}
 	lang := "en"

@@ -35,8 +35,10 @@ func htmlText(page string) string {
 			if t.skip == 0 {
 				t.text(string(t.z.Text()))
 			}
-		case html.StartTagToken, html.SelfClosingTagToken:
-			t.start()
+		case html.StartTagToken:
+			t.start(false)
+		case html.SelfClosingTagToken:
+			t.start(true)
 		case html.EndTagToken:
 			t.end()
 		}
@@ -57,7 +59,6 @@ type textWriter struct {
 
 // text writes a run of text.
 func (t *textWriter) text(s string) {
-	s = html.UnescapeString(s)
 	if t.pre > 0 {
 		for i, line := range strings.Split(s, "\n") {
 			if i > 0 {
@@ -106,8 +107,8 @@ func (t *textWriter) breaks(n int) {
 	t.space = false
 }
 
-// start reads an opening tag.
-func (t *textWriter) start() {
+// start reads an opening tag, which holds nothing when it is closed already.
+func (t *textWriter) start(closed bool) {
 	name, more := t.z.TagName()
 	a := atom.Lookup(name)
 	if t.skip != 0 {
@@ -118,7 +119,9 @@ func (t *textWriter) start() {
 	}
 	switch a {
 	case atom.Script, atom.Style, atom.Title, atom.Svg, atom.Math, atom.Template, atom.Iframe, atom.Object, atom.Select:
-		t.skip, t.deep = a, 1
+		if !closed || a != atom.Svg && a != atom.Math {
+			t.skip, t.deep = a, 1
+		}
 	case atom.Br:
 		t.breaks(min(t.blank+1, 2))
 	case atom.Pre:

@@ -49,7 +49,7 @@ func quoteLevel(line string) (level int, rest string) {
 }
 
 // inLine finds what people take for a link.
-var inLine = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"]{3,2000}|\bwww\.[^\s<>"]{3,2000}|\b[a-z0-9._%+-]{1,64}@(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,20}\b`)
+var inLine = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"]{3,}|\bwww\.[^\s<>"]{3,}|\b[a-z0-9._%+-]+@(?:[a-z0-9-]+\.)+[a-z]{2,20}\b`)
 
 // linked writes a line with its links.
 func linked(b *strings.Builder, line string) {
