@@ -49,7 +49,6 @@ type HandbackNote struct {
 type HandbackLetter struct {
 	ID     doppelboden.ID `json:"id"`
 	Final  bool           `json:"final,omitempty"`  // it tells what became of all; else it brings what goes back
-	Part   int            `json:"part,omitempty"`   // of several that bring something, from 1
 	Covers []Returned     `json:"covers,omitempty"` // what it brings
 }
 
@@ -60,6 +59,8 @@ type HandbackCounts struct {
 	Flagged int `json:"flagged,omitempty"` // read marks and the like of so many mails
 	Moved   int `json:"moved,omitempty"`
 	Binned  int `json:"binned,omitempty"`
+	Brought int `json:"brought,omitempty"` // mails that came as attachments, where there was no other way
+	Listed  int `json:"listed,omitempty"`  // what was told in words alone there
 }
 
 // A HandbackLeft is something that could not be done.

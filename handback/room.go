@@ -1,0 +1,331 @@
+package handback
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/clock"
+	"doppelboden/courier"
+	"doppelboden/store"
+)
+
+// A Room hands back what people did.
+type Room struct {
+	opts    Options
+	metrics *metrics
+	texts   sync.Pool     // of *courier.Text
+	kick    chan struct{} // has Run look at once; holds at most one wish
+	ids     doppelboden.IDs
+
+	mu      sync.Mutex
+	boxes   map[doppelboden.MailboxID]*box // that have deeds, or whose owner is still to be told
+	routes  map[string]*route
+	stopped map[doppelboden.TenantID]bool
+	rate    rate
+}
+
+// A box is a mailbox with deeds. It is guarded by Room.mu.
+type box struct {
+	id     doppelboden.MailboxID
+	tenant doppelboden.TenantID
+	deeds  int64
+	oldest time.Time
+	tell   bool // its owner is still to be told
+	busy   bool // somebody works on it
+
+	next     time.Time // not before this
+	failures int       // visits in a row that failed
+	why      string    // why the last visit failed, or what stays; "": it did not
+	since    time.Time // of why
+	staying  int       // deeds that cannot go back for now
+	waiting  int       // deeds that go with their mails
+	healthy  time.Time // since when it is well; zero: it is not
+}
+
+// A route is what is known of one groupware. It is guarded by Room.mu.
+type route struct {
+	busy     int // mailboxes that are worked on
+	next     time.Time
+	failures int
+	why      string
+	since    time.Time
+}
+
+// New returns a room that does nothing until Run.
+func New(o Options) (*Room, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Room{opts: o, metrics: newMetrics(o.Registry), texts: sync.Pool{New: func() any { return new(courier.Text) }},
+		kick: make(chan struct{}, 1), boxes: map[doppelboden.MailboxID]*box{}, routes: map[string]*route{},
+		stopped: map[doppelboden.TenantID]bool{}}, nil
+}
+
+// Stop ends at once that anything goes back for a tenant, as attack mode wants it, until
+// Resume. What is being said to a groupware at this moment is said to its end.
+func (r *Room) Stop(t doppelboden.TenantID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped[t] = true
+}
+
+// Resume takes back what Stop did.
+func (r *Room) Resume(t doppelboden.TenantID) {
+	r.mu.Lock()
+	delete(r.stopped, t)
+	r.mu.Unlock()
+	r.Changed()
+}
+
+// Changed has Run look at once. It never waits.
+func (r *Room) Changed() {
+	select {
+	case r.kick <- struct{}{}:
+	default: // it will
+	}
+}
+
+// Run hands back until ctx ends.
+func (r *Room) Run(ctx context.Context) {
+	var working sync.WaitGroup
+	defer working.Wait()
+	if err := r.remember(ctx); err != nil && ctx.Err() == nil {
+		r.opts.Log.Error("who is still to be told cannot be read", "err", err)
+	}
+	for {
+		if err := r.recount(ctx); err != nil && ctx.Err() == nil {
+			r.opts.Log.Warn("what is to go back cannot be read", "err", err)
+		}
+		r.assign(ctx, &working)
+		if !r.pause(ctx) {
+			return
+		}
+	}
+}
+
+// pause waits for the next look, or until somebody wants one.
+func (r *Room) pause(ctx context.Context) bool {
+	fired, stop := r.opts.Timer(r.opts.Pace.Every)
+	defer stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-fired:
+	case <-r.kick:
+	}
+	return ctx.Err() == nil
+}
+
+// remember reads whose owners an earlier run was to tell.
+func (r *Room) remember(ctx context.Context) error {
+	return r.opts.Store.Handbacks(ctx, 0, func(h store.Handback) error {
+		if !untold(&h) {
+			return nil
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		b := r.box(h.Tenant, h.Mailbox)
+		b.tell = true
+		return nil
+	})
+}
+
+// box returns what is known of a mailbox. The caller holds mu.
+func (r *Room) box(t doppelboden.TenantID, m doppelboden.MailboxID) *box {
+	b := r.boxes[m]
+	if b == nil {
+		b = &box{id: m, tenant: t}
+		r.boxes[m] = b
+	}
+	return b
+}
+
+// recount reads which mailboxes have deeds.
+func (r *Room) recount(ctx context.Context) error {
+	list, err := r.opts.Store.DeedCounts(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.boxes {
+		b.deeds, b.oldest = 0, time.Time{}
+	}
+	total := int64(0)
+	for _, c := range list {
+		b := r.box(c.Tenant, c.Mailbox)
+		b.deeds, b.oldest = c.Deeds, c.Oldest
+		total += c.Deeds
+	}
+	for id, b := range r.boxes {
+		if b.deeds == 0 && !b.tell && !b.busy {
+			delete(r.boxes, id)
+		}
+	}
+	r.metrics.waiting.Set(float64(total))
+	return nil
+}
+
+// A job is a mailbox whose turn it is.
+type job struct {
+	box      *box
+	place    Place
+	priority int
+	oldest   time.Time
+}
+
+// assign gives the mailboxes whose turn it is to workers, as many as their routes bear. Each
+// worker goes on with the next mailbox of its route.
+func (r *Room) assign(ctx context.Context, working *sync.WaitGroup) {
+	turns := map[string][]job{}
+	now := r.opts.Clock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.boxes {
+		place, ok := r.due(b, now)
+		if ok {
+			turns[place.Route] = append(turns[place.Route], job{b, place, place.Priority, b.oldest})
+		}
+	}
+	for key, jobs := range turns {
+		slices.SortFunc(jobs, func(a, b job) int {
+			return cmp.Or(cmp.Compare(b.priority, a.priority), a.oldest.Compare(b.oldest), cmp.Compare(a.box.id, b.box.id))
+		})
+		way := r.route(key)
+		turn := &turn{room: r, way: way, jobs: jobs}
+		for way.busy < max(1, jobs[0].place.AtOnce) && way.busy < len(jobs) {
+			way.busy++
+			working.Go(func() { turn.work(ctx) })
+		}
+	}
+}
+
+// route returns what is known of a route. The caller holds mu.
+func (r *Room) route(key string) *route {
+	if r.routes[key] == nil {
+		r.routes[key] = &route{}
+	}
+	return r.routes[key]
+}
+
+// due reports whether a mailbox may be worked on now. The caller holds mu.
+func (r *Room) due(b *box, now time.Time) (Place, bool) {
+	place, ok := r.opts.Place(b.id)
+	if !ok || r.stopped[b.tenant] || r.opts.Stopped(b.tenant) || !r.opts.Well(b.id) {
+		b.healthy = time.Time{}
+		return place, false
+	}
+	if b.healthy.IsZero() { // it has just come back: what failed before says nothing
+		b.healthy, b.next, b.failures, b.why = now, time.Time{}, 0, ""
+	}
+	calm := b.deeds > 0 && now.Sub(b.oldest) >= r.opts.Pace.Calm
+	return place, !b.busy && !now.Before(b.next) && !now.Before(r.route(place.Route).next) && (calm || b.deeds == 0 && b.tell)
+}
+
+// A turn is what the workers of a route share.
+type turn struct {
+	room *Room
+	way  *route
+	jobs []job // guarded by Room.mu
+}
+
+// next takes the next mailbox, or ends the worker.
+func (t *turn) next(ctx context.Context) (job, bool) {
+	r := t.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.opts.Clock()
+	for len(t.jobs) > 0 && ctx.Err() == nil && !now.Before(t.way.next) {
+		j := t.jobs[0]
+		t.jobs = t.jobs[1:]
+		if place, ok := r.due(j.box, now); ok {
+			j.place, j.box.busy = place, true
+			return j, true
+		}
+	}
+	t.way.busy--
+	return job{}, false
+}
+
+// work works on one mailbox after the other.
+func (t *turn) work(ctx context.Context) {
+	r := t.room
+	for {
+		j, ok := t.next(ctx)
+		if !ok {
+			return
+		}
+		began := time.Now()
+		res, err := r.serve(ctx, j.box.id, j.place)
+		took := time.Since(began)
+		r.ended(ctx, j, t.way, res, err)
+		rest := time.Duration(float64(took) * r.opts.Pace.Rest)
+		if r.opts.Busy(j.place.Route) { // mail goes first
+			rest *= 10
+		}
+		if rest > 0 {
+			clock.Sleep(ctx, r.opts.Timer, rest)
+		}
+	}
+}
+
+// ended notes how a visit ended.
+func (r *Room) ended(ctx context.Context, j job, way *route, res result, err error) {
+	now := r.opts.Clock()
+	r.mu.Lock()
+	b := j.box
+	b.busy = false
+	if ctx.Err() != nil {
+		r.mu.Unlock()
+		return
+	}
+	b.tell = res.tell
+	b.staying, b.waiting = res.staying, res.waiting
+	why := res.why
+	p := r.opts.Pace
+	switch {
+	case err != nil:
+		why = hear(err)
+		b.failures++
+		b.next = now.Add(backoff(p, b.failures))
+		if aboutRoute(err) {
+			way.failures++
+			way.next = now.Add(backoff(p, way.failures))
+			if way.why == "" {
+				way.since = now
+			}
+			way.why = why
+		}
+	default:
+		way.failures, way.why, way.next = 0, "", time.Time{}
+		b.failures = 0
+		b.next = now.Add(res.wait)
+	}
+	if why != "" && b.why == "" {
+		b.since = now
+	}
+	b.why = why
+	r.mu.Unlock()
+	if err != nil {
+		r.opts.Log.Warn("what was done in a mailbox does not go back", "mailbox", int64(b.id), "route", j.place.Route, "err", err)
+		return
+	}
+	if res.done > 0 && r.opts.Done != nil {
+		r.opts.Done(b.id)
+	}
+}
+
+// backoff is how long a mailbox or a route rests after so many failures.
+func backoff(p Pace, failures int) time.Duration {
+	return min(p.Most, p.First<<min(max(failures-1, 0), 16))
+}
+
+// aboutRoute reports whether an error of a visit says something of the groupware as a whole,
+// and not of one mailbox.
+func aboutRoute(err error) bool {
+	return doppelboden.CodeOf(err) != doppelboden.NotFound
+}
