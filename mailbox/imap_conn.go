@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -56,17 +57,22 @@ type filter struct {
 	net.Conn
 	first []byte // is read before what the connection says
 	line  []byte // how the line begins that is being read
+	tail  []byte // how it ends, as far as it was read
+	mail  bool   // it is of an answer to FETCH, or goes on behind a literal of one
+	skip  int64  // so many octets are of a literal: the text of a mail may look like anything
 	bad   bool   // such a line was read; there is nothing behind it
 }
 
 // lineStart is how much of a line tells whether it is a list of capabilities: a tag, the
-// status and the word.
-const lineStart = 64
+// status and the word. lineEnd is how much tells the length of a literal.
+const (
+	lineStart = 64
+	lineEnd   = 24
+)
 
 var errNonsense = errors.New("the IMAP server talks nonsense")
 
-// Read reads, and fails at such a line. The text of a mail does not look like one: of that
-// nothing is read but Received lines and those that continue them.
+// Read reads, and fails at such a line.
 func (f *filter) Read(b []byte) (n int, err error) {
 	if len(f.first) > 0 {
 		n = copy(b, f.first)
@@ -77,21 +83,75 @@ func (f *filter) Read(b []byte) (n int, err error) {
 		return 0, errNonsense
 	}
 	n, err = f.Conn.Read(b)
-	for _, c := range b[:n] {
-		switch {
-		case c == '\n':
-			f.line = f.line[:0]
-		case c == ']': // the list has ended, and a text follows
-			f.line = append(f.line[:0], "text"...)
-		case c == '(' && f.capabilities():
+	for i := 0; i < n; i++ {
+		if f.skip > 0 {
+			passed := min(f.skip, int64(n-i))
+			f.skip -= passed
+			i += int(passed) - 1
+			continue
+		}
+		if f.next(b[i]) {
 			f.bad = true
 			f.Conn.Close()
 			return 0, errNonsense
-		case len(f.line) < lineStart:
-			f.line = append(f.line, c)
 		}
 	}
 	return n, err
+}
+
+// next looks at the next octet, and reports whether the line is one of those.
+func (f *filter) next(c byte) (bad bool) {
+	switch {
+	case c == '\n':
+		f.endLine()
+		return false
+	case c == ']': // the list has ended, and a text follows
+		f.line = append(f.line[:0], "text"...)
+	case c == '(' && f.capabilities():
+		return true
+	case len(f.line) < lineStart:
+		f.line = append(f.line, c)
+		f.mail = f.mail || c == '(' && isFetch(f.line)
+	}
+	if len(f.tail) == lineEnd {
+		f.tail = append(f.tail[:0], f.tail[1:]...)
+	}
+	f.tail = append(f.tail, c)
+	return false
+}
+
+// endLine begins the next line. In an answer to FETCH, and nowhere else, a number in braces
+// at the end says how many octets of a mail follow (RFC 9051, section 4.3): elsewhere it
+// could be a way around the filter.
+func (f *filter) endLine() {
+	if f.mail {
+		f.skip = literal(f.tail)
+		f.mail = f.skip > 0
+	}
+	f.line, f.tail = f.line[:0], f.tail[:0]
+	if f.mail {
+		f.line = append(f.line, "text"...) // the line goes on behind the literal
+	}
+}
+
+// isFetch reports whether a line begins as an answer to FETCH does: "* 12 FETCH (".
+func isFetch(line []byte) bool {
+	words := bytes.Fields(line)
+	return len(words) == 4 && string(words[0]) == "*" && string(words[3]) == "(" && bytes.EqualFold(words[2], []byte("FETCH"))
+}
+
+// literal returns the number in braces at the end of a line, 0 when there is none.
+func literal(tail []byte) int64 {
+	tail = bytes.TrimSuffix(tail, []byte("\r"))
+	open := bytes.LastIndexByte(tail, '{')
+	if open < 0 || !bytes.HasSuffix(tail, []byte("}")) {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(tail[open+1:len(tail)-1]), 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
 }
 
 // capabilities reports whether the line is a list of them.
