@@ -1,98 +1,111 @@
 package folder
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
-	"time"
+	"sync"
 
 	"doppelboden"
-	"doppelboden/intake"
-	"doppelboden/store"
+	"doppelboden/courier"
 )
+
+// What Open answers for mail that nobody may read yet. Pages say it in their language.
+var (
+	ErrUnscanned = &doppelboden.Error{Code: doppelboden.Policy, Public: "this mail has not been checked for malware yet, it can be opened when it was"}
+	ErrMalware   = &doppelboden.Error{Code: doppelboden.Policy, Public: "this mail does harm and is kept back, please ask your postmaster"}
+)
+
+// inMemory is the greatest body that Open keeps in memory, in bytes; bigger ones are read
+// from their segment again with every Reader.
+const inMemory = 256 << 10
 
 // A Mail is one mail as people see it: what we put before it, and its body without what
 // only claims to be ours.
 type Mail struct {
-	Message *doppelboden.Message
-	Size    int64 // of what Reader reads, in bytes
+	Message *doppelboden.Message // with its copies in this mailbox, without deliveries
+	Size    int64                // of what Reader reads, in bytes
 
-	open func() (io.ReadCloser, error)
+	room *Room
+	text []byte // all of a small mail; else nil
 }
 
-// Reader reads the mail from its beginning; lines end in CRLF. It may be asked again and
-// again, also by several goroutines, each of which closes what it got.
-func (m *Mail) Reader() (io.ReadCloser, error) { return m.open() }
-
-// errNotBuilt is what an unfinished method answers.
-var errNotBuilt = &doppelboden.Error{Code: doppelboden.Temporary, Public: "not built yet"}
-
-// Open opens a mail of this mailbox. The code is NotFound, or Policy with plain words for
-// a mail that nobody may read yet.
+// Open opens a mail of this mailbox. The code is NotFound, also for a mail of others, or
+// Policy for one that nobody may read yet (ErrUnscanned, ErrMalware).
 func (b *Box) Open(ctx context.Context, id doppelboden.ID) (*Mail, error) {
-	return nil, errNotBuilt
+	r := b.room
+	m, err := r.opts.Store.MessageIn(ctx, b.tenant, b.mailbox, id)
+	if err != nil {
+		return nil, fmt.Errorf("find the mail: %w", err)
+	}
+	switch m.Scan {
+	case doppelboden.Unscanned:
+		return nil, ErrUnscanned
+	case doppelboden.Malware:
+		return nil, ErrMalware
+	}
+	mail := &Mail{Message: m, room: r}
+	text, err := mail.open()
+	if err != nil {
+		return nil, err
+	}
+	defer text.Close()
+	if m.Body.Size > inMemory {
+		mail.Size, err = io.Copy(io.Discard, text)
+	} else {
+		var all bytes.Buffer
+		all.Grow(len(m.Prefix) + int(m.Body.Size) + bytes.MinRead)
+		mail.Size, err = all.ReadFrom(text)
+		mail.text = all.Bytes()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the mail: %w", err)
+	}
+	return mail, nil
 }
 
-// Append puts a mail into a folder. It is there for Look when Append returns. Date is its
-// INTERNALDATE; zero: now. Size is that of r, for limits; -1: unknown. Codes: NotFound,
-// TooLarge, BadMessage, Busy, StorageFull.
-func (b *Box) Append(ctx context.Context, folder int64, flags uint32, date time.Time, size int64, r io.Reader) (at store.Place, uid uint32, err error) {
-	return store.Place{}, 0, errNotBuilt
+// Reader reads the mail from its beginning; its lines end in CRLF. It may be asked again and
+// again, also by several goroutines, each of which closes what it got.
+func (m *Mail) Reader() (io.ReadCloser, error) {
+	if m.text != nil {
+		return io.NopCloser(bytes.NewReader(m.text)), nil
+	}
+	return m.open()
 }
 
-// SaveDraft puts a draft into the folder of drafts and then removes the one that it
-// replaces (old; 0: none).
-func (b *Box) SaveDraft(ctx context.Context, old uint32, r io.Reader, size int64) (uid uint32, err error) {
-	return 0, errNotBuilt
+// open reads the mail from its segment.
+func (m *Mail) open() (io.ReadCloser, error) {
+	t := m.room.texts.Get().(*courier.Text)
+	if err := t.Open(m.room.opts.Mail, m.Message); err != nil {
+		t.Close()
+		m.room.texts.Put(t)
+		return nil, fmt.Errorf("open the body: %w", err)
+	}
+	return &text{t, &m.room.texts}, nil
 }
 
-// An Outgoing is a mail that somebody sends from a mailbox.
-type Outgoing struct {
-	// Key names this sending, as NewKey made it: the same key never sends twice, whatever
-	// becomes of pages, connections and nodes in between. Empty: it is not recognized.
-	Key string
-	// From is the reverse-path.
-	From doppelboden.Address
-	// MaySend reports in whose name the person may write; nil: only in that of the mailbox.
-	MaySend func(doppelboden.Address) bool
-	To      []intake.Recipient // all of them, blind ones too
-	Size    int64              // of Body in bytes, for limits; -1: unknown
-	Body    io.Reader          // the mail; Bcc stays in the copy of the sender alone
-	Peer    string             // the client's IP address, or empty
-	Door    string             // by which it came, such as "webmail"
-	Ret     string             // RFC 3461, section 4.3
-	EnvID   string             // RFC 3461, section 4.4
-
-	Replaces *Draft  // the draft of it, which is removed; or nil
-	Answers  *Source // the mail that it answers, which gets \Answered; or nil
-	Forwards *Source // the mail that it forwards, which gets $Forwarded; or nil
+// A text gives its reader back when it is closed.
+type text struct {
+	*courier.Text
+	pool *sync.Pool
 }
 
-// A Draft says where a draft lies in the mailbox.
-type Draft struct {
-	Folder int64
-	UID    uint32
+// Close implements io.Closer. It may be called more than once.
+func (t *text) Close() error {
+	if t.Text == nil {
+		return nil
+	}
+	err := t.Text.Close()
+	t.pool.Put(t.Text)
+	t.Text = nil
+	return err
 }
 
-// A Source says where a mail lies in the mailbox.
-type Source struct {
-	Folder int64
-	UID    uint32
+// Read implements io.Reader.
+func (t *text) Read(p []byte) (int, error) {
+	if t.Text == nil {
+		return 0, io.ErrClosedPipe
+	}
+	return t.Text.Read(p)
 }
-
-// Sent says what became of an Outgoing.
-type Sent struct {
-	ID      doppelboden.ID
-	Receipt doppelboden.Receipt
-	Again   bool // it was sent before, by another call with the same key
-}
-
-// Send sends a mail: its deliveries and the copy in the folder of sent mail are kept in
-// one commit. Then the draft goes and its source is marked; what fails of that is not told, for
-// the mail is sent. Codes: Policy (an address that the person may not use, too many
-// recipients within an hour), Busy, StorageFull, and those of intake.Transaction.
-func (b *Box) Send(ctx context.Context, o Outgoing) (Sent, error) {
-	return Sent{}, errNotBuilt
-}
-
-// NewKey returns a key for Outgoing.Key.
-func (b *Box) NewKey() string { return "" }

@@ -11,19 +11,21 @@ import (
 	"doppelboden/courier"
 	"doppelboden/intake"
 	"doppelboden/store"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Store is what the room needs from the database.
 type Store interface {
 	store.Folders
+	store.Inside
+	store.Sendings
 	Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Message, error)
 }
 
 // Intake makes messages; see intake.Intake.
 type Intake interface {
 	Begin(e intake.Envelope) (*intake.Transaction, error)
+	CommitAll(ctx context.Context, list []*intake.Transaction) ([]intake.Kept, error)
+	NewID() doppelboden.ID
 }
 
 // Options say what a room works with. All fields must be set unless a default is named.
@@ -40,10 +42,16 @@ type Options struct {
 	Mailbox func(doppelboden.MailboxID) (doppelboden.Mailbox, bool)
 	// Most returns how many recipients a person may write to from a mailbox within an hour.
 	Most func(doppelboden.Mailbox) int
+	Node string // the name of this node, which no other one has
+	Log  *slog.Logger
+
 	// Limited is told of a person who wanted to write to more; nil: nobody is told.
-	Limited  func(m doppelboden.Mailbox, by string, most int)
-	Log      *slog.Logger
-	Registry prometheus.Registerer
+	Limited func(m doppelboden.Mailbox, by string, most int)
+	// Here reports whether a mailbox lies here and nowhere else, so that nothing goes back
+	// to a groupware; nil: none does.
+	Here func(doppelboden.MailboxID) bool
+	// MaxSize bounds a mail, in bytes; 0: nothing does.
+	MaxSize int64
 	// Clock returns the time; default time.Now.
 	Clock func() time.Time
 	// Poll is the time between two looks for what other nodes did in watched mailboxes; 0:
@@ -52,8 +60,8 @@ type Options struct {
 }
 
 func (o *Options) validate() error {
-	if o.Store == nil || o.Intake == nil || o.CatchUp == nil || o.Mail.Bodies == nil || o.Mailbox == nil || o.Most == nil || o.Log == nil || o.Registry == nil {
-		return errors.New("folder: all of Store, Intake, CatchUp, Mail.Bodies, Mailbox, Most, Log and Registry must be set")
+	if o.Store == nil || o.Intake == nil || o.CatchUp == nil || o.Mail.Bodies == nil || o.Mailbox == nil || o.Most == nil || o.Node == "" || o.Log == nil {
+		return errors.New("folder: all of Store, Intake, CatchUp, Mail.Bodies, Mailbox, Most, Node and Log must be set")
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -63,7 +71,10 @@ func (o *Options) validate() error {
 
 // A Room opens the mailboxes of one node.
 type Room struct {
-	opts Options
+	opts  Options
+	texts sync.Pool // of *courier.Text
+	rates *rates
+	keys  keys
 
 	mu       sync.Mutex
 	watchers map[doppelboden.MailboxID]map[*watcher]struct{}
@@ -74,7 +85,10 @@ func New(o Options) (*Room, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Room{opts: o, watchers: map[doppelboden.MailboxID]map[*watcher]struct{}{}}, nil
+	return &Room{
+		opts: o, texts: sync.Pool{New: func() any { return new(courier.Text) }}, rates: newRates(o.Clock),
+		watchers: map[doppelboden.MailboxID]map[*watcher]struct{}{},
+	}, nil
 }
 
 // Open returns a mailbox to work with. by says who does, such as "person:12"; whether

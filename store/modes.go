@@ -24,6 +24,9 @@ type Modes interface {
 	// and has no Event says nothing and is removed.
 	PutModes(ctx context.Context, list []Mode) error
 
+	// UseModes notes that mailboxes were used here, of those that are Emergency.
+	UseModes(ctx context.Context, mailboxes []doppelboden.MailboxID, at time.Time) error
+
 	// Modes yields all modes, by mailbox.
 	Modes(ctx context.Context, yield func(Mode) error) error
 }

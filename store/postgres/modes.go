@@ -47,6 +47,23 @@ func (s *Store) PutModes(ctx context.Context, list []store.Mode) error {
 	})
 }
 
+// UseModes notes that mailboxes were used here.
+func (s *Store) UseModes(ctx context.Context, mailboxes []doppelboden.MailboxID, at time.Time) error {
+	if len(mailboxes) == 0 {
+		return nil
+	}
+	ids := make([]int64, len(mailboxes))
+	for i, m := range mailboxes {
+		ids[i] = int64(m)
+	}
+	return s.write(ctx, func(t *tx) error {
+		if _, err := t.exec("UPDATE mode SET used = $1 WHERE mailbox = ANY ($2::bigint[]) AND emergency", micros(at), ids); err != nil {
+			return fmt.Errorf("note that mailboxes were used: %w", err)
+		}
+		return nil
+	})
+}
+
 // Modes yields all modes, by mailbox.
 func (s *Store) Modes(ctx context.Context, yield func(store.Mode) error) error {
 	last := int64(-1)

@@ -35,6 +35,18 @@ func (t *tx) putMode(m *store.Mode) error {
 	return err
 }
 
+// UseModes notes that mailboxes were used here.
+func (s *Store) UseModes(ctx context.Context, mailboxes []doppelboden.MailboxID, at time.Time) error {
+	return s.write(ctx, func(t *tx) error {
+		for _, m := range mailboxes {
+			if _, err := t.c.exec(background, "UPDATE mode SET used = ? WHERE mailbox = ? AND emergency", micros(at), int64(m)); err != nil {
+				return fmt.Errorf("note that mailbox %d was used: %w", m, err)
+			}
+		}
+		return nil
+	})
+}
+
 // Modes yields all modes, by mailbox.
 func (s *Store) Modes(ctx context.Context, yield func(store.Mode) error) error {
 	last := int64(-1)

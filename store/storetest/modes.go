@@ -32,7 +32,13 @@ func modes(t *testing.T, open Open) {
 	w.restart()
 	same(t, "modes after one went back and a restart", all(), []store.Mode{b})
 	w.must(w.s.PutModes(ctx, nil))
+	w.must(w.s.UseModes(ctx, nil, w.tick()))
 	same(t, "modes after nothing", all(), []store.Mode{b})
+	a.Event = 4
+	w.must(w.s.PutModes(ctx, []store.Mode{a}))
+	b.Used = cut(w.tick())
+	w.must(w.s.UseModes(ctx, []doppelboden.MailboxID{a.Mailbox, b.Mailbox, 4711}, b.Used))
+	same(t, "modes after one was used, and one that is not used here", all(), []store.Mode{a, b})
 }
 
 func sendings(t *testing.T, open Open) {
