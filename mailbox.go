@@ -42,7 +42,7 @@ type Mailbox struct {
 	Phone      Phone       // a mobile telephone, for SMS in an emergency; may be empty
 	Priority   int         // 0 to 9; 9 is handed over first (crisis team), 5 is the default
 	Aliases    []Address   // other addresses of the same mailbox
-	Members    []Address   // of a List; they may be ours, other lists, or somebody outside
+	Members    []Address   // of a List, or the people to whom a Function belongs; they may be ours, other lists, or somebody outside
 	Closed     bool        // of a List: it takes no mail from strangers
 	Source     string      // the directory that lists it ("ad"), or "" when people do
 	External   string      // what the source calls it, whatever its address; may be empty

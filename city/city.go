@@ -33,6 +33,8 @@ type Tenant struct {
 	People                         // who exists, besides the mailboxes in the store
 	Internet   *Internet           // how its mail leaves for the world; nil: it does not
 	Senders    []*Sender           // who sends through us
+	Accounts   Accounts            // how its people are let in without their directory
+	SMS        *SMS                // how its people get SMS; nil: they do not
 }
 
 // A Route is where mail goes when it has been accepted.
@@ -177,6 +179,8 @@ func parseTenant(s *section, names map[string]int, owners map[string]string, own
 	t.People = parsePeople(s, t.Domains)
 	t.Internet = parseInternet(s)
 	t.Senders = own.parse(s, &t)
+	t.Accounts = parseAccounts(s)
+	t.SMS = parseSMS(s)
 	s.done()
 	return t
 }

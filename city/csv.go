@@ -365,13 +365,14 @@ func addressesIn(value string) []string {
 	return strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;|", r) })
 }
 
-// members reads who is in a list. They may be in any domain, and be in many lists.
+// members reads who is in a list, or to whom the mailbox of a function belongs. They may be
+// in any domain, and be in many lists.
 func (l *list) members(record []string, box *doppelboden.Mailbox) {
 	value, place := l.field(record, "members")
 	written := addressesIn(value)
 	switch {
-	case box.Kind != doppelboden.List && len(written) > 0:
-		l.wrong(place, "members", value, says("only a list has members"), says("write list as the kind, or leave members out"))
+	case box.Kind == doppelboden.Person && len(written) > 0:
+		l.wrong(place, "members", value, says("a person has no members"), says("write function or list as the kind, or leave members out"))
 		return
 	case box.Kind == doppelboden.List && len(written) == 0:
 		line, _ := l.reader.FieldPos(0)

@@ -89,7 +89,7 @@ func TestAListWithMistakesIsRefusedAsAWholeAndAllAreNamed(t *testing.T) {
 		"quote":    {"address,name\n" + good + ",a\"b\n", `l:2: column 20: bare " in non-quoted-field; write a quote within quotes twice: "say ""hello"""`},
 		"two charsets": {"address,name\na@musterstadt.de,Müller\nb@musterstadt.de,M\xfcller\n",
 			`l:3: column 19: the byte 0xfc is no UTF-8, and the file as a whole is no Windows-1252 either; save the list as CSV UTF-8`},
-		"members of a person":    {"address,kind,members\n" + good + ",person,a@x.example\n", `l:2: column 26: members = "a@x.example": only a list has members; write list as the kind, or leave members out`},
+		"members of a person":    {"address,kind,members\n" + good + ",person,a@x.example\n", `l:2: column 26: members = "a@x.example": a person has no members; write function or list as the kind, or leave members out`},
 		"a list without members": {"address,kind\n" + good + ",list\n", `l:2: members: is missing; write the addresses of the list's members`},
 		"a member that is none":  {"address,kind,members\n" + good + ",list,a@x.example foo\n", `l:2: column 24: members = "foo": not a mail address: local part is malformed; write local@domain`},
 		"several": {"address,priority\nfoo,1\n" + good + ",x\n", "l:2: column 1: address = \"foo\": not a mail address: local part is malformed; write local@domain\n" +

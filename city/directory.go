@@ -29,7 +29,9 @@ type Directory struct {
 	routes   map[doppelboden.MailboxID]*Route
 	also     map[doppelboden.MailboxID][]Second // of those that have any
 	decided  *decisions
-	bare     *domain // the domain that "postmaster" without a domain belongs to
+	shares   sync.Once
+	shared   map[doppelboden.MailboxID][]doppelboden.MailboxID // by person: the functions that name her; made at the first question
+	bare     *domain                                           // the domain that "postmaster" without a domain belongs to
 }
 
 // A domain is what a Directory knows of one.

@@ -23,7 +23,7 @@ type Mailbox struct {
 	Phone      string   `json:"phone,omitempty"`
 	Priority   int      `json:"priority"` // 0 to 9, its own
 	Aliases    []string `json:"aliases,omitempty"`
-	Members    []string `json:"members,omitempty"` // of a list
+	Members    []string `json:"members,omitempty"` // of a list; of a function: the people to whom it belongs
 	Closed     bool     `json:"closed,omitempty"`  // the list takes no mail from strangers
 	Route      string   `json:"route,omitempty"`   // tenant/name; none of a list
 
@@ -170,8 +170,8 @@ func checkKind(m *doppelboden.Mailbox, members []string, closed bool) error {
 			return invalid("a list needs members")
 		}
 	case doppelboden.Person, doppelboden.Function:
-		if len(members) > 0 || closed {
-			return invalid("only a list has members")
+		if closed || len(members) > 0 && m.Kind == doppelboden.Person {
+			return invalid("a person has no members")
 		}
 	default:
 		return invalid("the kind is person, function or list")

@@ -73,7 +73,7 @@ func (s *Store) Mailboxes(ctx context.Context, yield func(doppelboden.Mailbox) e
 			}
 			return c.query(ctx, func(r row) error {
 				b := at[doppelboden.MailboxID(asInt(r[0]))]
-				if b != nil && b.Kind == doppelboden.List {
+				if b != nil && b.Kind != doppelboden.Person {
 					b.Members = append(b.Members, asAddress(r[1]))
 				}
 				return nil

@@ -98,12 +98,12 @@ func (t *tx) putMembers(b *doppelboden.Mailbox) error {
 	return nil
 }
 
-// readMembers fills in the members of the lists among a page of mailboxes.
+// readMembers fills in the members of lists and functions among a page of mailboxes.
 func readMembers(ctx context.Context, c *conn, page []doppelboden.Mailbox) error {
 	for i := range page {
 		b := &page[i]
-		if b.Kind != doppelboden.List {
-			continue
+		if b.Kind == doppelboden.Person {
+			continue // they are most of all, and have none
 		}
 		err := c.query(ctx, func(row []driver.Value) error {
 			b.Members = append(b.Members, asAddress(row[0]))
@@ -141,6 +141,7 @@ func (t *tx) assign(a *store.Assignment) error {
 		return fmt.Errorf("find delivery: %w", err)
 	}
 	seq, tenant, was := asInt(row[0]), doppelboden.TenantID(asInt(row[1])), doppelboden.State(asInt(row[2]))
+	num, received := asInt(row[5]), asTime(row[6])
 	if asInt(row[4]) == int64(a.Mailbox) && was == a.State {
 		return nil // repeated
 	}
@@ -156,10 +157,8 @@ func (t *tx) assign(a *store.Assignment) error {
 	if err := t.unhold(seq); err != nil {
 		return err
 	}
-	_, err = t.c.exec(background, `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
-		VALUES (?,?,?,?,NULL,0,?) ON CONFLICT (mailbox, message, folder) DO NOTHING`,
-		int64(a.Mailbox), asInt(row[5]), int64(inboxNumber), int64(tenant), row[6])
-	if err != nil {
+	one := doppelboden.Copy{Mailbox: a.Mailbox, Date: received}
+	if err := t.addCopy(tenant, num, inboxNumber, &one); err != nil {
 		return fmt.Errorf("write copy: %w", err)
 	}
 	t.count(tenant, was, -1, seq)

@@ -1,0 +1,230 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+const (
+	smsTime   = 30 * time.Minute
+	vouchTime = time.Hour // the way from one room to another
+	// codesAtOnce is how many codes go into one commit.
+	codesAtOnce = 500
+)
+
+// A Sheet is a code for one person.
+type Sheet struct {
+	Person Person
+	Code   string // six groups of three characters; shown once, and kept nowhere
+	Until  time.Time
+	Page   string // the address of the emergency page
+	Tenant string // the tenant's name
+}
+
+// Link is the address with the code in its fragment, which browsers send to nobody.
+func (s Sheet) Link() string { return s.Page + "/enrol#" + s.Code }
+
+// Sheets makes a code for each of the people, to be printed. With replace, codes that they
+// have had before are no longer good.
+func (r *Room) Sheets(ctx context.Context, people []Person, replace bool, by string) ([]Sheet, error) {
+	return r.codes(ctx, people, kindSheet, replace, by)
+}
+
+// codes makes codes of one kind.
+func (r *Room) codes(ctx context.Context, people []Person, kind string, replace bool, by string) ([]Sheet, error) {
+	now := r.opts.Clock()
+	var sheets []Sheet
+	for len(people) > 0 {
+		part := people[:min(len(people), codesAtOnce)]
+		people = people[len(part):]
+		change := store.CredentialChange{At: now}
+		for _, p := range part {
+			conf, _ := r.accounts(p.Tenant)
+			until := now.Add(time.Duration(conf.SheetDays) * 24 * time.Hour)
+			switch kind {
+			case kindSMS:
+				until = now.Add(smsTime)
+			case kindVouch:
+				until = now.Add(vouchTime)
+			}
+			key, err := r.key(ctx, p.Tenant)
+			if err != nil {
+				return nil, err
+			}
+			code := newCode()
+			if replace {
+				change.End = append(change.End, store.CredentialEnd{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kind}, Why: whyReplaced, At: now})
+			}
+			change.Put = append(change.Put, store.Credential{Tenant: p.Tenant, Person: p.Mailbox, Kind: kind,
+				Lookup: sum(key, "code", plainCode(code)), Made: now, Until: until, By: by})
+			sheets = append(sheets, Sheet{Person: p, Code: code, Until: until, Page: r.Page(p.Tenant), Tenant: r.opts.Directory().TenantName(p.Tenant)})
+		}
+		if _, err := r.opts.Store.ChangeCredentials(ctx, change); err != nil {
+			return nil, fmt.Errorf("keep the codes: %w", err)
+		}
+		if err := r.note(ctx, part[0].Tenant, by, fmt.Sprintf("%d codes (%s) were made, the first for person %d", len(part), kind, part[0].ID)); err != nil {
+			return nil, err
+		}
+	}
+	return sheets, nil
+}
+
+// SendCode sends a code to a person's telephone. The code is Invalid when there is no way to
+// send one.
+func (r *Room) SendCode(ctx context.Context, p Person, number, by string) error {
+	if r.opts.Notifier == nil {
+		return invalid("city.toml names no way to send short texts")
+	}
+	number = strings.NewReplacer(" ", "", "-", "", "/", "", "(", "", ")", "").Replace(number)
+	digits := strings.TrimPrefix(number, "+")
+	if len(digits) < 5 || len(digits) > 20 || strings.Trim(digits, "0123456789") != "" {
+		return invalid("this is no telephone number: write it as +49 170 1234567")
+	}
+	sheets, err := r.codes(ctx, []Person{p}, kindSMS, true, by)
+	if err != nil {
+		return err
+	}
+	text := smsText(p.Language, sheets[0])
+	if err := r.opts.Notifier.Send(ctx, number, text); err != nil {
+		return fmt.Errorf("send the code: %w", err)
+	}
+	return nil
+}
+
+// smsText is what a telephone shows. It names nobody: telephones are read by others.
+func smsText(language string, s Sheet) string {
+	if language == "en" {
+		return fmt.Sprintf("Your code for the emergency mailbox: %s (good for 30 minutes). Open %s/enrol", s.Code, s.Page)
+	}
+	return fmt.Sprintf("Ihr Code für das Notfall-Postfach: %s (30 Minuten gültig). Öffnen Sie %s/enrol", s.Code, s.Page)
+}
+
+// RevokeCodes ends all codes of people that nobody has used yet, and returns how many.
+func (r *Room) RevokeCodes(ctx context.Context, people []Person, by string) (int, error) {
+	n := 0
+	for len(people) > 0 {
+		part := people[:min(len(people), codesAtOnce)]
+		people = people[len(part):]
+		change := store.CredentialChange{}
+		for _, p := range part {
+			change.End = append(change.End, store.CredentialEnd{Tenant: p.Tenant, Person: p.Mailbox, Kinds: codeKinds, Why: whyRevoked, At: r.opts.Clock()})
+		}
+		ended, err := r.opts.Store.ChangeCredentials(ctx, change)
+		if err != nil {
+			return n, fmt.Errorf("revoke codes: %w", err)
+		}
+		n += ended
+		if err := r.note(ctx, part[0].Tenant, by, fmt.Sprintf("%d codes were revoked, the first of person %d", ended, part[0].ID)); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// A Way is one of the things by which a person can log in.
+type Way struct {
+	ID    int64     `json:"id"`
+	Kind  string    `json:"kind"` // "password", "totp", "passkey", "app", "sheet", "sms", "vouch" or "directory"
+	Label string    `json:"label,omitempty"`
+	Made  time.Time `json:"made"`
+	Until time.Time `json:"until,omitzero"`
+	Ended time.Time `json:"ended,omitzero"`
+	Why   string    `json:"why,omitempty"` // "spent", "replaced", "revoked" or "void"
+}
+
+// Ways returns what a person has had to log in with, the newest first; with live only what
+// is good now.
+func (r *Room) Ways(ctx context.Context, p Person, live bool) ([]Way, error) {
+	var all []Way
+	now := r.opts.Clock()
+	err := r.opts.Store.Credentials(ctx, store.CredentialFilter{Person: p.Mailbox, Live: live}, func(c store.Credential) error {
+		if !live || c.Until.IsZero() || now.Before(c.Until) {
+			all = append([]Way{{ID: c.ID, Kind: c.Kind, Label: c.Label, Made: c.Made, Until: c.Until, Ended: c.Ended, Why: c.Why}}, all...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read how she logs in: %w", err)
+	}
+	return all, nil
+}
+
+// Revoke ends one of the ways in which the person of a session logs in, and her other
+// sessions. The last way that is left can be revoked too: codes make new ones.
+func (r *Room) Revoke(ctx context.Context, cookie string, id int64) error {
+	s, p, _, err := r.session(ctx, cookie)
+	if err != nil {
+		return err
+	}
+	if s.Needs != NeedsNothing {
+		return errStale
+	}
+	if err := r.mayChange(s); err != nil {
+		return err
+	}
+	return r.revoke(ctx, p, id, byPerson(p), s.Hash)
+}
+
+// RevokeWay ends a way of a person under the name of somebody who may.
+func (r *Room) RevokeWay(ctx context.Context, p Person, id int64, by string) error {
+	return r.revoke(ctx, p, id, by, nil)
+}
+
+func (r *Room) revoke(ctx context.Context, p Person, id int64, by string, keep []byte) error {
+	var found bool
+	err := r.opts.Store.Credentials(ctx, store.CredentialFilter{ID: id, Person: p.Mailbox, Live: true}, func(store.Credential) error {
+		found = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("find what is to be revoked: %w", err)
+	}
+	if !found {
+		return &doppelboden.Error{Code: doppelboden.NotFound, Public: "there is nothing like that any more"}
+	}
+	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{End: []store.CredentialEnd{{ID: id, Why: whyRevoked, At: r.opts.Clock()}}})
+	if err != nil {
+		return fmt.Errorf("revoke: %w", err)
+	}
+	if _, err := r.opts.Store.EndSessions(ctx, store.SessionFilter{Person: p.Mailbox, Except: keep}); err != nil {
+		return fmt.Errorf("end the sessions: %w", err)
+	}
+	return r.note(ctx, p.Tenant, by, fmt.Sprintf("credential %d of person %d was revoked", id, p.ID))
+}
+
+// mostApps is how many programs one person may have.
+const mostApps = 20
+
+// NewApp makes a password for a program of the person of a session, which is shown once.
+func (r *Room) NewApp(ctx context.Context, cookie, label string) (string, error) {
+	s, p, _, err := r.session(ctx, cookie)
+	if err != nil {
+		return "", err
+	}
+	if s.Needs != NeedsNothing {
+		return "", errStale
+	}
+	if err := r.mayChange(s); err != nil {
+		return "", err
+	}
+	mine, err := r.live(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	if len(mine[kindApp]) >= mostApps {
+		return "", invalid("you have many programs already; remove one first")
+	}
+	password, now := newAppPassword(), r.opts.Clock()
+	plain, _ := plainAppPassword(password)
+	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox,
+		Kind: kindApp, Label: oneLine(label, 60), Lookup: appLookup(plain), Made: now, By: byPerson(p)}}})
+	if err != nil {
+		return "", fmt.Errorf("keep the password of a program: %w", err)
+	}
+	return password, nil
+}
