@@ -66,7 +66,7 @@ func ImpliedCopies(m *doppelboden.Message) (inbox []bool, rows []*doppelboden.Co
 	for i := range m.Copies {
 		c := &m.Copies[i]
 		n, mine := own[c.Mailbox]
-		plain := c.Folder == doppelboden.Inbox && c.UID == 0 && c.Flags == 0 &&
+		plain := c.Folder == doppelboden.Inbox && c.UID == 0 && c.Flags == 0 && !c.New &&
 			!c.Date.IsZero() && c.Date.UnixMicro() == m.Received.UnixMicro()
 		switch p := (place{c.Mailbox, c.Folder}); {
 		case !plain || !mine && !shown[p]:

@@ -45,6 +45,7 @@ type Store interface {
 	Sendings
 	Inside
 	Filings
+	Folders
 	Harvests
 	Accounts
 
@@ -58,7 +59,9 @@ type Store interface {
 	// ByReceipt returns the id of the message with this receipt. NotFound.
 	ByReceipt(ctx context.Context, r doppelboden.Receipt) (doppelboden.ID, error)
 
-	// Copies yields the copies in one mailbox, oldest first.
+	// Copies yields the copies in one mailbox: first those at which nobody has looked since
+	// they came with their delivery, by its Seq, and then the others. It is no snapshot: what
+	// somebody looks at meanwhile may come twice.
 	Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, yield func(doppelboden.Copy) error) error
 
 	// Note writes entries that belong to no message's change (EntryRead, EntryConfig)

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"doppelboden"
@@ -137,43 +138,89 @@ func (t *tx) addDeliveries(m *doppelboden.Message, num int64, inbox []bool) erro
 	return nil
 }
 
-// addCopies writes copies of a new message.
+// copyOf writes a copy of the message ?3 into the folder ?4 of the mailbox ?1, unless it lies
+// there already. at is when the message was received: only what was made here needs it.
+const copyOf = `INSERT INTO copy (mailbox, n, tenant, message, id, size, scan, folder, uid, flags, date, change, known, deed, open, at)
+	SELECT ?1, 1 + ifnull((SELECT max(n) FROM copy WHERE mailbox = ?1), 0), ?2, m.num, m.id, m.size + ifnull(length(m.prefix), 0), m.scan,
+		?4, ?5, ?6, ?7, 0, 0, ?8, ?8 IS NOT NULL, CASE WHEN ?8 IS NOT NULL THEN m.received END
+	FROM message m WHERE m.num = ?3 AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.message = ?3 AND c.mailbox = ?1 AND c.folder = ?4)`
+
+// addCopies writes copies of a message.
 func (t *tx) addCopies(m *doppelboden.Message, num int64, rows []*doppelboden.Copy) error {
 	for _, c := range rows {
 		folder, err := t.folder(m.Tenant, c.Mailbox, c.Folder)
 		if err != nil {
 			return err
 		}
-		var uid any
-		if c.UID != 0 {
-			uid = int64(c.UID)
-		}
-		_, err = t.c.exec(background, `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
-			VALUES (?,?,?,?,?,?,?) ON CONFLICT (mailbox, message, folder) DO NOTHING`,
-			int64(c.Mailbox), num, folder, int64(m.Tenant), uid, int64(c.Flags), micros(c.Date))
-		if err != nil {
+		if err := t.addCopy(m.Tenant, num, folder, c); err != nil {
 			return fmt.Errorf("write copy of %s: %w", m.ID, err)
 		}
 	}
 	return nil
 }
 
-// folder returns the number of a folder, which it makes if need be.
+// addCopy writes one.
+func (t *tx) addCopy(tenant doppelboden.TenantID, num, folder int64, c *doppelboden.Copy) (err error) {
+	var uid, deed any
+	if c.UID != 0 {
+		uid = int64(c.UID)
+	}
+	if c.New {
+		if deed, err = t.deed(); err != nil {
+			return err
+		}
+	}
+	added, err := t.c.exec(background, copyOf, int64(c.Mailbox), int64(tenant), num, folder, uid, int64(c.Flags), micros(c.Date), deed)
+	if err != nil || added == 0 || c.UID == 0 {
+		return err
+	}
+	_, err = t.c.exec(background, `UPDATE folder SET uid_next = max(uid_next, ?3 + 1), total = total + (?4 & ?5 = 0), unseen = unseen + (?4 & (?5 | ?6) = 0)
+		WHERE mailbox = ?1 AND number = ?2`, int64(c.Mailbox), folder, int64(c.UID), int64(c.Flags), int64(doppelboden.Hidden), int64(doppelboden.Seen))
+	return err
+}
+
+// folder returns the number of a folder, which it makes if need be. It may be named by its
+// use; see store.FolderFor.
 func (t *tx) folder(tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, name string) (int64, error) {
 	if name == doppelboden.Inbox {
 		return inboxNumber, nil
 	}
-	// UIDVALIDITY is the second in which the folder was made: RFC 9051, section 2.3.1.1.
-	_, err := t.c.exec(background, `INSERT INTO folder (tenant, mailbox, number, name, uid_next, uid_validity)
-		SELECT ?1, ?2, max(ifnull(max(number), 0), ?5) + 1, ?3, 1, ?4 FROM folder WHERE mailbox = ?2
-		ON CONFLICT (mailbox, name) DO NOTHING`,
-		int64(tenant), int64(mailbox), name, t.at.Unix(), int64(inboxNumber))
-	if err != nil {
-		return 0, fmt.Errorf("make folder: %w", err)
+	use, usual, named := store.UseNamed(name)
+	if named {
+		row, err := t.c.one(background, "SELECT number FROM folder WHERE mailbox = ? AND use = ?", int64(mailbox), string(use))
+		if err == nil {
+			return asInt(row[0]), nil
+		}
+		if !errors.Is(err, errNoRow) {
+			return 0, fmt.Errorf("find folder: %w", err)
+		}
+		name = usual
 	}
-	row, err := t.c.one(background, "SELECT number FROM folder WHERE mailbox = ? AND name = ?", int64(mailbox), name)
-	if err != nil {
+	row, err := t.c.one(background, "SELECT number, use FROM folder WHERE mailbox = ? AND name = ?", int64(mailbox), name)
+	found := err == nil
+	switch {
+	case found && (!named || asText(row[1]) != ""):
+		return asInt(row[0]), nil
+	case !found && !errors.Is(err, errNoRow):
 		return 0, fmt.Errorf("find folder: %w", err)
 	}
-	return asInt(row[0]), nil
+	number := int64(0)
+	if found {
+		number = asInt(row[0])
+	}
+	k, err := t.keep(tenant, mailbox, 0)
+	if err != nil {
+		return 0, err
+	}
+	return k.named(number, name, use)
+}
+
+// named gives a folder a use, or makes it (0).
+func (k *keeping) named(number int64, name string, use store.Use) (int64, error) {
+	if number == 0 {
+		number = k.Make(name, use, k.t.at).Folder
+	} else {
+		k.Use(number, use)
+	}
+	return number, k.save()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/store"
 )
 
 // PutTenants makes the tenants exist and returns them in the order of the names.
@@ -161,12 +162,13 @@ func (t *tx) addMailbox(b *doppelboden.Mailbox) error {
 	if err := t.putAddress(b, b.Address, 0); err != nil {
 		return err
 	}
-	_, err = t.c.exec(background, `INSERT INTO folder (tenant, mailbox, number, name, uid_next, uid_validity)
-		VALUES (?, ?, ?, ?, 1, ?)`, int64(b.Tenant), int64(b.ID), int64(inboxNumber), doppelboden.Inbox, t.at.Unix())
+	k, err := t.keep(b.Tenant, b.ID, 0)
 	if err != nil {
-		return fmt.Errorf("make inbox: %w", err)
+		return err
 	}
-	return nil
+	k.Numbers = 0
+	k.Make(doppelboden.Inbox, store.UseInbox, t.at)
+	return k.save()
 }
 
 // putAliases writes a mailbox's aliases.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"doppelboden"
@@ -36,6 +38,7 @@ type tx struct {
 	entries []doppelboden.Entry
 	changes map[countKey]change
 	next    int64 // as in writer, with this transaction
+	token   int64 // names the transaction in table numbering
 	fresh   bool  // names or chains were added, which a rollback takes back
 }
 
@@ -120,7 +123,7 @@ func (w *writer) once(batch []*op, s *syncing, found bool) ([]error, error) {
 		w.discard()
 		return nil, &storageError{fmt.Errorf("begin: %w", err)}
 	}
-	t := &tx{writer: w, at: w.s.opts.Clock(), next: w.next, changes: map[countKey]change{}}
+	t := &tx{writer: w, at: w.s.opts.Clock(), next: w.next, token: rand.Int64N(math.MaxInt64) + 1, changes: map[countKey]change{}}
 	answers, link, err := t.fill(batch, found)
 	if err == nil {
 		err = s.wait()

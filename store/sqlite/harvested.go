@@ -196,8 +196,8 @@ func copiesOf(ctx context.Context, c *conn, t doppelboden.TenantID, m doppelbode
 	err = c.query(ctx, func(row []driver.Value) error {
 		list = append(list, readCopy(row))
 		return nil
-	}, "SELECT "+copyColumns+` FROM message x CROSS JOIN copy c ON c.mailbox = ?1 AND c.message = x.num `+copyJoins+`WHERE x.id = ?2 AND x.tenant = ?3
+	}, "SELECT "+copyColumns+` FROM message x CROSS JOIN copy c INDEXED BY copy_message ON c.mailbox = ?1 AND c.message = x.num `+copyJoins+`WHERE x.id = ?2 AND x.tenant = ?3 AND c.folder > 0
 		UNION ALL SELECT `+impliedColumns+`FROM message m CROSS JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries
-		WHERE m.id = ?2 AND m.tenant = ?3 AND d.mailbox = ?1 AND d.inbox = 1 ORDER BY 8`, int64(m), id[:], int64(t))
+		WHERE m.id = ?2 AND m.tenant = ?3 AND d.mailbox = ?1 AND d.inbox = 1 AND d.seq > `+looked+` ORDER BY 8`, int64(m), id[:], int64(t))
 	return list, err
 }

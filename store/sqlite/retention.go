@@ -125,11 +125,13 @@ func (s *Store) expirable(ctx context.Context, limit int) (nums []int64, end boo
 }
 
 // protected reports whether a message must stay: a delivery of it has not ended, or
-// ended at cut or later, or one of the mailboxes shows it.
+// ended at cut or later, somebody did something to it that the groupware does not know, or
+// one of the mailboxes shows it.
 func protected(ctx context.Context, c *conn, num int64, cut time.Time, keep []doppelboden.MailboxID) (bool, error) {
 	row, err := c.one(ctx, `SELECT EXISTS (SELECT 1 FROM message m CROSS JOIN delivery d
 		ON d.seq >= m.num AND d.seq < m.num + m.deliveries
-		WHERE m.num = ?1 AND (d.state IN (0, 1) OR d.changed >= ?2))`, num, cut.UnixMicro())
+		WHERE m.num = ?1 AND (d.state IN (0, 1) OR d.changed >= ?2))
+		OR EXISTS (SELECT 1 FROM copy INDEXED BY copy_message WHERE message = ?1 AND open = 1)`, num, cut.UnixMicro())
 	if err != nil || asInt(row[0]) != 0 {
 		return true, err
 	}
@@ -145,9 +147,9 @@ func shownIn(ctx context.Context, c *conn, num int64, keep []doppelboden.Mailbox
 		_, found := slices.BinarySearch(keep, doppelboden.MailboxID(asInt(row[0])))
 		shown = shown || found
 		return nil
-	}, `SELECT mailbox FROM copy INDEXED BY copy_message WHERE message = ?1
+	}, `SELECT mailbox FROM copy INDEXED BY copy_message WHERE message = ?1 AND folder > 0
 		UNION ALL SELECT d.mailbox FROM message m CROSS JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries
-			WHERE m.num = ?1 AND d.inbox = 1`, num)
+			WHERE m.num = ?1 AND d.inbox = 1 AND d.seq > `+looked, num)
 	return shown, err
 }
 
@@ -190,8 +192,7 @@ func (t *tx) remove(num int64, cut time.Time, keep []doppelboden.MailboxID) (boo
 	if err != nil {
 		return false, err
 	}
-	if _, err := t.c.exec(background, "DELETE FROM copy WHERE (mailbox, message, folder) IN "+
-		"(SELECT mailbox, message, folder FROM copy INDEXED BY copy_message WHERE message = ?)", num); err != nil {
+	if err := t.removeCopies(num); err != nil {
 		return false, err
 	}
 	if err := t.forgetNotices(num, end); err != nil {
@@ -205,6 +206,38 @@ func (t *tx) remove(num int64, cut time.Time, keep []doppelboden.MailboxID) (boo
 	}
 	t.entries = append(t.entries, doppelboden.Entry{Kind: doppelboden.EntryExpired, At: t.at, Tenant: tenant, Message: id})
 	return true, t.forgetSegment(segment)
+}
+
+// removeCopies removes what folders show of a message.
+func (t *tx) removeCopies(num int64) error {
+	boxes := map[doppelboden.MailboxID]doppelboden.TenantID{}
+	err := t.c.query(background, func(row []driver.Value) error {
+		boxes[doppelboden.MailboxID(asInt(row[0]))] = doppelboden.TenantID(asInt(row[1]))
+		return nil
+	}, "SELECT mailbox, tenant FROM copy INDEXED BY copy_message WHERE message = ?", num)
+	if err != nil {
+		return fmt.Errorf("find copies: %w", err)
+	}
+	for box, tenant := range boxes {
+		rows, err := t.load(nil, "INDEXED BY copy_message WHERE c.message = ? AND c.mailbox = ? ORDER BY c.n", num, int64(box))
+		if err != nil {
+			return err
+		}
+		k, err := t.keep(tenant, box, 0)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			k.Remove(&rows[i], false, time.Time{})
+		}
+		if err := k.put(rows); err != nil {
+			return err
+		}
+		if err := k.save(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetSegment removes the name of a segment in which no body lies any more. Every big

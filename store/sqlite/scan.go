@@ -22,6 +22,11 @@ func (s *Store) PutScans(ctx context.Context, list []store.Scan) error {
 			if err != nil {
 				return fmt.Errorf("write what scanners said about %s: %w", one.Message, err)
 			}
+			_, err = t.c.exec(background, `UPDATE copy SET scan = m.scan, size = m.size + ifnull(length(m.prefix), 0) FROM message m
+				WHERE m.id = ? AND copy.message = m.num`, one.Message[:])
+			if err != nil {
+				return fmt.Errorf("write what scanners said about copies of %s: %w", one.Message, err)
+			}
 		}
 		return nil
 	})

@@ -91,11 +91,8 @@ func (t *tx) rebox(ref doppelboden.Ref, box doppelboden.BoxID) error {
 		return nil
 	}
 	if inbox && int64(box) != mailbox {
-		_, err = t.c.exec(background, `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
-			SELECT d.mailbox, m.num, ?2, d.tenant, NULL, 0, m.received FROM delivery d CROSS JOIN message m ON m.num = d.seq - d.n
-			WHERE d.seq = ?1 ON CONFLICT (mailbox, message, folder) DO NOTHING`, seq, int64(inboxNumber))
-		if err != nil {
-			return fmt.Errorf("write the copy: %w", err)
+		if err := t.showInbox(seq); err != nil {
+			return err
 		}
 		inbox = false
 	}
@@ -108,4 +105,21 @@ func (t *tx) rebox(ref doppelboden.Ref, box doppelboden.BoxID) error {
 		_, err = t.c.exec(background, "UPDATE held SET box = ? WHERE seq = ?", int64(box), seq)
 	}
 	return err
+}
+
+// showInbox gives the copy of a delivery in the inbox a row, where it has none.
+func (t *tx) showInbox(seq int64) error {
+	row, err := t.c.one(background, `SELECT d.tenant, d.mailbox, m.num, m.received, d.seq > `+looked+`
+		FROM delivery d CROSS JOIN message m ON m.num = d.seq - d.n WHERE d.seq = ?`, seq)
+	if err != nil {
+		return fmt.Errorf("read the copy: %w", err)
+	}
+	if asInt(row[4]) == 0 {
+		return nil // somebody has looked, and perhaps moved it
+	}
+	one := doppelboden.Copy{Mailbox: doppelboden.MailboxID(asInt(row[1])), Date: asTime(row[3])}
+	if err := t.addCopy(doppelboden.TenantID(asInt(row[0])), asInt(row[2]), inboxNumber, &one); err != nil {
+		return fmt.Errorf("write the copy: %w", err)
+	}
+	return nil
 }
