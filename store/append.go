@@ -14,6 +14,7 @@ type Filing struct {
 	Tenant   doppelboden.TenantID
 	Box      doppelboden.BoxID
 	Route    string // the lane by which the mailbox was reached
+	Folder   string // as the groupware names it; "": that for new mail
 	Validity uint32 // UIDVALIDITY of the folder: RFC 9051, section 2.3.1.1
 	Next     uint32 // its UIDNEXT before the first of the mails
 	Through  int64  // Seq of the last of the mails

@@ -15,10 +15,10 @@ func (s *Store) PutFiling(ctx context.Context, lease store.Lease, f store.Filing
 		if err := t.holds(lease); err != nil {
 			return err
 		}
-		_, err := t.c.exec(background, `INSERT INTO filing (box, tenant, route, validity, next, through, at) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (box) DO UPDATE SET tenant = excluded.tenant, route = excluded.route, validity = excluded.validity, next = excluded.next,
+		_, err := t.c.exec(background, `INSERT INTO filing (box, tenant, route, folder, validity, next, through, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (box) DO UPDATE SET tenant = excluded.tenant, route = excluded.route, folder = excluded.folder, validity = excluded.validity, next = excluded.next,
 			through = excluded.through, at = excluded.at`,
-			int64(f.Box), int64(f.Tenant), f.Route, int64(f.Validity), int64(f.Next), f.Through, micros(f.At))
+			int64(f.Box), int64(f.Tenant), f.Route, f.Folder, int64(f.Validity), int64(f.Next), f.Through, micros(f.At))
 		if err != nil {
 			return fmt.Errorf("write filing: %w", err)
 		}
@@ -29,7 +29,7 @@ func (s *Store) PutFiling(ctx context.Context, lease store.Lease, f store.Filing
 // FilingOf returns the last filing of a box.
 func (s *Store) FilingOf(ctx context.Context, box doppelboden.BoxID) (f store.Filing, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		row, err := c.one(ctx, "SELECT tenant, route, validity, next, through, at FROM filing WHERE box = ?", int64(box))
+		row, err := c.one(ctx, "SELECT tenant, route, validity, next, through, at, folder FROM filing WHERE box = ?", int64(box))
 		if errors.Is(err, errNoRow) {
 			return &doppelboden.Error{Code: doppelboden.NotFound, Public: "nothing was put into the folder of this box"}
 		}
@@ -37,7 +37,7 @@ func (s *Store) FilingOf(ctx context.Context, box doppelboden.BoxID) (f store.Fi
 			return err
 		}
 		f = store.Filing{Tenant: doppelboden.TenantID(asInt(row[0])), Box: box, Route: asText(row[1]), Validity: uint32(asInt(row[2])),
-			Next: uint32(asInt(row[3])), Through: asInt(row[4]), At: asTime(row[5])}
+			Next: uint32(asInt(row[3])), Through: asInt(row[4]), At: asTime(row[5]), Folder: asText(row[6])}
 		return nil
 	})
 	return f, err

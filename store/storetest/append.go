@@ -19,7 +19,7 @@ func testFilings(t *testing.T, open Open) {
 	own := doppelboden.BoxID(w.boxes[0].ID)
 	_, err := w.s.FilingOf(ctx, own)
 	isCode(t, "FilingOf a box that never had one", err, doppelboden.NotFound)
-	first := store.Filing{Tenant: w.boxes[0].Tenant, Box: own, Route: "stadt/" + hostile, Validity: math.MaxUint32, Next: math.MaxUint32, Through: math.MaxInt64, At: cut(day)}
+	first := store.Filing{Tenant: w.boxes[0].Tenant, Box: own, Route: "stadt/" + hostile, Folder: hostile, Validity: math.MaxUint32, Next: math.MaxUint32, Through: math.MaxInt64, At: cut(day)}
 	second := store.Filing{Tenant: w.boxes[2].Tenant, Box: -3, Route: "stadt/neu", Validity: 1, Next: 1, Through: 1, At: cut(w.tick())}
 	for range 2 {
 		w.must(w.s.PutFiling(ctx, w.lease, first))
