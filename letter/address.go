@@ -128,12 +128,18 @@ func (p *addressReader) inComment() {
 	p.rest = ""
 }
 
-// cutAngle reads up to the ">" that ends an address.
+// cutAngle reads up to the ">" that ends an address, without comments.
 func cutAngle(s string) (address, rest string, ok bool) {
+	address = s
 	if i := strings.IndexByte(s, '>'); i >= 0 {
-		return s[:i], s[i+1:], true
+		address, rest = s[:i], s[i+1:]
 	}
-	return s, "", true
+	for strings.Count(address, "(") > 0 {
+		before, after, _ := strings.Cut(address, "(")
+		_, after, _ = strings.Cut(after, ")")
+		address = before + after
+	}
+	return address, rest, true
 }
 
 // person returns what was read last.

@@ -8,15 +8,27 @@ import (
 
 // decoded gives the bytes of a leaf without their transfer encoding: RFC 2045, section 6.
 func (n *node) decoded() io.Reader {
-	switch {
-	case n.uu:
+	if n.uu {
 		return &uuReader{rest: n.content}
-	case n.encoding == "base64":
+	}
+	switch n.encoding {
+	case "base64":
 		return &base64Reader{rest: n.content}
-	case n.encoding == "quoted-printable":
+	case "quoted-printable":
 		return &qpReader{rest: n.content}
+	case "x-uuencode", "uuencode", "x-uue":
+		return &uuReader{rest: afterBegin(n.content)}
 	}
 	return bytes.NewReader(n.content)
+}
+
+// encoded reports whether a leaf has a transfer encoding that decoded takes off.
+func (n *node) encoded() bool {
+	switch n.encoding {
+	case "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue":
+		return true
+	}
+	return false
 }
 
 // decodedSize is how many bytes decoded gives at most.

@@ -31,10 +31,15 @@ func (n *node) all(name string) (values []string) {
 	return values
 }
 
+// maxJunk is how many lines before a mail's header are passed over that do not belong there.
+const maxJunk = 3
+
 // header reads the fields that begin at s.pos, and leaves s.pos behind the empty line that
 // ends them, or at the first line that cannot belong to a header.
 func (s *scanner) header(n *node) {
-	begin, full := s.pos, false
+	begin, full, junk := s.pos, false, 0
+	name, value := "", []byte(nil)
+	defer func() { n.add(name, value) }()
 	for first := true; s.pos < len(s.data); first = false {
 		line, next := s.line()
 		text := bytes.TrimRight(line, "\r\n")
@@ -44,21 +49,26 @@ func (s *scanner) header(n *node) {
 			return
 		case text[0] == ' ' || text[0] == '\t':
 			// RFC 5322, section 2.2.3. What is folded behind nothing is nobody's.
-			if last := len(n.fields) - 1; last >= 0 && !full {
-				n.fields[last].value += " " + clean(bytes.TrimLeft(text, " \t"))
+			if name != "" && !full {
+				value = append(append(value, ' '), bytes.TrimLeft(text, " \t")...)
 			}
 		case s.boundary(line) != 0:
 			return // the part ends within its header
 		case first && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From "))):
 			// What a mailbox of mbox's kind puts before a mail.
 		default:
-			name, value, ok := bytes.Cut(text, []byte(":"))
-			name = bytes.TrimRight(name, " \t")
-			if !ok || !isFieldName(name) {
+			key, rest, ok := bytes.Cut(text, []byte(":"))
+			key = bytes.TrimRight(key, " \t")
+			if !ok || !isFieldName(key) {
+				if n.up == nil && name == "" && junk < maxJunk {
+					junk++ // before the header of a mail
+					break
+				}
 				return // somebody forgot the empty line
 			}
 			if !full {
-				n.fields = append(n.fields, field{strings.ToLower(string(name)), clean(bytes.Trim(value, " \t"))})
+				n.add(name, value)
+				name, value = strings.ToLower(string(key)), bytes.Clone(bytes.Trim(rest, " \t"))
 			}
 		}
 		s.pos = next
@@ -82,8 +92,10 @@ func isFieldName(b []byte) bool {
 	return true
 }
 
-// clean returns a line of a header as UTF-8. RFC 6532 has it be that; what is not was
+// add adds a field that was read to its end. RFC 6532 has it be UTF-8; what is not was
 // written by a program that knows no other world than Windows-1252.
-func clean(b []byte) string {
-	return fromUnknown(b)
+func (n *node) add(name string, value []byte) {
+	if name != "" {
+		n.fields = append(n.fields, field{name, fromUnknown(value)})
+	}
 }

@@ -15,6 +15,9 @@ func (n *node) understand() {
 			n.kind = "message/rfc822" // RFC 2046, section 5.1.5
 		}
 	}
+	if n.kind == "image/jpg" || n.kind == "image/pjpeg" {
+		n.kind = "image/jpeg"
+	}
 	place, params := splitParams(n.raw("content-disposition"))
 	switch {
 	case place == "inline":
@@ -31,7 +34,9 @@ func (n *node) understand() {
 	encoding, _, _ := strings.Cut(n.raw("content-transfer-encoding"), ";")
 	n.encoding = strings.ToLower(strings.TrimSpace(encoding))
 	if strings.HasPrefix(n.kind, "multipart/") {
-		n.boundary = strings.TrimRight(n.params["boundary"], " \t")
+		if n.boundary = strings.TrimRight(n.params["boundary"], " \t"); n.boundary == "" {
+			n.kind = "text/plain" // nobody can tell what is in it
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ const maxUU = 50
 // takeUU returns the uuencoded files in a text, and takes them out of it. Nothing but old
 // programs and viruses writes such mail; so it is named for what it is.
 func (n *node) takeUU() (files []*node) {
-	if n.kind != "text/plain" || n.encoding == "base64" || n.encoding == "quoted-printable" || !bytes.Contains(n.content, []byte("begin ")) {
+	if n.kind != "text/plain" || n.encoded() || !bytes.Contains(n.content, []byte("begin ")) {
 		return nil
 	}
 	var kept []byte
@@ -49,6 +49,21 @@ func uuBegin(line []byte) (name string, ok bool) {
 		return "", false
 	}
 	return fromUnknown(file), true
+}
+
+// afterBegin returns what follows the first "begin" line; without one, all of it.
+func afterBegin(b []byte) []byte {
+	for rest := b; len(rest) > 0; {
+		line := rest
+		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
+			line = rest[:i+1]
+		}
+		rest = rest[len(line):]
+		if _, ok := uuBegin(line); ok {
+			return rest
+		}
+	}
+	return b
 }
 
 // uuLines returns how many bytes of b are encoded lines, with the "end" behind them; 0 for
