@@ -113,6 +113,7 @@ func (p *Pages) funcs(l Language, links map[string]string) template.FuncMap {
 	return template.FuncMap{
 		"t":     func(sentence string, args ...any) string { return p.words.T(l, sentence, args...) },
 		"asset": func(name string) (string, error) { return assetOf(links, name) },
+		"short": func(at time.Time) string { return Short(l, at, p.server.opts.Clock()) },
 		"date":  func(t time.Time) string { return Date(l, t) },
 		"size":  func(n int64) string { return Size(l, n) },
 		"dict":  dict,
@@ -204,6 +205,22 @@ func Date(l Language, t time.Time) string {
 	}
 	days := [...]string{"So", "Mo", "Di", "Mi", "Do", "Fr", "Sa"}
 	return days[t.Weekday()] + " " + t.Format("02.01.2006, 15:04")
+}
+
+// Short writes a time for a list: the hour of today, the day of this year, or the date.
+func Short(l Language, t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	switch {
+	case t.Year() == now.Year() && t.YearDay() == now.YearDay():
+		return t.Format("15:04")
+	case l == English && t.Year() == now.Year():
+		return t.Format("2 Jan")
+	case l == English:
+		return t.Format("2 Jan 2006")
+	case t.Year() == now.Year():
+		return t.Format("02.01.")
+	}
+	return t.Format("02.01.2006")
 }
 
 // Size writes a number of bytes for a reader.

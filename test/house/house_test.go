@@ -56,6 +56,7 @@ var floors = map[string]int{
 	"search":          rooms,
 	"web":             porch,
 	"web/webtest":     porch,
+	"web/webmail":     doors,
 	"control":         doors,
 	"smtpd":           doors,
 	"app":             attic,

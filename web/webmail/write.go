@@ -1,0 +1,417 @@
+package webmail
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"doppelboden"
+	"doppelboden/account"
+	"doppelboden/folder"
+	"doppelboden/intake"
+	"doppelboden/letter"
+	"doppelboden/store"
+	"doppelboden/web"
+)
+
+// saves remembers where the drafts lie that are being written now: a page that is saved
+// while its reader clicks on "send" does not know the newest place yet.
+type saves struct {
+	mu   sync.Mutex
+	last map[string]*saved // by draft.Key
+}
+
+// A saved is one draft that is being written. Its lock is held while it is saved or sent.
+type saved struct {
+	sync.Mutex
+	uid  uint32
+	sent bool
+	at   time.Time
+}
+
+func newSaves() saves { return saves{last: map[string]*saved{}} }
+
+// keptFor is how long a draft that nobody saves is remembered.
+const keptFor = 24 * time.Hour
+
+// of returns what is known of a key, locked.
+func (s *saves) of(key string, uid uint32, now time.Time) *saved {
+	s.mu.Lock()
+	for k, v := range s.last {
+		if now.Sub(v.at) > keptFor {
+			delete(s.last, k)
+		}
+	}
+	one := s.last[key]
+	if one == nil {
+		one = &saved{uid: uid}
+		s.last[key] = one
+	}
+	one.at = now
+	s.mu.Unlock()
+	one.Lock()
+	return one
+}
+
+// readDraft reads what somebody wrote from a form.
+func readDraft(r *http.Request) (draft, error) {
+	f := r.PostForm
+	dr := draft{
+		Key: f.Get("key"), UID: uidOf(f.Get("draft")), To: f.Get("to"), Cc: f.Get("cc"), Bcc: f.Get("bcc"),
+		Subject: line(f.Get("subject")), Text: strings.ReplaceAll(f.Get("text"), "\r\n", "\n"),
+		Source: parseSource(f.Get("source")), Refs: strings.Fields(f.Get("refs")),
+	}
+	if len(dr.Key) < 16 || len(dr.Key) > 100 || strings.ContainsFunc(dr.Key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return draft{}, &doppelboden.Error{Code: doppelboden.Invalid, Public: "the form did not arrive whole"}
+	}
+	for i, ref := range dr.Refs {
+		dr.Refs[i] = strings.Trim(line(ref), "<>")
+	}
+	for i, keep := range f["keep"] {
+		if i < 200 && len(keep) < 100 && i < len(f["keepname"]) {
+			size, _ := strconv.ParseInt(f["keepsize"][min(i, len(f["keepsize"])-1)], 10, 64)
+			dr.Files = append(dr.Files, file{Keep: keep, Name: letter.FileName(f["keepname"][i]), Size: size})
+		}
+	}
+	return dr, nil
+}
+
+// write does with what somebody wrote what a button says.
+func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
+	dr, err := readDraft(r)
+	if err != nil {
+		return err
+	}
+	what := r.PostForm.Get("do")
+	held := d.saves.of(k.base+dr.Key, dr.UID, d.opts.Clock())
+	defer held.Unlock()
+	dr.UID = cmp.Or(held.uid, dr.UID)
+	if what == "discard" {
+		return d.discard(w, r, k, dr, held)
+	}
+	if text, ok := strings.CutPrefix(what, "remove:"); ok {
+		if i, err := strconv.Atoi(text); err == nil && i >= 0 && i < len(dr.Files) {
+			dr.Files = slices.Delete(dr.Files, i, i+1)
+		}
+	}
+	pieces, err := d.pieces(r, k, dr)
+	if err != nil {
+		return err
+	}
+	if held.sent {
+		return d.toSent(w, r, k)
+	}
+	if what == "send" {
+		return d.send(w, r, k, dr, pieces, held)
+	}
+	if err := d.save(r.Context(), k, dr, pieces, held); err != nil {
+		return err
+	}
+	http.Redirect(w, r, fmt.Sprintf("%s/compose?draft=%d&saved=1", k.base, held.uid), http.StatusSeeOther)
+	return nil
+}
+
+// toSent leads from a sent mail to where its writer came from.
+func (d *Door) toSent(w http.ResponseWriter, r *http.Request, k *desk) error {
+	back := int64(1)
+	if s := parseSource(r.PostForm.Get("source")); s.Folder > 0 {
+		back = s.Folder
+	}
+	http.Redirect(w, r, pathOf(k.base, back, done{What: "sent"}.values()), http.StatusSeeOther)
+	return nil
+}
+
+// autosave keeps what was written so far, and tells the page where it lies.
+func (d *Door) autosave(w http.ResponseWriter, r *http.Request, k *desk) error {
+	dr, err := readDraft(r)
+	if err != nil {
+		return err
+	}
+	held := d.saves.of(k.base+dr.Key, dr.UID, d.opts.Clock())
+	defer held.Unlock()
+	if held.sent {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	dr.UID = cmp.Or(held.uid, dr.UID)
+	pieces, err := d.kept(r.Context(), k, dr)
+	if err != nil {
+		return err
+	}
+	if err := d.save(r.Context(), k, dr, pieces, held); err != nil {
+		return err
+	}
+	dr.UID, dr.Saved = held.uid, d.opts.Clock().Local().Format("15:04")
+	// The files lie in the draft now, one behind the other after the text.
+	for i := range dr.Files {
+		dr.Files[i].Keep = "d:" + strconv.Itoa(i+2)
+	}
+	d.pages.Part(w, r, "compose", "saved", web.Page{Data: dr})
+	return nil
+}
+
+// save keeps a draft.
+func (d *Door) save(ctx context.Context, k *desk, dr draft, pieces []piece, held *saved) error {
+	m, err := k.build(dr, pieces, d.opts.Clock(), false)
+	if err != nil {
+		return err
+	}
+	uid, err := k.box.SaveDraft(ctx, dr.UID, bytes.NewReader(m.bytes), int64(len(m.bytes)))
+	if err != nil {
+		return fmt.Errorf("save the draft: %w", err)
+	}
+	held.uid = uid
+	return nil
+}
+
+// discard throws a draft away: into the bin, so that it can be brought back.
+func (d *Door) discard(w http.ResponseWriter, r *http.Request, k *desk, dr draft, held *saved) error {
+	result := done{What: "discarded"}
+	if dr.UID != 0 {
+		drafts, err := folderFor(r.Context(), k.box, store.UseDrafts)
+		if err != nil {
+			return err
+		}
+		if result, err = d.move(r.Context(), k, drafts, []uint32{dr.UID}, store.UseTrash, "discarded"); err != nil {
+			return err
+		}
+	}
+	held.uid = 0
+	http.Redirect(w, r, pathOf(k.base, 1, result.values()), http.StatusSeeOther)
+	return nil
+}
+
+// pieces returns the files that go with a draft: those that are kept, and new ones.
+func (d *Door) pieces(r *http.Request, k *desk, dr draft) ([]piece, error) {
+	all, err := d.kept(r.Context(), k, dr)
+	if err != nil {
+		return nil, err
+	}
+	if r.MultipartForm != nil {
+		for _, h := range r.MultipartForm.File["file"] {
+			if h.Size == 0 && h.Filename == "" {
+				continue
+			}
+			f, err := h.Open()
+			if err != nil {
+				return nil, fmt.Errorf("open an uploaded file: %w", err)
+			}
+			body, err := io.ReadAll(f)
+			_ = f.Close() // it lies in memory
+			if err != nil {
+				return nil, fmt.Errorf("read an uploaded file: %w", err)
+			}
+			all = append(all, piece{name: letter.FileName(cmp.Or(h.Filename, "datei")), kind: kindOf(h.Filename, body), body: body})
+		}
+	}
+	var total int64
+	for _, p := range all {
+		total += int64(len(p.body))
+	}
+	if total > d.opts.MostBytes*3/4 {
+		return nil, &doppelboden.Error{Code: doppelboden.TooLarge, Public: "all files together are larger than one mail may be"}
+	}
+	return all, nil
+}
+
+// kept reads the files that a draft has already, or takes over from its source.
+func (d *Door) kept(ctx context.Context, k *desk, dr draft) ([]piece, error) {
+	var all []piece
+	letters := map[string]*letter.Letter{}
+	for _, f := range dr.Files {
+		from, path, _ := strings.Cut(f.Keep, ":")
+		var place source
+		switch {
+		case from == "d" && dr.UID != 0:
+			drafts, err := folderFor(ctx, k.box, store.UseDrafts)
+			if err != nil {
+				return nil, err
+			}
+			place = source{Folder: drafts, UID: dr.UID}
+		case from == "s" && dr.Source.Kind == "forward":
+			place = dr.Source
+		default:
+			continue
+		}
+		if path == "" { // all of it
+			p, err := d.whole(ctx, k, place, f.Name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
+			continue
+		}
+		l := letters[from]
+		if l == nil {
+			var err error
+			if _, l, err = d.open(ctx, k, place.Folder, place.UID); err != nil {
+				return nil, err
+			}
+			letters[from] = l
+		}
+		body, ok := l.Part(path)
+		if !ok {
+			continue
+		}
+		bytes, err := io.ReadAll(body)
+		if err != nil {
+			return nil, fmt.Errorf("read a file of a mail: %w", err)
+		}
+		all = append(all, piece{name: f.Name, kind: kindOf(f.Name, bytes), body: bytes})
+	}
+	return all, nil
+}
+
+// whole reads a mail that is forwarded as a file. As an attachment of its own type it
+// could be shown by the recipient's program; RFC 2046, section 5.2.1, forbids to encode
+// that, so its bytes must do: they go as they are.
+func (d *Door) whole(ctx context.Context, k *desk, at source, name string) (piece, error) {
+	s, err := shownOf(ctx, k.box, at.Folder, at.UID)
+	if err != nil {
+		return piece{}, err
+	}
+	r, err := k.box.Read(ctx, s.Message)
+	if err != nil {
+		return piece{}, err
+	}
+	defer r.Close()
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return piece{}, fmt.Errorf("read a mail: %w", err)
+	}
+	return piece{name: name, kind: "application/octet-stream", body: body}, nil
+}
+
+// kindOf says what a file is: by its content, where that is clear, so that what a browser
+// claims of it does not matter.
+func kindOf(name string, body []byte) string {
+	kind, _, _ := strings.Cut(http.DetectContentType(body), ";")
+	switch {
+	case kind == "text/plain" && strings.HasSuffix(strings.ToLower(name), ".csv"):
+		return "text/csv"
+	case kind == "application/zip", kind == "text/html", kind == "text/xml":
+		return "application/octet-stream" // an office document as well; its name says more
+	case kind == "text/plain":
+		return "application/octet-stream" // with its own line ends and characters
+	}
+	return kind
+}
+
+// send sends what somebody wrote, or shows it again with what is wrong.
+func (d *Door) send(w http.ResponseWriter, r *http.Request, k *desk, dr draft, pieces []piece, held *saved) error {
+	if dr.Problems = d.problems(r, k, dr); len(dr.Problems) > 0 {
+		return d.again(w, r, k, dr, pieces, held)
+	}
+	m, err := k.build(dr, pieces, d.opts.Clock(), true)
+	if err != nil {
+		return err
+	}
+	o := folder.Outgoing{
+		Key: dr.Key, From: k.grant.Address, Door: "webmail", Peer: peer(r),
+		MaySend: func(a doppelboden.Address) bool {
+			return a.Key() == k.grant.Address.Key() || d.opts.People.MaySend(r.Context(), account.PersonID(k.Visitor.Person), a)
+		},
+		Size: int64(len(m.bytes)), Body: bytes.NewReader(m.bytes),
+	}
+	for _, t := range m.to {
+		o.To = append(o.To, intake.Recipient{Address: t.Address})
+	}
+	if dr.UID != 0 {
+		drafts, err := folderFor(r.Context(), k.box, store.UseDrafts)
+		if err != nil {
+			return err
+		}
+		o.Replaces = &folder.Draft{Folder: drafts, UID: dr.UID}
+	}
+	from := &folder.Source{Folder: dr.Source.Folder, UID: dr.Source.UID}
+	switch dr.Source.Kind {
+	case "reply":
+		o.Answers = from
+	case "forward":
+		o.Forwards = from
+	}
+	if _, err := k.box.Send(r.Context(), o); err != nil {
+		dr.Problems = []string{d.refused(r, err)}
+		d.opts.Log.Info("a mail was not sent", "mailbox", int64(k.grant.Mailbox), "code", doppelboden.CodeOf(err).String(), "err", err)
+		return d.again(w, r, k, dr, pieces, held)
+	}
+	held.sent, held.uid = true, 0
+	if k.shared() && from.Folder > 0 {
+		if s, err := shownOf(r.Context(), k.box, from.Folder, from.UID); err == nil {
+			_ = d.release(r.Context(), k, s.Message) // it ends by itself as well
+		}
+	}
+	return d.toSent(w, r, k)
+}
+
+// peer is the address of the visitor's machine.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// again keeps what could not be sent as a draft, and shows it with what is wrong.
+func (d *Door) again(w http.ResponseWriter, r *http.Request, k *desk, dr draft, pieces []piece, held *saved) error {
+	if err := d.save(r.Context(), k, dr, pieces, held); err != nil {
+		d.opts.Log.Warn("a draft that could not be sent could not be kept either", "err", err)
+		dr.Problems = append(dr.Problems, d.pages.T(r, "It could not be saved either. Copy your text before you leave this page."))
+	} else {
+		dr.Saved = d.opts.Clock().Local().Format("15:04")
+	}
+	dr.UID = held.uid
+	dr.Files = dr.Files[:0]
+	for i, p := range pieces {
+		dr.Files = append(dr.Files, file{Keep: "d:" + strconv.Itoa(i+2), Name: p.name, Size: int64(len(p.body))})
+	}
+	return d.writing(w, r, k, http.StatusUnprocessableEntity, dr)
+}
+
+// problems says what keeps a mail from being sent.
+func (d *Door) problems(r *http.Request, k *desk, dr draft) (list []string) {
+	count := 0
+	dir := d.opts.Directory()
+	for _, text := range []string{dr.To, dr.Cc, dr.Bcc} {
+		good, wrong := parseTyped(text)
+		count += len(good)
+		for _, one := range wrong {
+			list = append(list, d.pages.T(r, "“%s” is not an address. Write it like name@example.org, several with commas between.", one))
+		}
+		for _, t := range good {
+			if _, ours := dir.TenantOf(t.Address.Domain); !ours {
+				continue
+			}
+			if _, err := dir.Lookup(t.Address); doppelboden.CodeOf(err) == doppelboden.NoSuchMailbox && err != nil {
+				list = append(list, d.pages.T(r, "Nobody here has the address %s. Look it up in the address book.", t.Address.String()))
+			}
+		}
+	}
+	if count == 0 && len(list) == 0 {
+		list = append(list, d.pages.T(r, "Nobody to send it to: fill in “To”."))
+	}
+	return list
+}
+
+// refused says why the rooms did not take a mail.
+func (d *Door) refused(r *http.Request, err error) string {
+	switch doppelboden.CodeOf(err) {
+	case doppelboden.TooLarge:
+		return d.pages.T(r, "The mail is too large. Send the files in several mails.")
+	case doppelboden.Busy:
+		return d.pages.T(r, "You have written to very many people within a short time. Your text is kept; send it again in an hour, or call your help desk.")
+	case doppelboden.StorageFull, doppelboden.Temporary:
+		return d.pages.T(r, "It could not be sent just now. Your text is kept as a draft; try again in a minute.")
+	}
+	return d.pages.T(r, "It was not sent: %s", doppelboden.PublicOf(err))
+}
