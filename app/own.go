@@ -18,6 +18,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/intake"
 	"doppelboden/sender"
+	"doppelboden/store"
 )
 
 // rereadEvery is how long a new password or certificate in a file waits until it holds.
@@ -172,6 +173,9 @@ func (o *owns) asOwn(key string) (*intake.Own, error) {
 		return nil, &doppelboden.Error{Code: doppelboden.Policy, Public: "you are not known any more"}
 	}
 	d := o.n.house.Directory()
+	if d.Shut(one.tenant, store.ShutSenders) {
+		return nil, &doppelboden.Error{Code: doppelboden.TenantPaused, Public: "this administration is in attack mode: its own systems send nothing through us at the moment"}
+	}
 	if t, ok := d.City().Tenant(one.Tenant); ok {
 		if err := d.Takes(doppelboden.Address{Local: "postmaster", Domain: t.Domains[0]}); err != nil {
 			return nil, err
@@ -183,7 +187,11 @@ func (o *owns) asOwn(key string) (*intake.Own, error) {
 	}}
 	if !one.Anybody {
 		own.MaySend = one.MaySend
+		return own, nil
 	}
+	// Who may send in anybody's name is the groupware: what its people send lies here among
+	// their sent mail too.
+	own.SentBy = func(a doppelboden.Address) (doppelboden.MailboxID, bool) { return o.n.house.sentBy(one.tenant, a) }
 	return own, nil
 }
 

@@ -90,7 +90,7 @@ func parseIMAP(s *section) *IMAP {
 		s.wrong("ca_file", says(`checks a certificate, and tls says that nobody does`), says(`write tls = "verified", or leave it out`))
 	}
 	m.User = s.must("user", says(wantIMAPUser))
-	m.Password = parseIMAPPassword(s)
+	m.Password = parseSecret(s, says(wantIMAPSecret))
 	m.Separator = s.text("separator", "", says(`write what stands between mailbox and master user, such as "*"`))
 	if strings.ContainsAny(m.User+m.Separator, "\x00\r\n") {
 		s.wrong("user", says("not a name"), says(wantIMAPUser))
@@ -173,9 +173,8 @@ func parseIMAPTLS(s *section, server IMAPServer) TLSMode {
 	return mode
 }
 
-// parseIMAPPassword reads where the master user's password lies.
-func parseIMAPPassword(s *section) Secret {
-	want := says(wantIMAPSecret)
+// parseSecret reads where a password lies that must be there.
+func parseSecret(s *section, want Text) Secret {
 	secret := Secret{File: s.text("password_file", "", want), Credential: s.text("password_credential", "", want)}
 	switch {
 	case secret == Secret{} && !s.has("password_file") && !s.has("password_credential"):

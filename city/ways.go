@@ -164,7 +164,12 @@ func (d *Directory) Standing(t doppelboden.TenantID) store.Standing {
 // Stopped reports whether what waits for a tenant is not handed over at the moment.
 func (d *Directory) Stopped(t doppelboden.TenantID) bool {
 	s := d.Standing(t)
-	return s.State == store.TenantPaused && s.Stops
+	return s.State == store.TenantPaused && s.Stops || s.Shut&store.ShutHandover != 0
+}
+
+// Shut reports whether a way to a tenant's own systems is shut in attack mode.
+func (d *Directory) Shut(t doppelboden.TenantID, way store.Shut) bool {
+	return d.Standing(t).Shut&way != 0
 }
 
 // What Takes answers for a tenant that takes no mail.

@@ -136,6 +136,7 @@ type Options struct {
 	Salvage     Salvage
 	Replays     Replays // nil: this node hands no mail over
 	Events      Events
+	Trust       Trust // nil: no directory lets people in
 	Tallies     Tallies
 	Directories Directories
 	Clock       func() time.Time

@@ -25,6 +25,8 @@ type Events interface {
 	Plan(ctx context.Context, p event.Plan) (event.Summary, error)
 	Note(ctx context.Context, tenant doppelboden.TenantID, number int64, by, text string) error
 	Close(ctx context.Context, tenant doppelboden.TenantID, number int64, by, note string) (event.Summary, error)
+	Attack(ctx context.Context, tenant doppelboden.TenantID, by, why string) (event.Summary, error)
+	Released(ctx context.Context, tenant doppelboden.TenantID, number int64, by, ways string) error
 }
 
 // An EventRef names an event. Tenant may be empty where there is only one.

@@ -105,6 +105,8 @@ func (s *Server) routes() http.Handler {
 		"POST /events/plan":       s.desk.planMaintenance,
 		"POST /events/note":       s.desk.noteEvent,
 		"POST /events/close":      s.desk.closeEvent,
+		"POST /events/attack":     s.desk.openAttack,
+		"POST /events/release":    s.desk.release,
 		"GET /ledger/verify":      s.desk.verifyLedger,
 		"GET /ledger/export":      s.desk.exportLedger,
 		"GET /senders":            s.desk.listSenders,

@@ -20,6 +20,7 @@ type Tenant struct {
 	Domains   []string  `json:"domains"`
 	State     string    `json:"state"` // open, paused or closed
 	Stops     bool      `json:"hand_over_stops,omitempty"`
+	Shut      []string  `json:"shut,omitempty"` // ways to its own systems that are shut in attack mode
 	Why       string    `json:"why,omitempty"`
 	By        string    `json:"by,omitempty"` // who decided; empty while nobody has
 	At        time.Time `json:"at,omitzero"`
@@ -94,7 +95,7 @@ func (d *Desk) waiting(ctx context.Context) (map[doppelboden.TenantID]int64, err
 func presentTenant(dir *city.Directory, t city.Tenant, waiting map[doppelboden.TenantID]int64) Tenant {
 	id, _ := dir.TenantNamed(t.Name)
 	s := dir.Standing(id)
-	return Tenant{Name: t.Name, Domains: t.Domains, State: string(s.State), Stops: s.Stops, Why: s.Why, By: s.By, At: s.At,
+	return Tenant{Name: t.Name, Domains: t.Domains, State: string(s.State), Stops: s.Stops, Shut: s.Shut.Parts(), Why: s.Why, By: s.By, At: s.At,
 		Mailboxes: mailboxesOf(dir, id), Waiting: waiting[id]}
 }
 
@@ -132,7 +133,7 @@ func (d *Desk) changeStanding(ctx context.Context, c *call) (any, error) {
 		return StandingChanged{Tenant: presentTenant(dir, t, waiting), Confirm: n}, err
 	}
 	s := store.Standing{Tenant: id, State: asked.State, Stops: asked.Stops && asked.State == store.TenantPaused,
-		Why: asked.Why, By: c.by, At: d.opts.Clock()}
+		Shut: dir.Standing(id).Shut, Why: asked.Why, By: c.by, At: d.opts.Clock()}
 	if err := d.opts.Store.PutStanding(ctx, s); err != nil {
 		return nil, fmt.Errorf("write the decision: %w", err)
 	}

@@ -110,6 +110,9 @@ func (r *Refresher) due(ctx context.Context) []place {
 	defer r.mu.Unlock()
 	var due []place
 	for _, t := range dir.City().Tenants {
+		if id, _ := dir.TenantNamed(t.Name); dir.Shut(id, store.ShutDirectory) {
+			continue // what it says may be an attacker's; the list stays as it is
+		}
 		for i := range t.Directories {
 			l := &t.Directories[i]
 			p := place{t.Name, l.Name}
@@ -196,6 +199,9 @@ func (r *Refresher) Refresh(ctx context.Context, tenant, source string, accept i
 	if err != nil {
 		return report, err
 	}
+	if dir.Shut(id, store.ShutDirectory) {
+		return report, errShut
+	}
 	p := place{tenant, source}
 	if err := r.begin(ctx, p); err != nil {
 		return report, err
@@ -217,6 +223,9 @@ func (r *Refresher) Refresh(ctx context.Context, tenant, source string, accept i
 	}
 	return report, err
 }
+
+// errShut is the answer while a tenant is in attack mode.
+var errShut = &doppelboden.Error{Code: doppelboden.Policy, Public: "the administration is in attack mode: its directory is not believed"}
 
 // find returns the configuration of a source.
 func find(dir *city.Directory, tenant, source string) (*city.LDAP, doppelboden.TenantID, error) {
@@ -286,6 +295,9 @@ func (r *Refresher) refresh(ctx context.Context, dir *city.Directory, l *city.LD
 	lock.Lock()
 	defer lock.Unlock()
 	dir = r.opts.House.Directory()
+	if dir.Shut(state.Tenant, store.ShutDirectory) {
+		return errShut // since it was asked
+	}
 	change := Compare(knownOf(dir, state.Tenant), listed.Mailboxes, l.Name)
 	report.note(change.Notes...)
 	report.New, report.Changed, report.Gone, report.Lost = change.New, change.Changed, len(change.Retire), change.Lost

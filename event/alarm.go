@@ -82,9 +82,12 @@ func (t *Tracker) alarm(e *episode) string {
 	}
 	s := t.summary(e)
 	var b strings.Builder
-	if e.Kind == store.Maintenance {
+	switch {
+	case e.Kind == store.Attack:
+		return t.attacked(e)
+	case e.Kind == store.Maintenance:
 		fmt.Fprintf(&b, "Maintenance %d of %s was to end at %s and has not: %d mailboxes are not served.", s.Number, s.Tenant, written(s.Ends), s.Concerned)
-	} else {
+	default:
 		fmt.Fprintf(&b, "Outage %d of %s since %s: the groupware does not take mail for %s.", s.Number, s.Tenant, written(s.Since), whom(&s))
 	}
 	if s.Reply != "" {
@@ -100,6 +103,17 @@ func (t *Tracker) alarm(e *episode) string {
 	fmt.Fprintf(&b, " Look at the groupware; see: doppelboden event show %d --tenant %s", s.Number, s.Tenant)
 	e.alarm, e.alarmed, e.alarmedAt = b.String(), now, e.steps
 	return e.alarm
+}
+
+// attacked is the alarm of attack mode. It lasts until somebody ends that.
+func (t *Tracker) attacked(e *episode) string {
+	name := t.machine.view.dir.TenantName(e.Tenant)
+	shut := strings.Join(t.machine.view.dir.Standing(e.Tenant).Shut.Parts(), ", ")
+	if shut == "" {
+		return fmt.Sprintf("Attack mode of %s lasts since %s, and all ways are open again. End it: doppelboden event close %d --tenant %s", name, written(e.Since), e.Number, name)
+	}
+	return fmt.Sprintf("Attack mode of %s since %s. Mail is taken and the emergency mailboxes work. Shut: %s. "+
+		"It ends by hand only, way by way: doppelboden event release %d WAY --tenant %s", name, written(e.Since), shut, e.Number, name)
 }
 
 func written(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

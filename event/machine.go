@@ -23,6 +23,7 @@ const (
 	stepOverrun   = "overrun"
 	stepClosed    = "closed"
 	stepReopened  = "reopened"
+	stepReleased  = "released" // of an attack: a way was opened again
 )
 
 // maxReplies bounds the different replies of one event; the rest are counted together.
@@ -62,7 +63,7 @@ type episode struct {
 func (e *episode) open() bool { return e.Until.IsZero() }
 
 // active reports whether it is open and has begun.
-func (e *episode) active() bool { return e.open() && (e.Kind == store.Outage || e.begun) }
+func (e *episode) active() bool { return e.open() && (e.Kind != store.Maintenance || e.begun) }
 
 // step adds a line to the story.
 func (e *episode) step(s store.EventStep) {

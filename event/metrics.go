@@ -28,7 +28,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) set(from *machine) {
-	count := map[string]int{string(store.Outage): 0, string(store.Maintenance): 0, "minor": 0}
+	count := map[string]int{string(store.Outage): 0, string(store.Maintenance): 0, string(store.Attack): 0, "minor": 0}
 	concerned := 0
 	for _, e := range from.episodes {
 		if !e.active() {

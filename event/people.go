@@ -94,6 +94,10 @@ func (t *Tracker) Close(ctx context.Context, tenant doppelboden.TenantID, number
 		}
 		return Summary{}, invalid("this event has ended already")
 	}
+	if t.machine.shut(e) {
+		t.mu.Unlock()
+		return Summary{}, invalid("attack mode is left step by step: first open each way again with event release")
+	}
 	t.machine.dismiss(e, t.opts.Clock(), by, note)
 	t.mu.Unlock()
 	return t.kept(ctx, e, fmt.Sprintf("event %d is closed by %s", number, by), by)

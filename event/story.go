@@ -187,7 +187,7 @@ func stateOf(e *episode) string {
 	switch {
 	case !e.open():
 		return Closed
-	case e.Kind == store.Outage:
+	case e.Kind == store.Outage, e.Kind == store.Attack:
 		return Open
 	case e.overrun:
 		return Overrun

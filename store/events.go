@@ -17,6 +17,9 @@ const (
 	Outage EventKind = "outage"
 	// Maintenance: it is planned that it does not.
 	Maintenance EventKind = "maintenance"
+	// Attack: somebody else may have the tenant's own systems; see Shut. Only a person opens
+	// and ends it.
+	Attack EventKind = "attack"
 )
 
 // An Event is a time in which mailboxes are not served by their groupware, or are not

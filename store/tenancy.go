@@ -19,12 +19,56 @@ const (
 	TenantClosed TenantState = "closed"
 )
 
+// A Shut says which ways between a tenant's own systems and us are shut, because somebody
+// else may have those systems: attack mode. Receiving from the Internet and the emergency
+// mailboxes are never shut by it.
+type Shut uint8
+
+// The ways, in the order in which they are best opened again.
+const (
+	// ShutDirectory: its directory is neither read nor asked, and log-ins that came from
+	// it are void.
+	ShutDirectory Shut = 1 << iota
+	// ShutSenders: its groupware, applications and devices send nothing through us.
+	ShutSenders
+	// ShutHandover: nothing is handed over to its groupware, neither mail nor what people
+	// did here.
+	ShutHandover
+	// ShutMirror: nothing is read from its mailboxes, and no journal is taken.
+	ShutMirror
+
+	// ShutAll is what attack mode begins with.
+	ShutAll = ShutDirectory | ShutSenders | ShutHandover | ShutMirror
+)
+
+// Parts returns the names of the ways that are shut, as commands have them.
+func (s Shut) Parts() []string {
+	var parts []string
+	for i, name := range [...]string{"directory", "senders", "handover", "mirror"} {
+		if s&(1<<i) != 0 {
+			parts = append(parts, name)
+		}
+	}
+	return parts
+}
+
+// ShutNamed returns the way with a name.
+func ShutNamed(name string) (Shut, bool) {
+	for part := ShutDirectory; part <= ShutMirror; part <<= 1 {
+		if part.Parts()[0] == name {
+			return part, true
+		}
+	}
+	return 0, false
+}
+
 // A Standing is what a person has decided about a tenant. It is not part of city.toml, so
 // that no older text of it and no rollback opens what somebody has closed.
 type Standing struct {
 	Tenant doppelboden.TenantID
 	State  TenantState
 	Stops  bool      // of a paused tenant: what waits is not handed over either
+	Shut   Shut      // in attack mode; 0: nothing is
 	Why    string    // one line; may be empty
 	By     string    // who decided
 	At     time.Time // when

@@ -16,7 +16,7 @@ import (
 
 func (p *program) eventCommand() *cobra.Command {
 	return p.group("event", p.say.T("outages, mailbox by mailbox, and planned maintenance"),
-		p.eventList(), p.eventShow(), p.eventOpen(), p.eventNote(), p.eventClose())
+		p.eventList(), p.eventShow(), p.eventOpen(), p.eventRelease(), p.eventNote(), p.eventClose())
 }
 
 // eventTenantFlag adds --tenant to a command about one event.
@@ -85,6 +85,8 @@ func (p *program) eventKind(s event.Summary) string {
 	switch {
 	case s.Kind == store.Maintenance:
 		return p.say.T("maintenance")
+	case s.Kind == store.Attack:
+		return p.say.T("attack")
 	case s.Minor:
 		return p.say.T("single mailboxes")
 	}
@@ -287,6 +289,8 @@ func (p *program) eventStep(s event.Step) string {
 		return p.say.T("the planned time is over")
 	case "closed":
 		return p.say.T("closed")
+	case "released":
+		return p.say.T("opened a way again")
 	case "reopened":
 		return p.say.T("opened again, mailboxes: %s", after)
 	}
@@ -295,12 +299,19 @@ func (p *program) eventStep(s event.Step) string {
 
 func (p *program) eventOpen() *cobra.Command {
 	var m control.Maintenance
-	var planned bool
+	var planned, attack bool
 	var from, to string
-	c := p.command("open --maintenance --to TIME [flags]", p.say.T("announce a maintenance: while it lasts, what fails is part of it and no alarm"), p.exactly(0),
+	c := p.command("open --attack|--maintenance --to TIME [flags]", p.say.T("begin attack mode, or announce a maintenance: while that lasts, what fails is part of it and no alarm"), p.exactly(0),
 		func(ctx context.Context, _ []string) (err error) {
-			if !planned {
-				return usage(p.say.T("%s is needed", "--maintenance"))
+			switch {
+			case planned == attack:
+				return usage(p.say.T("one of --attack and --maintenance is needed"))
+			case attack && (from != "" || to != ""):
+				return usage(p.say.T("an attack has no planned time"))
+			case attack:
+				return p.openAttack(ctx, control.Attack{Tenant: m.Tenant, Why: m.Why})
+			case to == "":
+				return usage(p.say.T("%s is needed", "--to"))
 			}
 			if m.From, err = p.parseTime(from); err != nil {
 				return err
@@ -323,6 +334,7 @@ func (p *program) eventOpen() *cobra.Command {
 			return nil
 		})
 	f := c.Flags()
+	f.BoolVar(&attack, "attack", false, p.say.T("somebody else may have your own systems: distrust the directory, take nothing from them, hand nothing over"))
 	f.BoolVar(&planned, "maintenance", false, p.say.T("it is planned that these are not served"))
 	f.StringVar(&from, "from", "", p.say.T("from this `time` (default: now)"))
 	f.StringVar(&to, "to", "", p.say.T("until this `time`"))
@@ -332,7 +344,6 @@ func (p *program) eventOpen() *cobra.Command {
 	f.StringSliceVar(&m.Scope.Mailboxes, "mailbox", nil, p.say.T("the mailbox with this `address`"))
 	f.StringVar(&m.Why, "note", "", p.say.T("what for: one `line`"))
 	p.eventTenantFlag(c, &m.Tenant)
-	p.require(c, "to")
 	return c
 }
 

@@ -27,13 +27,13 @@ func standings(t *testing.T, open Open) {
 	if got := read(); len(got) != 0 {
 		t.Errorf("about a fresh store was decided: %v", got)
 	}
-	a := store.Standing{Tenant: w.tenants[0].ID, State: store.TenantPaused, Stops: true, Why: hostile, By: "anna", At: cut(day)}
+	a := store.Standing{Tenant: w.tenants[0].ID, State: store.TenantPaused, Stops: true, Shut: store.ShutAll, Why: hostile, By: "anna", At: cut(day)}
 	b := store.Standing{Tenant: w.tenants[1].ID, State: store.TenantClosed, By: "b"}
 	w.must(w.s.PutStanding(ctx, b))
 	w.must(w.s.PutStanding(ctx, a))
 	w.must(w.s.PutStanding(ctx, a))
 	same(t, "standings", read(), []store.Standing{a, b})
-	a.State, a.Stops, a.Why = store.TenantOpen, false, ""
+	a.State, a.Stops, a.Shut, a.Why = store.TenantOpen, false, store.ShutSenders, ""
 	w.must(w.s.PutStanding(ctx, a))
 	isCode(t, "a state that is none", w.s.PutStanding(ctx, store.Standing{Tenant: a.Tenant, State: "PAUSED"}), doppelboden.Invalid)
 	w.restart()
