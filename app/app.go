@@ -15,6 +15,7 @@ import (
 	"doppelboden/control"
 	"doppelboden/courier"
 	"doppelboden/event"
+	"doppelboden/folder"
 	"doppelboden/intake"
 	"doppelboden/mailbox"
 	"doppelboden/queue"
@@ -67,6 +68,10 @@ type Node struct {
 	replayer   *mailbox.Replayer // the same
 	own        *owns             // from Start on
 	passages   *passages         // the same
+	intake     *intake.Intake    // the same
+	folders    *folder.Room      // the same
+	modes      *folder.Modes     // the same
+	limited    *limited          // the same
 	agents     courier.Options   // what couriers have in common
 	unsaved    unsaved           // alarms
 	listeners  map[string]string // by name: host:port
@@ -115,6 +120,12 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	if err := n.openPeople(ctx); err != nil {
 		return fmt.Errorf("read the lists of mailboxes: %w", err)
+	}
+	if err := n.openIntake(); err != nil {
+		return fmt.Errorf("prepare the intake: %w", err)
+	}
+	if err := n.openFolders(); err != nil {
+		return fmt.Errorf("prepare the mailboxes: %w", err)
 	}
 	n.background(ctx, "the scanners", n.scanning.station.Run)
 	if err := n.startWork(ctx); err != nil {

@@ -83,26 +83,11 @@ func (s segments) Create(t doppelboden.TenantID) (intake.BodyWriter, error) {
 // startMX opens the doors: that for strangers, and that for the city's own senders.
 func (n *Node) startMX(ctx context.Context) error {
 	node := n.opts.Node
-	checks, err := n.senders()
-	if err != nil {
-		return err
-	}
-	in, err := intake.New(intake.Options{
-		Hostname:  node.Hostname,
-		Directory: n.house.snapshot,
-		Bodies:    segments{n.bodies}, Store: n.landing, Tally: n.doors,
-		Log: n.log, Registry: n.registry, Clock: n.clock,
-		Budget: node.Limits.MemoryMB << 20, MostRecipients: node.Limits.Recipients,
-		Internet: n.internet.landingBox, NextHop: n.passages, Checks: append(checks, scanCheck{n.scanning.station}),
-	})
-	if err != nil {
-		return err
-	}
 	config, err := n.certificate()
 	if err != nil {
 		return err
 	}
-	server, err := smtpd.NewServer(n.smtpOptions(in, doorMX, config))
+	server, err := smtpd.NewServer(n.smtpOptions(n.intake, doorMX, config))
 	if err != nil {
 		return err
 	}
@@ -115,7 +100,7 @@ func (n *Node) startMX(ctx context.Context) error {
 			return err
 		}
 	}
-	return n.startSubmission(ctx, in, config)
+	return n.startSubmission(ctx, n.intake, config)
 }
 
 // certificate loads the certificate for STARTTLS; nil when none is configured.

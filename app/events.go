@@ -49,9 +49,13 @@ func (n *Node) lookNow() {
 }
 
 // spared are the mailboxes of which retention removes nothing: those whose mail lies only
-// here, and those that are in an event.
+// here, those that are in an event, and those that are used here.
 func (n *Node) spared() []doppelboden.MailboxID {
-	return append(n.house.hereMailboxes(), n.events.Concerned()...)
+	list := append(n.house.hereMailboxes(), n.events.Concerned()...)
+	for _, m := range n.modes.All() {
+		list = append(list, m.Mailbox)
+	}
+	return list
 }
 
 // events tells of outages, and of maintenances that do not end.

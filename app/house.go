@@ -246,7 +246,7 @@ func (n *Node) openQueue() error {
 		return err
 	}
 	n.house.queue, err = queue.New(queue.Options{
-		Store: n.store, Lease: n.lease, Router: n.house, Clock: n.clock, Timer: n.opts.Timer, Log: n.log, Registry: n.registry,
+		Store: waking{n.store, n}, Lease: n.lease, Router: n.house, Clock: n.clock, Timer: n.opts.Timer, Log: n.log, Registry: n.registry,
 		NewAgent: func(r courier.Route) queue.Agent {
 			if r.Internet {
 				return courier.NewAgent(far, r)

@@ -92,6 +92,7 @@ func (n *Node) drained(all []*doppelboden.Message) {
 			n.scanning.again.Noted(m)
 		}
 	}
+	n.folders.Arrived(all)
 }
 
 // lastWords answers for messages that landed right before a crash whether they may have

@@ -174,6 +174,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.events(wrong)
 	w.readback(wrong)
 	w.senders(wrong)
+	w.limits(wrong)
 	w.internet(wrong)
 	w.lists(wrong)
 	w.scanners(ctx, wrong)

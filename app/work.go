@@ -36,6 +36,9 @@ func (n *Node) work(ctx context.Context) (err error) {
 		w.background(ctx, "replays", n.runReplays)
 		w.background(ctx, "scanning again", n.scanning.again.Run)
 	}
+	if err := n.workFolders(ctx); err != nil {
+		return err
+	}
 	w.background(ctx, "the directories", n.house.people.refresher.Run)
 	w.background(ctx, "the count of mail for nobody", n.countKept)
 	w.background(ctx, "retention", n.retention().Run)

@@ -35,6 +35,7 @@ type Tenant struct {
 	Senders    []*Sender           // who sends through us
 	Accounts   Accounts            // how its people are let in without their directory
 	SMS        *SMS                // how its people get SMS; nil: they do not
+	Mailboxes  Mailboxes           // how its mailboxes are used in an emergency
 }
 
 // A Route is where mail goes when it has been accepted.
@@ -181,6 +182,7 @@ func parseTenant(s *section, names map[string]int, owners map[string]string, own
 	t.Senders = own.parse(s, &t)
 	t.Accounts = parseAccounts(s)
 	t.SMS = parseSMS(s)
+	t.Mailboxes = parseMailboxes(s)
 	s.done()
 	return t
 }

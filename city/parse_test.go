@@ -96,13 +96,15 @@ func TestAGoodCityIsRead(t *testing.T) {
 				{Tenant: "musterstadt", Name: "groupware", Hosts: []Host{{Addr: "gw1.musterstadt.de:25"}, {LMTP: true, Addr: "[::1]:24"}}, Connections: 12, TLS: TLSRequired},
 				{Tenant: "musterstadt", Name: "notfall", Domains: []string{"xn--mller-stadt-thb.de"}, Here: true},
 			},
-			Accounts: Accounts{Language: "de", Idle: 2 * time.Hour, Longest: 12 * time.Hour, SheetDays: 400},
+			Accounts:  Accounts{Language: "de", Idle: 2 * time.Hour, Longest: 12 * time.Hour, SheetDays: 400},
+			Mailboxes: Mailboxes{Hourly: 200, CrisisHourly: 2000, Quiet: 12 * time.Hour},
 		},
 		{
 			Name: "kreis", Domains: []string{"kreis.example"},
 			Postmaster: doppelboden.Address{Local: "postmaster", Domain: "kreis.example"},
 			Routes:     []*Route{{Tenant: "kreis", Name: "here", Here: true}},
 			Accounts:   Accounts{Language: "de", Idle: 2 * time.Hour, Longest: 12 * time.Hour, SheetDays: 400},
+			Mailboxes:  Mailboxes{Hourly: 200, CrisisHourly: 2000, Quiet: 12 * time.Hour},
 		},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -41,8 +41,10 @@ func (m *Modes) step(ctx context.Context, noted, read *time.Time) error {
 		}
 		*read = now
 	}
-	if err := m.follow(ctx); err != nil {
-		return err
+	if m.opts.Follow {
+		if err := m.follow(ctx); err != nil {
+			return err
+		}
 	}
 	if now.Sub(*noted) < noteEvery {
 		return nil

@@ -38,6 +38,8 @@ type ModesOptions struct {
 	Clock func() time.Time
 	// Shared says that other nodes change modes as well.
 	Shared bool
+	// Follow says that this node knows of events; one that does not leaves modes as they are.
+	Follow bool
 }
 
 func (o *ModesOptions) validate() error {

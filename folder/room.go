@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 	"doppelboden/courier"
 	"doppelboden/intake"
 	"doppelboden/store"
@@ -57,6 +58,10 @@ type Options struct {
 	// Poll is the time between two looks for what other nodes did in watched mailboxes; 0:
 	// there are no others.
 	Poll time.Duration
+	// Timer waits by Clock; default real time.
+	Timer clock.Timer
+	// Used is told of every mailbox that somebody opens; nil: nobody is told.
+	Used func(doppelboden.MailboxID)
 }
 
 func (o *Options) validate() error {
@@ -66,6 +71,7 @@ func (o *Options) validate() error {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o.Timer = clock.Or(o.Timer)
 	return nil
 }
 
@@ -94,6 +100,9 @@ func New(o Options) (*Room, error) {
 // Open returns a mailbox to work with. by says who does, such as "person:12"; whether
 // they may is the door's to know.
 func (r *Room) Open(t doppelboden.TenantID, m doppelboden.MailboxID, by string) *Box {
+	if r.opts.Used != nil {
+		r.opts.Used(m)
+	}
 	return &Box{room: r, tenant: t, mailbox: m, by: by}
 }
 
