@@ -31,27 +31,29 @@ func (r *run) compare(ctx context.Context) bool {
 			tried = append(tried, it.Delivery.Message)
 		}
 	}
+	if len(filed) > 0 {
+		r.before = &last
+	}
 	var wrong error
 	switch {
 	case len(filed) == 0:
+	case last.Folder != r.name:
+		wrong = r.lookElsewhere(ctx, last.Folder, &last, filed, sizes)
+		if last.Validity == 0 { // it stands for runs into several folders
+			tried = append(tried, filed...)
+		}
 	case last.Validity == r.folder.Validity && last.Next > 0:
 		r.open = &last
-		wrong = r.session.Seen(ctx, last.Next, func(s mailbox.Seen) error {
-			if it, ours := sizes[s.ID]; ours && r.same(it, s) {
-				r.found[s.ID] = s
-			}
-			return nil
-		})
+		wrong = r.since(ctx, last.Next, sizes)
 	default:
 		// UIDs of another UIDVALIDITY say nothing (RFC 9051, section 2.3.1.1), so all of the
 		// folder is looked through.
 		tried = append(tried, filed...)
 	}
 	if wrong == nil && len(tried) > 0 {
-		var there map[doppelboden.ID]mailbox.Seen
-		there, wrong = r.session.Find(ctx, tried)
-		for id, s := range there {
-			r.found[id] = s
+		wrong = r.find(ctx, tried)
+		if wrong == nil && r.name != r.groupw.Folder { // new mail goes there by every other way
+			wrong = r.lookElsewhere(ctx, r.groupw.Folder, nil, tried, sizes)
 		}
 	}
 	if wrong != nil {
@@ -65,6 +67,45 @@ func (r *run) compare(ctx context.Context) bool {
 		r.opts.Courier.Log.Info("mail of an earlier try is in its mailbox", "lane", r.lane, "box", box, "mails", len(r.found))
 	}
 	return true
+}
+
+// since looks for items among what came into the selected folder since a note.
+func (r *run) since(ctx context.Context, next uint32, sizes map[doppelboden.ID]store.Item) error {
+	return r.session.Seen(ctx, next, func(s mailbox.Seen) error {
+		if it, ours := sizes[s.ID]; ours && r.same(it, s) {
+			r.found[s.ID] = s
+		}
+		return nil
+	})
+}
+
+// find looks for mails in the selected folder.
+func (r *run) find(ctx context.Context, ids []doppelboden.ID) error {
+	there, err := r.session.Find(ctx, ids)
+	for id, s := range there {
+		r.found[id] = s
+	}
+	return err
+}
+
+// lookElsewhere looks for mails in a folder into which an earlier try may have put them:
+// people have moved them here since then. Afterwards the folder of this run is selected again.
+func (r *run) lookElsewhere(ctx context.Context, folder string, last *store.Filing, ids []doppelboden.ID, sizes map[doppelboden.ID]store.Item) error {
+	f, err := r.session.Select(ctx, folder)
+	switch {
+	case err != nil && doppelboden.CodeOf(err) == doppelboden.NotFound:
+		err = nil
+	case err != nil:
+	case last != nil && last.Validity == f.Validity && last.Next > 0:
+		err = r.since(ctx, last.Next, sizes)
+	default:
+		err = r.find(ctx, ids)
+	}
+	if err != nil {
+		return err
+	}
+	r.folder, err = r.session.Select(ctx, r.name)
+	return err
 }
 
 // missing notes which mails of an earlier run are surely not there: then nothing is in

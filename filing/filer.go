@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"doppelboden"
@@ -24,6 +25,29 @@ type Groupware struct {
 	Backend mailbox.Backend
 	Server  string // host:port, for people
 	Folder  string // into which new mail goes; "": the inbox
+	// Change opens a mailbox for mail that goes into another folder; see mailbox.IMAP.Change.
+	// It is needed with Options.People alone.
+	Change func(ctx context.Context, owner doppelboden.Address) (mailbox.Changer, error)
+}
+
+// A Lying is how a mail that waits lies in its mailbox here, because somebody has done
+// something with it.
+type Lying struct {
+	Is     *store.Spot // nil: it was deleted
+	Flags  []string    // as IMAP calls them
+	Number int64       // of its deed; 0: there is none
+	Change int64       // of the deed
+}
+
+// People knows what people here did with mail that waits; package handback does.
+type People interface {
+	// Lying returns how mails lie in a mailbox. A mail that nobody has touched is missing.
+	Lying(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, ids []doppelboden.ID) (map[doppelboden.ID]Lying, error)
+	// Folder returns what the groupware calls the folder where a mail is to lie, and makes it
+	// when it is missing. Errors are those of mailbox.Changer.
+	Folder(ctx context.Context, s mailbox.Changer, t doppelboden.TenantID, m doppelboden.MailboxID, l Lying) (string, error)
+	// Filed says that mails were put into their folders as Lying said.
+	Filed(ctx context.Context, list []Lying) error
 }
 
 // Options say what a Filer works with. All fields must be set.
@@ -38,6 +62,8 @@ type Options struct {
 	Groupware func(lane string) (g Groupware, ok bool)
 	// Owner returns the address by which the groupware knows the mailbox of a delivery.
 	Owner func(doppelboden.Delivery) (a doppelboden.Address, ok bool)
+	// People says what was done here with mail that waits; nil: nobody does anything.
+	People People
 }
 
 func (o *Options) validate() error {
@@ -80,10 +106,13 @@ type run struct {
 	out    []doppelboden.Outcome
 
 	session mailbox.Session
+	name    string // of the folder into which the items go
 	folder  mailbox.Folder
+	lying   map[doppelboden.ID]Lying        // of items
 	found   map[doppelboden.ID]mailbox.Seen // what is there already of items
 	tried   int                             // so many of items were begun to be sent
-	open    *store.Filing                   // an earlier run with items whose end is not known
+	open    *store.Filing                   // an earlier run into the same folder with items whose end is not known
+	before  *store.Filing                   // the same, into whichever folder
 }
 
 // File puts the mails of items, which are of one box, into its mailbox.
@@ -94,7 +123,7 @@ func (f *Filer) File(ctx context.Context, lane string, items []store.Item) []dop
 		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseConnect, "there is no way into the mailboxes of this route any more")
 		return r.out
 	}
-	if !r.enter(ctx) {
+	if !r.gauge(ctx) || !r.enter(ctx) {
 		return r.out
 	}
 	defer r.session.Close()
@@ -111,7 +140,7 @@ func (r *run) enter(ctx context.Context) bool {
 		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseLogin, "the mailbox is not in the directory")
 		return false
 	}
-	session, err := r.groupw.Backend.Open(ctx, owner)
+	session, err := r.begin(ctx, owner)
 	switch {
 	case err == nil:
 	case doppelboden.CodeOf(err) == doppelboden.NotFound:
@@ -128,12 +157,15 @@ func (r *run) enter(ctx context.Context) bool {
 		return false
 	}
 	r.session = session
-	r.folder, err = session.Select(ctx, r.groupw.Folder)
+	if r.name, err = r.target(ctx); err == nil {
+		r.folder, err = session.Select(ctx, r.name)
+	}
 	if err == nil {
 		return true
 	}
 	session.Close()
-	if doppelboden.CodeOf(err) == doppelboden.NotFound {
+	_, said := mailbox.Said(err)
+	if doppelboden.CodeOf(err) == doppelboden.NotFound || said && r.touched(0) {
 		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, err.Error())
 	} else {
 		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseConnect, err.Error())
@@ -144,11 +176,17 @@ func (r *run) enter(ctx context.Context) bool {
 // note writes down what the folder said, before anything is put into it.
 func (r *run) note(ctx context.Context) bool {
 	last := r.items[len(r.items)-1].Delivery
-	f := store.Filing{Tenant: last.Tenant, Box: last.Box, Route: r.lane, Validity: r.folder.Validity, Next: r.folder.Next,
+	f := store.Filing{Tenant: last.Tenant, Box: last.Box, Route: r.lane, Folder: r.name, Validity: r.folder.Validity, Next: r.folder.Next,
 		Through: last.Seq, At: r.opts.Courier.Clock()}
-	if r.open != nil {
+	switch {
+	case !slices.ContainsFunc(r.items, func(it store.Item) bool { _, there := r.found[it.Delivery.Message]; return !there }):
+		return true // nothing is put anywhere
+	case r.open != nil:
 		// What of that run is not among these items is still to be found.
 		f.Next, f.Through = min(f.Next, r.open.Next), max(f.Through, r.open.Through)
+	case r.before != nil && r.before.Through > f.Through:
+		// The same, and it may lie in another folder: no UID says where to begin.
+		f.Validity, f.Next, f.Through = 0, 0, r.before.Through
 	}
 	if err := r.opts.Store.PutFiling(ctx, r.opts.Lease(), f); err != nil {
 		r.fail(doppelboden.Later, doppelboden.AboutRecipient, phaseAppend, "what the folder said cannot be noted: "+err.Error())

@@ -61,7 +61,7 @@ func (r *run) gather() (mails []mailbox.Mail, unfit error) {
 			return mails, err
 		}
 		total += size
-		mails = append(mails, mailbox.Mail{Date: m.Received, Size: size, Open: func() (io.ReadCloser, error) {
+		mails = append(mails, mailbox.Mail{Date: m.Received, Flags: r.lying[m.ID].Flags, Size: size, Open: func() (io.ReadCloser, error) {
 			if err := r.attempt(i); err != nil {
 				return nil, err
 			}
@@ -90,6 +90,7 @@ func (r *run) send(ctx context.Context, mails []mailbox.Mail) bool {
 	for _, uid := range uids {
 		c.Tally.Answer(r.took(phaseAppend, uid))
 	}
+	r.filed(ctx, first, first+len(uids))
 	if len(uids) == len(mails) {
 		return true
 	}

@@ -41,6 +41,8 @@ type box struct {
 	after int64
 	// anew says, while loading, that the store is to be asked once more, from the beginning.
 	anew bool
+	// touched holds those of items with which people have done something.
+	touched map[doppelboden.Ref]bool
 	// stepped holds mails that alone were refused for the time being, until their time.
 	stepped map[doppelboden.Ref]time.Time
 
@@ -82,6 +84,7 @@ func (b *box) drop(ref doppelboden.Ref) bool {
 		return false
 	}
 	b.items = slices.Delete(b.items, i, i+1)
+	delete(b.touched, ref)
 	return true
 }
 

@@ -135,6 +135,7 @@ func (l *lane) load(ctx context.Context, s *side, first *box) {
 
 	l.mu.Unlock()
 	items, err := l.q.opts.Store.Heads(ctx, ids, after, limit)
+	touched := l.touchedOf(ctx, items)
 	l.mu.Lock()
 
 	if err != nil && ctx.Err() == nil {
@@ -150,7 +151,7 @@ func (l *lane) load(ctx context.Context, s *side, first *box) {
 	for _, it := range items {
 		got[it.Delivery.Box]++
 		l.loaded = max(l.loaded, it.Delivery.Seq)
-		l.keep(it)
+		l.keep(it, touched[refOf(it)])
 	}
 	for _, b := range boxes {
 		b.loading, b.overruled = false, nil
@@ -164,7 +165,7 @@ func (l *lane) load(ctx context.Context, s *side, first *box) {
 }
 
 // keep puts a loaded item into its box unless it is being stepped over.
-func (l *lane) keep(it store.Item) {
+func (l *lane) keep(it store.Item, touched bool) {
 	b := l.boxes[it.Delivery.Box]
 	if b == nil || !b.loading {
 		return
@@ -174,6 +175,12 @@ func (l *lane) keep(it store.Item) {
 		return
 	}
 	b.insert(it)
+	if touched {
+		if b.touched == nil {
+			b.touched = map[doppelboden.Ref]bool{}
+		}
+		b.touched[refOf(it)] = true
+	}
 	l.buffered++
 }
 

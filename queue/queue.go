@@ -56,6 +56,9 @@ type LaneConfig struct {
 	FileAfter time.Duration
 	// FileAtOnce bounds how many mailboxes it works on at once; at least 1.
 	FileAtOnce int
+	// FileTouched says that mail which people have done something with here while it waits is
+	// put into its mailbox in the same way, whatever its age.
+	FileTouched bool
 }
 
 // An Agent is one kept connection; see courier.Agent.
@@ -70,7 +73,8 @@ type Options struct {
 	Lease    store.Lease
 	Router   Router
 	NewAgent func(courier.Route) Agent
-	Filer    Filer // nil: all mail goes to next servers
+	Filer    Filer   // nil: all mail goes to next servers
+	Toucher  Toucher // nil: nobody does anything with mail that waits
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 

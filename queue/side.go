@@ -52,7 +52,7 @@ func (l *lane) files(received, now time.Time) bool {
 
 // sideOf returns the side by which a box's first mail goes now.
 func (l *lane) sideOf(b *box, now time.Time) *side {
-	if l.files(b.since, now) {
+	if l.files(b.since, now) || len(b.items) > 0 && b.touched[refOf(b.items[0])] {
 		return &l.filing
 	}
 	return &l.side
@@ -131,7 +131,7 @@ func (l *lane) runOf(b *box, now time.Time) *job {
 	for _, it := range b.items {
 		size += it.Message.Body.Size
 		full := len(j.items) == mostInRun || size > mostInRunSize
-		if len(j.items) > 0 && (full || !l.files(it.Message.Received, now)) {
+		if len(j.items) > 0 && (full || !l.files(it.Message.Received, now) && !b.touched[refOf(it)]) {
 			break
 		}
 		j.items = append(j.items, it)
