@@ -43,6 +43,7 @@ type Store interface {
 	Events
 	Modes
 	Sendings
+	Slips
 	Inside
 	Filings
 	Folders

@@ -62,6 +62,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("readback", func(t *testing.T) { testReadback(t, open) })
 	t.Run("events", func(t *testing.T) { testEvents(t, open) })
 	t.Run("modes", func(t *testing.T) { testModes(t, open) })
+	t.Run("slips", func(t *testing.T) { testSlips(t, open) })
 	t.Run("held", func(t *testing.T) { testHeld(t, open) })
 	t.Run("together", func(t *testing.T) { testTogether(t, open) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })

@@ -1,0 +1,71 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// PutSlip keeps a slip.
+func (s *Store) PutSlip(ctx context.Context, one store.Slip) error {
+	return s.write(ctx, func(t *tx) error {
+		_, err := t.c.exec(background, `INSERT INTO slip (mailbox, kind, key, tenant, value, wrapped, key_version, at, until)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (mailbox, kind, key) DO UPDATE SET tenant = excluded.tenant, value = excluded.value, wrapped = excluded.wrapped,
+			key_version = excluded.key_version, at = excluded.at, until = excluded.until`,
+			int64(one.Mailbox), one.Kind, one.Key, int64(one.Tenant), one.Value, one.Wrapped, int64(one.KeyVersion), micros(one.At), micros(one.Until))
+		if err != nil {
+			return fmt.Errorf("write a slip: %w", err)
+		}
+		return nil
+	})
+}
+
+// Slips yields slips.
+func (s *Store) Slips(ctx context.Context, f store.SlipFilter, yield func(store.Slip) error) error {
+	var last store.Slip
+	last.Mailbox = -1
+	return walk(func() (page []store.Slip, err error) {
+		err = s.read(ctx, func(c *conn) error {
+			return c.query(ctx, func(row []driver.Value) error {
+				last = store.Slip{Mailbox: doppelboden.MailboxID(asInt(row[0])), Kind: asText(row[1]), Key: asText(row[2]),
+					Tenant: doppelboden.TenantID(asInt(row[3])), Value: asBlob(row[4]), Wrapped: asBlob(row[5]),
+					KeyVersion: int(asInt(row[6])), At: asTime(row[7]), Until: asTime(row[8])}
+				page = append(page, last)
+				return nil
+			}, `SELECT mailbox, kind, key, tenant, value, wrapped, key_version, at, until FROM slip
+				WHERE (?1 = 0 OR tenant = ?1) AND (?2 = 0 OR mailbox = ?2) AND mailbox >= ?2 AND (?3 = '' OR kind = ?3)
+				AND (mailbox, kind, key) > (?4, ?5, ?6) ORDER BY mailbox, kind, key LIMIT ?7`,
+				int64(f.Tenant), int64(f.Mailbox), f.Kind, int64(last.Mailbox), last.Kind, last.Key, int64(pageRows))
+		})
+		return page, err
+	}, yield)
+}
+
+// DropSlip removes a slip.
+func (s *Store) DropSlip(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, kind, key string) error {
+	return s.write(ctx, func(x *tx) error {
+		if _, err := x.c.exec(background, "DELETE FROM slip WHERE tenant = ? AND mailbox = ? AND kind = ? AND key = ?", int64(t), int64(m), kind, key); err != nil {
+			return fmt.Errorf("remove a slip: %w", err)
+		}
+		return nil
+	})
+}
+
+// DropSlips removes slips that have ended.
+func (s *Store) DropSlips(ctx context.Context, cut time.Time, limit int) (n int, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		rows, err := t.c.exec(background, `DELETE FROM slip WHERE (mailbox, kind, key) IN
+			(SELECT mailbox, kind, key FROM slip WHERE until < ? ORDER BY until LIMIT ?)`, micros(cut), int64(limit))
+		if err != nil {
+			return fmt.Errorf("remove slips that have ended: %w", err)
+		}
+		n = int(rows)
+		return nil
+	})
+	return n, err
+}
