@@ -1,0 +1,58 @@
+package account
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The promise of 20,000 log-ins in ten minutes rests on these parameters as much as safety.
+func TestAHashSaysWhatItCosts(t *testing.T) {
+	h := newHasher(1)
+	text, err := h.hash(ctx, "ein passwort")
+	if err != nil || !strings.HasPrefix(text, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("a hash: %s, %v", text, err)
+	}
+	for password, want := range map[string]bool{"ein passwort": true, "ein Passwort": false, "": false} {
+		if got, err := h.matches(ctx, text, password); err != nil || got != want {
+			t.Errorf("%q: %v, %v, wanted %v", password, got, err, want)
+		}
+	}
+	if got, err := h.matches(ctx, "", ""); got || err != nil {
+		t.Errorf("nobody's hash matches: %v, %v", got, err)
+	}
+	if _, err := h.matches(ctx, "$argon2id$damaged", "x"); err == nil {
+		t.Error("a damaged hash is no error")
+	}
+}
+
+func TestALogInThatGetsNoTurnIsBusyAndNotWrong(t *testing.T) {
+	w := newWorld(t, "")
+	w.enrolled("anna@stadt.example")
+	room := w.newRoom() // which has seen no password yet
+	for range cap(room.hasher.turns) {
+		room.hasher.turns <- struct{}{} // others are at it
+	}
+	room.opts.Patience = time.Millisecond
+	for range freeTries * 3 {
+		_, err := room.LogIn(ctx, web("anna@stadt.example", good))
+		if !errors.Is(err, errTurn) {
+			t.Fatalf("while others have all turns: %v", err)
+		}
+	}
+	<-room.hasher.turns
+	room.opts.Patience = time.Minute
+	if _, err := room.LogIn(ctx, web("anna@stadt.example", good)); err != nil {
+		t.Errorf("when it is her turn: %v", err)
+	}
+}
+
+func BenchmarkHash(b *testing.B) {
+	h := newHasher(1)
+	for b.Loop() {
+		if _, err := h.hash(ctx, "drei kleine worte"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
