@@ -18,6 +18,7 @@ import (
 	"doppelboden/folder"
 	"doppelboden/intake"
 	"doppelboden/mailbox"
+	"doppelboden/notify"
 	"doppelboden/queue"
 	"doppelboden/resolver"
 
@@ -72,6 +73,7 @@ type Node struct {
 	folders    *folder.Room      // the same
 	modes      *folder.Modes     // the same
 	limited    *limited          // the same
+	sms        *notify.Room      // the same
 	agents     courier.Options   // what couriers have in common
 	unsaved    unsaved           // alarms
 	listeners  map[string]string // by name: host:port
@@ -126,6 +128,9 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	if err := n.openFolders(); err != nil {
 		return fmt.Errorf("prepare the mailboxes: %w", err)
+	}
+	if err := n.openNotify(); err != nil {
+		return fmt.Errorf("prepare the SMS: %w", err)
 	}
 	n.background(ctx, "the scanners", n.scanning.station.Run)
 	if err := n.startWork(ctx); err != nil {

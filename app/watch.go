@@ -175,6 +175,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.readback(wrong)
 	w.senders(wrong)
 	w.limits(wrong)
+	w.sms(wrong)
 	w.internet(wrong)
 	w.lists(wrong)
 	w.scanners(ctx, wrong)

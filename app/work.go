@@ -30,6 +30,8 @@ func (n *Node) work(ctx context.Context) (err error) {
 			return fmt.Errorf("start the queue: %w", err)
 		}
 		w.background(ctx, "the events", n.events.Run)
+		w.background(ctx, "the crisis team", n.runCrisis)
+		w.background(ctx, "SMS", n.sms.Run)
 		w.background(ctx, "the delay notices", n.delays.Run)
 		w.background(ctx, "appeals", n.appeals.Run)
 		w.background(ctx, "reading back", n.reader.Run)

@@ -61,6 +61,10 @@ func (g *web) Send(ctx context.Context, to doppelboden.Phone, text string) error
 		return err
 	}
 	res, err := g.client.Do(req)
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		err = asked.Err // without the URL, which may hold the number and the text
+	}
 	if err != nil {
 		return fmt.Errorf("ask the SMS gateway: %w", err)
 	}
