@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"doppelboden/store"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // place returns a folder of this mailbox as the store names it.
@@ -26,7 +28,7 @@ func (b *Box) Shown(ctx context.Context, folder int64, f store.ShownFilter, yiel
 
 // PutFolder makes a folder (Folder 0) or changes one; see store.Folders.
 func (b *Box) PutFolder(ctx context.Context, f store.Folder) (store.Folder, error) {
-	f.Place = b.place(f.Folder)
+	f.Place, f.Name, f.Deed = b.place(f.Folder), norm.NFC.String(f.Name), b.goesBack()
 	f, err := b.room.opts.Store.PutFolder(ctx, f)
 	if err == nil {
 		b.room.Changed(b.mailbox)
@@ -36,7 +38,7 @@ func (b *Box) PutFolder(ctx context.Context, f store.Folder) (store.Folder, erro
 
 // DropFolder removes a folder with what lies in it. The inbox: Invalid.
 func (b *Box) DropFolder(ctx context.Context, folder int64) error {
-	err := b.room.opts.Store.DropFolder(ctx, b.place(folder), true, b.now())
+	err := b.room.opts.Store.DropFolder(ctx, b.place(folder), b.goesBack(), b.now())
 	if err == nil {
 		b.room.Changed(b.mailbox)
 	}
@@ -48,7 +50,7 @@ func (b *Box) DropFolder(ctx context.Context, folder int64) error {
 func (b *Box) Change(ctx context.Context, list []store.Change) ([][]store.Changed, error) {
 	filled := make([]store.Change, len(list))
 	for i, c := range list {
-		c.Place, c.Deed, c.At = b.place(c.Folder), true, b.now()
+		c.Place, c.Deed, c.At = b.place(c.Folder), b.goesBack(), b.now()
 		filled[i] = c
 	}
 	done, err := b.room.opts.Store.Change(ctx, filled)
