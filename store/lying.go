@@ -269,7 +269,7 @@ func (k *Keeping) changed(l *Lying, was *Spot, deed bool, at time.Time) {
 
 // Returned notes how the groupware has a mail.
 func (k *Keeping) Returned(l *Lying, r *Returned) {
-	if r.Change < l.Known {
+	if l.Gone || r.Change < l.Known {
 		return
 	}
 	if r.Is == nil && l.Folder == 0 {
@@ -465,4 +465,46 @@ func (f *ShownFilter) Ranges() []UIDRange {
 		slices.Reverse(list)
 	}
 	return list
+}
+
+// shownPage is how many mails one short read of a folder gives.
+const shownPage = 1024
+
+// Walk yields what f selects, page by page, with no read open meanwhile. page returns at
+// most limit mails with UIDs in a range, in f's order.
+func (f *ShownFilter) Walk(page func(r UIDRange, limit int) ([]Shown, error), yield func(Shown) error) error {
+	left := f.Limit
+	for _, r := range f.Ranges() {
+		for r.From <= r.To {
+			limit := shownPage
+			if f.Limit > 0 {
+				limit = min(limit, left)
+			}
+			if limit == 0 {
+				return nil
+			}
+			list, err := page(r, limit)
+			if err != nil {
+				return err
+			}
+			for _, one := range list {
+				if err := yield(one); err != nil {
+					return err
+				}
+			}
+			left -= len(list)
+			if len(list) < limit || !f.Message.IsZero() {
+				break
+			}
+			switch last := list[len(list)-1].UID; {
+			case f.Newest:
+				r.To = last - 1
+			case last == math.MaxUint32:
+				r.From, r.To = 1, 0
+			default:
+				r.From = last + 1
+			}
+		}
+	}
+	return nil
 }

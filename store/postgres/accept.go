@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"doppelboden"
@@ -74,36 +73,24 @@ func (t *tx) putCopies(tenant doppelboden.TenantID, num int64, copies []*doppelb
 		if err != nil {
 			return err
 		}
-		var uid any
-		if c.UID != 0 {
-			uid = int64(c.UID)
-		}
-		put(&t.rows.copies, copyTypes, int64(c.Mailbox), num, folder, int64(tenant), uid, int64(c.Flags), micros(c.Date))
+		t.putCopy(tenant, num, folder, c)
 	}
 	return nil
 }
 
-// folder returns the number of a folder, which it makes if need be. Nothing that is
-// gathered has to do with it.
-func (t *tx) folder(tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, name string) (int64, error) {
-	if name == doppelboden.Inbox {
-		return inboxNumber, nil
+// putCopy gathers one.
+func (t *tx) putCopy(tenant doppelboden.TenantID, num, folder int64, c *doppelboden.Copy) {
+	at := spot{num, int64(c.Mailbox), folder}
+	if t.rows.copied[at] {
+		return
 	}
-	const find = "SELECT number FROM folder WHERE mailbox = $1 AND name = $2"
-	r, err := t.c.one(background, find, int64(mailbox), name)
-	if errors.Is(err, errNoRow) {
-		// UIDVALIDITY is the second in which the folder was made: RFC 9051, section 2.3.1.1.
-		_, err = t.c.exec(background, `INSERT INTO folder (tenant, mailbox, number, name, uid_next, uid_validity)
-			SELECT $1, $2, greatest(coalesce(max(number), 0), $5) + 1, $3, 1, $4 FROM folder WHERE mailbox = $2
-			ON CONFLICT (mailbox, name) DO NOTHING`,
-			int64(tenant), int64(mailbox), name, t.at.Unix(), int64(inboxNumber))
-		if err != nil {
-			return 0, fmt.Errorf("make folder: %w", err)
-		}
-		r, err = t.c.one(background, find, int64(mailbox), name)
+	if t.rows.copied == nil {
+		t.rows.copied = map[spot]bool{}
 	}
-	if err != nil {
-		return 0, fmt.Errorf("find folder: %w", err)
+	t.rows.copied[at] = true
+	var uid any
+	if c.UID != 0 {
+		uid, t.rows.numbered = int64(c.UID), true
 	}
-	return asInt(r[0]), nil
+	put(&t.rows.copies, copyTypes, int64(c.Mailbox), num, folder, int64(tenant), uid, int64(c.Flags), micros(c.Date), c.New)
 }

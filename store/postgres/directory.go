@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/store"
 )
 
 // PutMailboxes adds and changes mailboxes in one commit. What is there of them is read at
@@ -258,9 +259,15 @@ func (t *tx) writeMailboxes(list []*doppelboden.Mailbox, fresh []int64) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	_, err = t.exec(`INSERT INTO folder (tenant, mailbox, number, name, uid_next, uid_validity)
-		SELECT b.tenant, b.id, $2, $3, 1, $4 FROM unnest($1::bigint[]) n (id) CROSS JOIN mailbox b WHERE b.id = n.id`,
-		fresh, int64(inboxNumber), doppelboden.Inbox, t.at.Unix())
+	_, err = t.exec(`INSERT INTO folder (tenant, mailbox, number, name, use, uid_next, uid_validity)
+		SELECT b.tenant, b.id, $2, $3, $4, 1, $5 FROM unnest($1::bigint[]) n (id) CROSS JOIN mailbox b WHERE b.id = n.id`,
+		fresh, int64(inboxNumber), doppelboden.Inbox, string(store.UseInbox), t.at.Unix())
+	if err == nil {
+		// One that has mail before it has a mailbox may have a row.
+		_, err = t.exec(`INSERT INTO numbering (mailbox, tenant, change, validity, folders, token)
+			SELECT b.id, b.tenant, 0, $2, $3, 0 FROM unnest($1::bigint[]) n (id) CROSS JOIN mailbox b WHERE b.id = n.id
+			ON CONFLICT (mailbox) DO UPDATE SET validity = greatest(numbering.validity, excluded.validity)`, fresh, t.at.Unix(), int64(inboxNumber))
+	}
 	if err != nil {
 		return fmt.Errorf("make inboxes: %w", err)
 	}

@@ -35,6 +35,13 @@ func twoTenants(t *testing.T, s *Store) (tenants [2]doppelboden.TenantID, boxes 
 				t.Fatal(err)
 			}
 		}
+		ordner := store.Place{Tenant: tenant.ID, Mailbox: put[0].ID, Folder: 2}
+		if _, err := s.Look(ctx, ordner); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Change(ctx, []store.Change{{Place: ordner, Action: store.ActFlag, UIDs: []uint32{1, 2, 3}, Set: doppelboden.Seen, Deed: true}}); err != nil {
+			t.Fatal(err)
+		}
 		for _, err := range []error{
 			s.PutListing(ctx, store.Listing{Tenant: tenant.ID, Source: "ad"}),
 			s.PutStanding(ctx, store.Standing{Tenant: tenant.ID, State: store.TenantPaused}),
@@ -74,13 +81,16 @@ func TestAQueryThatForgetsItsTenantShowsNothingOfAnother(t *testing.T) {
 		conditions []string
 		args       []any
 	}{
-		"copies in A's mailbox": {copiesOfMailbox(), []string{"c.tenant = $4", "d.tenant = $4"},
-			[]any{int64(boxes[0]), int64(0), int64(0), int64(b), int64(100)}},
-		"what waits in A's box": {findBox, []string{"d.tenant = $3"}, []any{int64(0), far, int64(b), int64(0), int64(100), int64(boxes[0])}},
-		"deliveries":            {findAny, []string{"d.tenant = $3"}, []any{int64(0), far, int64(b), int64(0), int64(100), int64(-1), int64(0)}},
-		"what is held":          {findRare, []string{"d.tenant = $3"}, []any{int64(0), far, int64(b), int64(0), int64(100), int64(1), int64(0)}},
-		"bodies":                {bodiesQuery, []string{"m.tenant = $1"}, []any{int64(b), int64(1), int64(100)}},
-		"unscanned":             {unscannedQuery, []string{"m.tenant = $1"}, []any{int64(b), int64(0), int64(100)}},
+		"fresh mail in A's mailbox": {impliedOfMailbox(), []string{"d.tenant = $3"}, []any{int64(boxes[0]), int64(0), int64(b), int64(100)}},
+		"copies in A's mailbox":     {rowsOfMailbox, []string{"c.tenant = $3"}, []any{int64(boxes[0]), int64(0), int64(b), int64(100)}},
+		"A's folders":               {foldersQuery, []string{"tenant = $2"}, []any{int64(boxes[0]), int64(b)}},
+		"what A's folder shows":     {shownRising, []string{"tenant = $5"}, []any{int64(boxes[0]), int64(2), int64(0), maxUID, int64(b), int64(-1), int64(0), int64(9)}},
+		"deeds":                     {deedsOfAll, []string{"c.tenant = $2"}, []any{int64(0), int64(b), int64(9), int64(0)}},
+		"what waits in A's box":     {findBox, []string{"d.tenant = $3"}, []any{int64(0), far, int64(b), int64(0), int64(100), int64(boxes[0])}},
+		"deliveries":                {findAny, []string{"d.tenant = $3"}, []any{int64(0), far, int64(b), int64(0), int64(100), int64(-1), int64(0)}},
+		"what is held":              {findRare, []string{"d.tenant = $3"}, []any{int64(0), far, int64(b), int64(0), int64(100), int64(1), int64(0)}},
+		"bodies":                    {bodiesQuery, []string{"m.tenant = $1"}, []any{int64(b), int64(1), int64(100)}},
+		"unscanned":                 {unscannedQuery, []string{"m.tenant = $1"}, []any{int64(b), int64(0), int64(100)}},
 	} {
 		rows := func(as doppelboden.TenantID, text string) (n int) {
 			t.Helper()

@@ -193,8 +193,8 @@ func copiesOf(ctx context.Context, c *conn, t doppelboden.TenantID, m doppelbode
 	err = c.query(ctx, func(r row) error {
 		list = append(list, readCopy(r))
 		return nil
-	}, "(SELECT "+copyColumns+` FROM message x JOIN copy c ON c.mailbox = $1 AND c.message = x.num `+copyJoins+`WHERE x.id = $2 AND x.tenant = $3)
+	}, "(SELECT "+copyColumns+` FROM message x JOIN copy c ON c.message = x.num AND c.message + 0 IS NOT NULL AND c.mailbox - 0 = $1 `+copyJoins+`WHERE x.id = $2 AND x.tenant = $3 AND c.folder - 0 > 0)
 		UNION ALL (SELECT `+impliedColumns+`FROM message m JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries
-		WHERE m.id = $2 AND m.tenant = $3 AND d.mailbox = $1 AND d.inbox) ORDER BY 8`, int64(m), id[:], int64(t))
+		WHERE m.id = $2 AND m.tenant = $3 AND d.mailbox = $1 AND d.inbox AND d.seq > `+looked+`) ORDER BY 8`, int64(m), id[:], int64(t))
 	return list, err
 }

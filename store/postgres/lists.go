@@ -125,12 +125,7 @@ func (t *tx) assign(a *store.Assignment) error {
 		return fmt.Errorf("assign delivery: %w", err)
 	}
 	t.unhold(seq)
-	_, err = t.exec(`INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date) VALUES ($1, $2, $3, $4, NULL, 0, $5)
-		ON CONFLICT (mailbox, message, folder) DO NOTHING`,
-		int64(a.Mailbox), asInt(r[5]), int64(inboxNumber), int64(tenant), asInt(r[6]))
-	if err != nil {
-		return fmt.Errorf("write copy: %w", err)
-	}
+	t.putCopy(tenant, asInt(r[5]), inboxNumber, &doppelboden.Copy{Mailbox: a.Mailbox, Date: asTime(r[6])})
 	t.count(tenant, was, -1)
 	t.count(tenant, a.State, 1)
 	t.entries = append(t.entries, doppelboden.Entry{Kind: doppelboden.EntrySettled, At: a.At, Tenant: tenant,

@@ -3,8 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"doppelboden"
@@ -148,57 +146,59 @@ func (s *Store) receivedWith(ctx context.Context, r doppelboden.Receipt, from, t
 }
 
 // copyColumns are what readCopy reads.
-const copyColumns = `c.mailbox, coalesce(f.name, 'INBOX') AS name, m.id, c.uid, c.flags, c.date, c.message, c.folder `
+const copyColumns = `c.mailbox, coalesce(f.name, 'INBOX') AS name, c.id, c.uid, c.flags, c.date, c.open AND c.was_folder IS NULL, c.message, c.n `
 
 // impliedColumns are the same of a copy that has no row: see delivery.inbox.
-const impliedColumns = `d.mailbox, 'INBOX', m.id, NULL::bigint, 0::bigint, m.received, m.num, 1::bigint `
+const impliedColumns = `d.mailbox, 'INBOX', m.id, NULL::bigint, 0::bigint, m.received, false, m.num, d.seq `
 
-// copyJoins join what copyColumns need. A mailbox that is not in the directory has no
-// row for its INBOX.
-const copyJoins = `JOIN message m ON m.num = c.message
-	LEFT JOIN folder f ON f.mailbox = c.mailbox AND f.number = c.folder `
+// looked says how far somebody has looked into the inbox of a delivery d.
+const looked = "coalesce((SELECT i.looked FROM folder i WHERE i.mailbox = d.mailbox AND i.number = 1 OFFSET 0), 0)"
+
+// copyJoins joins what copyColumns need. A mailbox that is not in the directory has no row
+// for its INBOX.
+const copyJoins = "LEFT JOIN folder f ON f.mailbox = c.mailbox AND f.number = c.folder "
 
 // copiesOfMessage finds all copies of the message $1, whose deliveries end before $2.
-const copiesOfMessage = "SELECT " + copyColumns + " FROM copy c " + copyJoins + `WHERE c.message + 0 = $1
-	UNION ALL SELECT ` + impliedColumns + `FROM delivery d JOIN message m ON m.num = $1
-	WHERE d.seq >= $1 AND d.seq < $2 AND d.inbox
-	ORDER BY 1, 8`
+const copiesOfMessage = "SELECT " + copyColumns + ", c.folder FROM copy c " + copyJoins + `WHERE c.message = $1 AND c.message + 0 IS NOT NULL AND c.folder - 0 > 0
+	UNION ALL SELECT ` + impliedColumns + `, 1::bigint FROM delivery d JOIN message m ON m.num = $1
+	WHERE d.seq >= $1 AND d.seq < $2 AND d.inbox AND d.seq > ` + looked + `
+	ORDER BY 1, 10, 9`
 
-// copiesOfMailbox returns the query for at most $5 copies in the mailbox $1 of the tenant
-// $4 that come behind the folder $3 of the message $2. The index has those without a row
-// by the delivery's state, so each state is asked for.
-func copiesOfMailbox() string {
-	var b strings.Builder
-	b.WriteString("(SELECT " + copyColumns + "FROM copy c " + copyJoins + `WHERE c.mailbox = $1
-		AND (c.message, c.folder) > ($2, $3) AND c.tenant = $4 ORDER BY c.message, c.folder LIMIT $5)`)
-	for _, st := range doppelboden.States() {
-		fmt.Fprintf(&b, ` UNION ALL (SELECT `+impliedColumns+`
-			FROM delivery d JOIN message m ON m.num = d.seq - d.n
-			WHERE d.box = $1 AND d.state = %d AND d.seq > $2 AND d.inbox AND (d.seq - d.n, 1) > ($2, $3)
-			AND d.tenant = $4 ORDER BY d.seq LIMIT $5)`, int(st))
-	}
-	b.WriteString(" ORDER BY 7, 8 LIMIT $5")
-	return b.String()
+// impliedOfMailbox returns the query for at most $4 copies without a row in the mailbox $1
+// of the tenant $3 that came with deliveries behind $2. The index has them by the
+// delivery's state, so each state is asked for.
+func impliedOfMailbox() string {
+	return eachState("(SELECT "+impliedColumns+`FROM delivery d JOIN message m ON m.num = d.seq - d.n
+		WHERE d.box = $1 AND d.state = %d AND d.seq > greatest($2, coalesce((SELECT i.looked FROM folder i WHERE i.mailbox = $1 AND i.number = 1), 0))
+		AND d.inbox AND d.tenant = $3 ORDER BY d.seq LIMIT $4)`, " UNION ALL ") + " ORDER BY 9 LIMIT $4"
 }
+
+// rowsOfMailbox finds at most $4 copies with a row behind n $2.
+const rowsOfMailbox = "SELECT " + copyColumns + "FROM copy c " + copyJoins + `WHERE c.mailbox = $1 AND c.n > $2 AND c.tenant = $3 AND c.folder - 0 > 0
+	ORDER BY c.n LIMIT $4`
 
 // readCopy reads copyColumns.
 func readCopy(r row) doppelboden.Copy {
 	return doppelboden.Copy{Mailbox: doppelboden.MailboxID(asInt(r[0])), Folder: asText(r[1]), Message: asID(r[2]),
-		UID: uint32(asInt(r[3])), Flags: uint32(asInt(r[4])), Date: asTime(r[5])}
+		UID: uint32(asInt(r[3])), Flags: uint32(asInt(r[4])), Date: asTime(r[5]), New: asBool(r[6])}
 }
 
-// Copies yields the copies in one mailbox in the order in which they came.
+// Copies yields the copies in one mailbox: those without a row, and then the others.
 func (s *Store) Copies(ctx context.Context, tenant doppelboden.TenantID, mailbox doppelboden.MailboxID, yield func(doppelboden.Copy) error) error {
-	lastMessage, lastFolder := int64(0), int64(0)
-	text := copiesOfMailbox()
-	return walk(func() (page []doppelboden.Copy, err error) {
-		err = s.readAs(ctx, tenant, func(c *conn) error {
-			return c.query(ctx, func(r row) error {
-				page = append(page, readCopy(r))
-				lastMessage, lastFolder = asInt(r[6]), asInt(r[7])
-				return nil
-			}, text, int64(mailbox), lastMessage, lastFolder, int64(tenant), int64(pageRows))
-		})
-		return page, err
-	}, yield)
+	for _, text := range [...]string{impliedOfMailbox(), rowsOfMailbox} {
+		last := int64(0)
+		err := walk(func() (page []doppelboden.Copy, err error) {
+			err = s.readAs(ctx, tenant, func(c *conn) error {
+				return c.query(ctx, func(r row) error {
+					page, last = append(page, readCopy(r)), asInt(r[8])
+					return nil
+				}, text, int64(mailbox), last, int64(tenant), int64(pageRows))
+			})
+			return page, err
+		}, yield)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -98,11 +98,11 @@ func (s *Store) rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// mayGo says that nothing protects a message m: all its deliveries ended before $2, and
-// none of the mailboxes $3 shows it.
+// mayGo says that nothing protects a message m: all its deliveries ended before $2, none
+// of the mailboxes $3 shows it, and the groupware knows all that people did to it.
 const mayGo = `NOT EXISTS (SELECT FROM delivery d WHERE d.seq >= m.num AND d.seq < m.num + m.deliveries
-		AND (d.state IN (0, 1) OR d.changed >= $2 OR d.inbox AND d.mailbox = ANY ($3::bigint[])))
-	AND NOT EXISTS (SELECT FROM copy c WHERE c.message + 0 = m.num AND c.mailbox = ANY ($3::bigint[]))`
+		AND (d.state IN (0, 1) OR d.changed >= $2 OR d.inbox AND d.mailbox = ANY ($3::bigint[]) AND d.seq > ` + looked + `))
+	AND NOT EXISTS (SELECT FROM copy c WHERE c.message = m.num AND c.message + 0 IS NOT NULL AND (c.open OR c.mailbox = ANY ($3::bigint[]) AND c.folder > 0))`
 
 // expirable looks at the next messages behind the mark, moves it, and returns those that
 // may go, at most limit, and whether there are no more behind the mark.
@@ -146,6 +146,9 @@ func (s *Store) remove(ctx context.Context, nums []int64, cut time.Time, keep []
 // remove removes messages with their deliveries and copies, except those that something
 // protects by now.
 func (t *tx) remove(nums []int64, cut time.Time, keep []int64) (int, error) {
+	if err := t.lockBoxes(nums); err != nil {
+		return 0, err
+	}
 	// No other node settles or opens them again until the commit.
 	err := t.query(nil, `SELECT d.seq FROM unnest($1::bigint[]) u (num) JOIN message m ON m.num = u.num
 		JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries ORDER BY d.seq FOR UPDATE OF m, d`, nums)
@@ -171,7 +174,7 @@ func (t *tx) remove(nums []int64, cut time.Time, keep []int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := t.exec("DELETE FROM copy WHERE message + 0 = ANY ($1::bigint[])", gone); err != nil {
+	if err := t.removeCopies(gone); err != nil {
 		return 0, err
 	}
 	if err := t.forgetNotices(gone, ends); err != nil {
@@ -183,6 +186,53 @@ func (t *tx) remove(nums []int64, cut time.Time, keep []int64) (int, error) {
 	_, err = t.exec("DELETE FROM message WHERE num = ANY ($1::bigint[])", gone)
 	return len(gone), err
 }
+
+// lockBoxes makes the mailboxes ours that show messages: nobody looks into them, or changes
+// something in them, until the commit.
+func (t *tx) lockBoxes(nums []int64) error {
+	return t.query(nil, `SELECT FROM (SELECT c.mailbox FROM unnest($1::bigint[]) u (num) JOIN copy c ON c.message = u.num AND c.message + 0 IS NOT NULL
+			UNION SELECT d.mailbox FROM unnest($1::bigint[]) u (num) JOIN message m ON m.num = u.num
+			JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries WHERE d.inbox ORDER BY 1 OFFSET 0) b
+		JOIN numbering n ON n.mailbox = b.mailbox FOR UPDATE OF n`, nums)
+}
+
+// removeCopies removes what folders show of messages.
+func (t *tx) removeCopies(nums []int64) error {
+	type box struct {
+		mailbox doppelboden.MailboxID
+		tenant  doppelboden.TenantID
+	}
+	var boxes []box
+	err := t.query(func(r row) error {
+		boxes = append(boxes, box{doppelboden.MailboxID(asInt(r[0])), doppelboden.TenantID(asInt(r[1]))})
+		return nil
+	}, "SELECT DISTINCT c.mailbox, c.tenant FROM unnest($1::bigint[]) u (num) JOIN copy c ON c.message = u.num AND c.message + 0 IS NOT NULL ORDER BY 1", nums)
+	if err != nil {
+		return fmt.Errorf("find copies: %w", err)
+	}
+	for _, one := range boxes {
+		k, err := t.keep(one.tenant, one.mailbox, 0)
+		if err != nil {
+			return err
+		}
+		rows, err := t.load(nil, loadMessages, int64(one.mailbox), nums)
+		if err != nil {
+			return err
+		}
+		for n := range rows {
+			k.Remove(&rows[n], false, time.Time{})
+		}
+		if err := k.put(rows); err != nil {
+			return err
+		}
+		if err := k.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const loadMessages = "SELECT " + lyingColumns + ` FROM unnest($2::bigint[]) u (num) JOIN copy c ON c.message = u.num AND c.message + 0 IS NOT NULL AND c.mailbox - 0 = $1 ORDER BY c.n`
 
 // stayingQuery leaps through message_body from one tenant and key version to the next, of
 // which there are few, so that each can be looked into for a segment.

@@ -15,7 +15,13 @@ const (
 // rows are what is gathered to be inserted, column by column; nil: nothing is.
 type rows struct {
 	messages, deliveries, copies, notices, links []*column
+
+	copied   map[spot]bool // what is among copies
+	numbered bool          // some of copies have a UID
 }
+
+// A spot is a folder in which a message lies.
+type spot struct{ message, mailbox, folder int64 }
 
 // Types of the columns, in the order of the statements below.
 const (
@@ -28,7 +34,7 @@ const (
 var (
 	messageTypes  = []uint32{i, i, b, b, i, i, i, i, i, i, i, i, s, s, i, i, i, b, b, s, s, s, s, s, s, b}
 	deliveryTypes = []uint32{i, i, i, i, i, l, i, i, i, i, i, s, s, s, s}
-	copyTypes     = []uint32{i, i, i, i, i, i, i}
+	copyTypes     = []uint32{i, i, i, i, i, i, i, l}
 	noticeTypes   = []uint32{b, i, i, i}
 	linkTypes     = []uint32{s, i, i, b, b, b, b}
 )
@@ -44,9 +50,19 @@ const (
 		recipient, notify, orcpt, reply)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bigint[],
 		$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[])`
-	insertCopies = `INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date)
-		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-		ON CONFLICT (mailbox, message, folder) DO NOTHING`
+	// insertCopies passes over what lies there already.
+	insertCopies = `INSERT INTO copy (mailbox, tenant, message, id, size, scan, folder, uid, flags, date, change, known, deed, open, at)
+		SELECT u.mailbox, u.tenant, m.num, m.id, m.size + coalesce(octet_length(m.prefix), 0), m.scan, u.folder, u.uid, u.flags, u.date, 0, 0,
+			CASE WHEN u.made THEN nextval('deed') END, u.made, CASE WHEN u.made THEN m.received END
+		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::boolean[])
+			u (mailbox, message, folder, tenant, uid, flags, date, made) JOIN message m ON m.num = u.message
+		WHERE NOT EXISTS (SELECT FROM copy c WHERE c.message = u.message AND c.message + 0 IS NOT NULL AND c.mailbox - 0 = u.mailbox AND c.folder - 0 = u.folder OFFSET 0)`
+	// insertNumbered does so with copies of which some have a UID already.
+	insertNumbered = "WITH added AS (" + insertCopies + ` RETURNING mailbox, folder, uid, flags)
+		UPDATE folder f SET uid_next = greatest(f.uid_next, a.last + 1), total = f.total + a.total, unseen = f.unseen + a.unseen
+		FROM (SELECT mailbox, folder, max(uid) AS last, count(*) FILTER (WHERE flags & 2147483648 = 0) AS total,
+				count(*) FILTER (WHERE flags & 2147483649 = 0) AS unseen FROM added WHERE uid IS NOT NULL GROUP BY mailbox, folder) a
+		WHERE f.mailbox = a.mailbox AND f.number = a.folder`
 	// insertNotices passes over deliveries that are not there any more.
 	insertNotices = `INSERT INTO notice (about, message, tenant)
 		SELECT m.num + u.n, u.message, u.tenant FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) u (id, n, message, tenant)
@@ -84,7 +100,11 @@ func insert(list []statement, text string, columns []*column) []statement {
 func (t *tx) gathered() []statement {
 	list := insert(nil, insertMessages, t.rows.messages)
 	list = insert(list, insertDeliveries, t.rows.deliveries)
-	list = insert(list, insertCopies, t.rows.copies)
+	if t.rows.numbered {
+		list = insert(list, insertNumbered, t.rows.copies)
+	} else {
+		list = insert(list, insertCopies, t.rows.copies)
+	}
 	list = insert(list, insertNotices, t.rows.notices)
 	list = insert(list, insertLinks, t.rows.links)
 	list = append(list, t.updates()...)

@@ -21,6 +21,11 @@ func (s *Store) PutScans(ctx context.Context, list []store.Scan) error {
 			if err != nil {
 				return fmt.Errorf("write what scanners said about %s: %w", one.Message, err)
 			}
+			_, err = t.exec(`UPDATE copy c SET scan = m.scan, size = m.size + coalesce(octet_length(m.prefix), 0) FROM message m
+				WHERE m.id = $1 AND c.message = m.num AND c.message + 0 IS NOT NULL`, one.Message[:])
+			if err != nil {
+				return fmt.Errorf("write what scanners said about copies of %s: %w", one.Message, err)
+			}
 		}
 		return nil
 	})

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -19,7 +21,8 @@ type tx struct {
 	at      time.Time
 	entries []doppelboden.Entry
 	changes map[countKey]int64
-	found   bool // the link of this batch is in the database already
+	found   bool  // the link of this batch is in the database already
+	token   int64 // names the transaction in table numbering
 
 	locked bool  // the sequence is ours until the commit
 	first  int64 // the Seq of the next delivery when the transaction began
@@ -42,7 +45,7 @@ type countKey struct {
 
 // newTx makes a transaction that has not begun.
 func newTx(w *writer, found bool) *tx {
-	t := &tx{writer: w, at: w.s.opts.Clock(), found: found, changes: map[countKey]int64{}}
+	t := &tx{writer: w, at: w.s.opts.Clock(), found: found, token: rand.Int64N(math.MaxInt64) + 1, changes: map[countKey]int64{}}
 	t.forget()
 	return t
 }

@@ -94,9 +94,14 @@ func (s *Store) Rebox(ctx context.Context, lease store.Lease, refs []doppelboden
 }
 
 // rebox moves one delivery. A copy that has no row of its own is found by the box of its
-// mailbox, so it gets one.
+// mailbox, so it gets one. Nobody looks into the mailbox meanwhile.
 func (t *tx) rebox(ref doppelboden.Ref, box doppelboden.BoxID) error {
-	r, err := t.one(`SELECT d.seq, d.inbox, d.mailbox, d.box, d.tenant, m.num, m.received FROM message m CROSS JOIN delivery d
+	_, err := t.one(`SELECT n.change FROM message m CROSS JOIN delivery d CROSS JOIN numbering n
+		WHERE m.id = $1 AND d.seq = m.num + $2 AND n.mailbox = d.mailbox FOR UPDATE OF n`, ref.Message[:], int64(ref.N))
+	if err != nil && !errors.Is(err, errNoRow) {
+		return err
+	}
+	r, err := t.one(`SELECT d.seq, d.inbox, d.mailbox, d.box, d.tenant, m.num, m.received, d.seq > `+looked+` FROM message m CROSS JOIN delivery d
 		WHERE m.id = $1 AND d.seq = m.num + $2 AND $2 >= 0 AND $2 < m.deliveries AND d.state IN (0, 1) FOR UPDATE OF d`,
 		ref.Message[:], int64(ref.N))
 	if errors.Is(err, errNoRow) {
@@ -110,10 +115,8 @@ func (t *tx) rebox(ref doppelboden.Ref, box doppelboden.BoxID) error {
 		return nil
 	}
 	if inbox && int64(box) != mailbox {
-		_, err = t.exec(`INSERT INTO copy (mailbox, message, folder, tenant, uid, flags, date) VALUES ($1, $2, $3, $4, NULL, 0, $5)
-			ON CONFLICT (mailbox, message, folder) DO NOTHING`, mailbox, asInt(r[5]), int64(inboxNumber), asInt(r[4]), asInt(r[6]))
-		if err != nil {
-			return fmt.Errorf("write the copy: %w", err)
+		if asBool(r[7]) { // nobody has looked, and perhaps moved it
+			t.putCopy(doppelboden.TenantID(asInt(r[4])), asInt(r[5]), inboxNumber, &doppelboden.Copy{Mailbox: doppelboden.MailboxID(mailbox), Date: asTime(r[6])})
 		}
 		inbox = false
 	}

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -145,9 +144,6 @@ func (k *keeping) implied(rows []store.Lying) ([]store.Lying, error) {
 	return rows, nil
 }
 
-// shownPage is how many mails one short read of a folder gives.
-const shownPage = 1024
-
 const (
 	shownColumns = "SELECT uid, id, message, flags, date, size, scan, change FROM copy "
 	shownWhere   = `INDEXED BY copy_uid WHERE mailbox = ?1 AND folder = ?2 AND uid >= ?3 AND uid <= ?4 AND tenant = ?5 AND change > ?6 AND flags & ?7 = 0
@@ -161,35 +157,7 @@ const (
 
 // Shown yields mails of a folder that were numbered.
 func (s *Store) Shown(ctx context.Context, at store.Place, f store.ShownFilter, yield func(store.Shown) error) error {
-	left := f.Limit
-	for _, r := range f.Ranges() {
-		err := walk(func() (page []store.Shown, err error) {
-			if r.From > r.To || f.Limit > 0 && left == 0 {
-				return nil, nil
-			}
-			limit := shownPage
-			if f.Limit > 0 {
-				limit = min(limit, left)
-			}
-			if page, err = s.shown(ctx, at, &f, r, limit); err != nil || len(page) == 0 {
-				return nil, err
-			}
-			left -= len(page)
-			switch last := page[len(page)-1].UID; {
-			case len(page) < limit || !f.Message.IsZero() || f.Newest && last == r.From || !f.Newest && last == r.To:
-				r.From, r.To = 1, 0 // there are no more
-			case f.Newest:
-				r.To = last - 1
-			default:
-				r.From = last + 1
-			}
-			return page, nil
-		}, yield)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.Walk(func(r store.UIDRange, limit int) ([]store.Shown, error) { return s.shown(ctx, at, &f, r, limit) }, yield)
 }
 
 // shown reads a page.
@@ -259,10 +227,6 @@ func (s *Store) inMailbox(ctx context.Context, tenant doppelboden.TenantID, m do
 		}
 		before = t.token
 		if err := run(k); err != nil {
-			var known *doppelboden.Error
-			if errors.As(err, &known) {
-				return known
-			}
 			return err
 		}
 		return k.save()

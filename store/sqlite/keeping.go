@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 
 	"doppelboden"
 	"doppelboden/store"
@@ -214,13 +213,4 @@ func (t *tx) deed() (int64, error) {
 		return 0, fmt.Errorf("number deed: %w", err)
 	}
 	return asInt(row[0]), nil
-}
-
-// folderNumbers are the folders of a mailbox, sorted.
-func (k *keeping) folderNumbers() (list []int64) {
-	for n := range k.Folders {
-		list = append(list, n)
-	}
-	slices.Sort(list)
-	return list
 }
