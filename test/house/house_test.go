@@ -22,6 +22,7 @@ const (
 var floors = map[string]int{
 	"":                root,
 	"clock":           cellar,
+	"certs":           cellar,
 	"disk":            cellar,
 	"landing":         cellar,
 	"disk/diskfault":  cellar,
