@@ -29,6 +29,8 @@ type Node struct {
 	SubmissionTLS string // the same with TLS from the start (RFC 8314)
 	Proxied       string // host:port for load balancers that speak the PROXY protocol
 
+	Web string // host:port of the pages for people, or empty
+
 	Certificate string // PEM file for STARTTLS, with its chain
 	Key         string // PEM file of its private key
 
@@ -108,6 +110,9 @@ func ParseNode(name string, text []byte) (*Node, error) {
 	if n.SubmissionTLS != "" && n.Certificate == "" {
 		top.missing("tls", says("write [tls] with certificate and key: submission_tls is of no use without"))
 	}
+	if n.Web != "" && n.Certificate == "" {
+		top.missing("tls", says("write [tls] with certificate and key: pages are shown over https alone"))
+	}
 	n.DNS = parseDNS(top.table("dns"))
 	n.Database = parseDatabase(top.table("database"), top.has("database"))
 	n.Limits = parseLimits(top.table("limits"))
@@ -169,15 +174,16 @@ func (n *Node) listeners(s *section) {
 	case len(n.Roles) > 0 && !n.Has(RoleMX) && s.has("mx"):
 		s.wrong("mx", says(`the node does not have the role "mx"`), says(`add "mx" to roles, or leave this out`))
 	}
+	n.Web = parseListen(s, "web")
 	taken := map[string]string{n.MX: "mx"}
 	for _, l := range []struct{ key, at string }{
-		{"metrics", n.Metrics}, {"submission", n.Submission}, {"submission_tls", n.SubmissionTLS}, {"proxied", n.Proxied},
+		{"metrics", n.Metrics}, {"submission", n.Submission}, {"submission_tls", n.SubmissionTLS}, {"proxied", n.Proxied}, {"web", n.Web},
 	} {
 		if other := taken[l.at]; other != "" && l.at != "" && !strings.HasSuffix(l.at, ":0") {
 			s.wrong(l.key, says("the same address and port as %s", other), says("write another port"))
 		}
 		taken[l.at] = l.key
-		if l.key != "metrics" && l.at != "" && len(n.Roles) > 0 && !n.Has(RoleMX) {
+		if l.key != "metrics" && l.key != "web" && l.at != "" && len(n.Roles) > 0 && !n.Has(RoleMX) {
 			s.wrong(l.key, says(`the node does not have the role "mx"`), says(`add "mx" to roles, or leave this out`))
 		}
 	}

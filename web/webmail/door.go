@@ -20,7 +20,7 @@ import (
 	"doppelboden/web"
 )
 
-//go:embed templates
+//go:embed all:templates
 var templates embed.FS
 
 // A Box is a mailbox as folder.Box has it.

@@ -22,9 +22,9 @@ func (d *Door) loadDraft(ctx context.Context, k *desk, uid uint32) (draft, error
 	sum := l.Summary()
 	dr := draft{
 		Key: cmp.Or(l.Field(keyField), k.box.NewKey()), UID: uid, Source: parseSource(l.Field(sourceField)), Subject: sum.Subject,
-		To:   cmp.Or(l.Field(fieldsField+"-To"), written(l.People("To"))),
-		Cc:   cmp.Or(l.Field(fieldsField+"-Cc"), written(l.People("Cc"))),
-		Bcc:  cmp.Or(l.Field(fieldsField+"-Bcc"), written(l.People("Bcc"))),
+		To:   cmp.Or(l.Field(fieldsField+"-to"), written(l.People("To"))),
+		Cc:   cmp.Or(l.Field(fieldsField+"-cc"), written(l.People("Cc"))),
+		Bcc:  cmp.Or(l.Field(fieldsField+"-bcc"), written(l.People("Bcc"))),
 		Text: strings.TrimRight(l.Text(), "\r\n"),
 	}
 	dr.Refs = sum.References

@@ -15,9 +15,9 @@ import (
 
 // Header fields that drafts carry for us alone. What is sent has none of them.
 const (
-	keyField    = "X-Doppelboden-Key"
-	sourceField = "X-Doppelboden-Source"
-	fieldsField = "X-Doppelboden-Fields" // To, Cc and Bcc as they were typed, when they are no addresses yet
+	keyField    = "x-doppelboden-key"
+	sourceField = "x-doppelboden-source"
+	fieldsField = "x-doppelboden-fields" // To, Cc and Bcc as they were typed, when they are no addresses yet
 )
 
 // A piece is a file that goes with a mail.
