@@ -143,7 +143,7 @@ func (w *town) start() {
 	w.must(err)
 	w.intake, err = intake.New(intake.Options{
 		Hostname: "mx.stadt.example", Directory: func() intake.Directory { return w }, Bodies: seals{w.bodies}, Store: w.landing, Tally: silent{},
-		Log: log, Registry: prometheus.NewRegistry(), Clock: w.clock, CommitPatience: time.Second,
+		Log: log, Registry: prometheus.NewRegistry(), Clock: w.clock, CommitPatience: 20 * time.Millisecond,
 		Internet: func(context.Context, doppelboden.TenantID, string) (doppelboden.BoxID, error) { return -1, nil },
 		Checks:   []intake.Check{w},
 	})
@@ -225,15 +225,27 @@ func (w *town) Check(context.Context, *intake.Incoming) (intake.Finding, error) 
 // arrive has a stranger send a mail and returns its id.
 func (w *town) arrive(to, text string) doppelboden.ID {
 	w.t.Helper()
-	tx, err := w.intake.Begin(intake.Envelope{Door: "mx", Peer: "192.0.2.7", Helo: "mail.example.org", Proto: "ESMTP", Sender: addr("eva@example.org")})
-	w.must(err)
-	w.must(tx.Rcpt(ctx, intake.Recipient{Address: addr(to)}))
-	_, err = io.WriteString(tx, text)
-	w.must(err)
-	kept, err := tx.Commit(ctx)
+	id, err := w.stranger(to, text)
 	w.must(err)
 	w.must(w.landing.CatchUp(ctx))
-	return kept.ID
+	return id
+}
+
+// stranger sends a mail from outside.
+func (w *town) stranger(to, text string) (doppelboden.ID, error) {
+	tx, err := w.intake.Begin(intake.Envelope{Door: "mx", Peer: "192.0.2.7", Helo: "mail.example.org", Proto: "ESMTP", Sender: addr("eva@example.org")})
+	if err != nil {
+		return doppelboden.ID{}, err
+	}
+	defer tx.Abort()
+	if err := tx.Rcpt(ctx, intake.Recipient{Address: addr(to)}); err != nil {
+		return doppelboden.ID{}, err
+	}
+	if _, err := io.WriteString(tx, text); err != nil {
+		return doppelboden.ID{}, err
+	}
+	kept, err := tx.Commit(ctx)
+	return kept.ID, err
 }
 
 // box opens anna's mailbox.
