@@ -1,6 +1,13 @@
 package harvest
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
 
 // A Source says by which way mail comes into a part of a mailbox.
 type Source string
@@ -22,7 +29,7 @@ type Part struct {
 	Source Source    `json:"source"`
 	Since  time.Time `json:"since,omitzero"` // zero: nothing is proved
 	Until  time.Time `json:"until,omitzero"` // zero, with a Since: up to now
-	Why    string    `json:"why,omitzero"`   // a Reason: why it is not complete up to now; "": it is
+	Why    string    `json:"why,omitzero"`   // one of the reasons below; "": it is complete up to now
 }
 
 // Now reports whether the part is complete up to now.
@@ -31,6 +38,8 @@ func (p Part) Now() bool { return !p.Since.IsZero() && p.Until.IsZero() }
 // Reasons why a part is not complete up to now. Texts for people are made of them.
 const (
 	WhyNothing = "nothing_configured" // no way is configured by which it could come
+	WhyPart    = "internal_missing"   // what goes to the Internet is there, and what goes to colleagues is not
+	WhyRounds  = "rounds"             // it is read again and again, and was at Until
 	WhyFilling = "filling"            // the first reading is not over
 	WhyStale   = "stale"              // it was read, but not lately
 	WhyTrouble = "trouble"            // the mailbox cannot be read
@@ -62,4 +71,181 @@ func (c Coverage) Until() (until time.Time, now bool) {
 		}
 	}
 	return until, now
+}
+
+// silentFor is how long no mail came by a way before nobody can say any more that it works.
+const silentFor = 4 * time.Hour
+
+// Coverage returns what can be said of a mailbox. NotFound.
+func (r *Room) Coverage(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (Coverage, error) {
+	key, box, ok := r.opts.Place(m)
+	if !ok || box.Tenant != t {
+		return Coverage{}, &doppelboden.Error{Code: doppelboden.NotFound, Public: "there is no such mailbox"}
+	}
+	route := r.opts.Routes()[key]
+	if route.Here {
+		here := Part{Source: SourceHere, Since: time.Unix(0, 0).UTC()}
+		return Coverage{Inbox: here, Sent: here, Internal: here, Folders: here}, nil
+	}
+	q := question{r: r, route: route, now: r.opts.Clock()}
+	if err := q.read(ctx, m); err != nil {
+		return Coverage{}, err
+	}
+	c := Coverage{Sync: q.state.At, Trouble: q.state.Trouble}
+	c.Internal = q.internal()
+	c.Folders = q.sync(store.UseNone)
+	c.Inbox = better(Part{Source: SourceMX, Since: q.first}, q.sync(store.UseInbox))
+	c.Sent = q.sent(c.Internal)
+	return c, nil
+}
+
+// A question gathers what answers it.
+type question struct {
+	r       *Room
+	route   Route
+	now     time.Time
+	state   store.HarvestBox
+	folders []store.HarvestFolder
+	marking store.Marking
+	first   time.Time // since when mail of the tenant is kept here; zero: none was taken
+}
+
+func (q *question) read(ctx context.Context, m doppelboden.MailboxID) (err error) {
+	s, t := q.r.opts.Store, q.route.Tenant
+	if q.state, err = s.HarvestBox(ctx, t, m); err != nil {
+		return fmt.Errorf("read what is known of the mailbox: %w", err)
+	}
+	if q.folders, err = s.HarvestFolders(ctx, t, m); err != nil {
+		return fmt.Errorf("read what is known of folders: %w", err)
+	}
+	if q.marking, err = s.Marking(ctx, t); err != nil {
+		return fmt.Errorf("read which ways mail came: %w", err)
+	}
+	q.first, err = q.r.firstMail(ctx, t)
+	return err
+}
+
+// firstMail returns since when mail of a tenant is kept here: since the first one that is
+// known, or as long as retention keeps it.
+func (r *Room) firstMail(ctx context.Context, id doppelboden.TenantID) (time.Time, error) {
+	t := r.tenant(id)
+	t.mu.Lock()
+	first := t.first
+	t.mu.Unlock()
+	for after := int64(0); first.IsZero(); {
+		list, end, err := r.opts.Store.Unmarked(ctx, id, after, 1)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("find the first message: %w", err)
+		}
+		if len(list) == 0 && end == after {
+			return time.Time{}, nil
+		}
+		if after = end; len(list) > 0 {
+			first = list[0].Message.Received
+		}
+	}
+	t.mu.Lock()
+	t.first = first
+	t.mu.Unlock()
+	return later(first, r.opts.Kept()), nil
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// sync says what reading the groupware's mailbox proves about its folders with a use, or
+// about all of them.
+func (q *question) sync(use store.Use) Part {
+	if q.route.Backend == nil {
+		return Part{Source: SourceNone, Why: WhyNothing}
+	}
+	p := Part{Source: SourceSync, Why: WhyFilling}
+	if q.state.Trouble != "" {
+		p.Why = WhyTrouble
+	}
+	if q.state.At.IsZero() {
+		return p
+	}
+	found := false
+	for _, f := range q.folders {
+		if f.Gone || use != store.UseNone && f.Use != use {
+			continue
+		}
+		if !f.Filled {
+			return p
+		}
+		found = true
+		p.Since = later(p.Since, f.Since)
+	}
+	if !found {
+		return p
+	}
+	p.Since, p.Until = later(p.Since, q.r.opts.Kept()), q.state.Began
+	switch {
+	case q.r.held(q.route) != "":
+		p.Why = WhyStopped
+	case q.state.Trouble != "":
+	case q.now.Sub(q.state.At) > 3*q.r.opts.Pace.Every:
+		p.Why = WhyStale
+	default:
+		p.Why = WhyRounds
+	}
+	return p
+}
+
+// pushed says what a way proves by which mail comes to us.
+func (q *question) pushed(source Source, first, last time.Time) Part {
+	p := Part{Source: source, Why: WhySilent}
+	if first.IsZero() {
+		return p
+	}
+	if p.Since = later(first, q.r.opts.Kept()); q.now.Sub(last) > silentFor {
+		p.Until = last
+		return p
+	}
+	p.Why = ""
+	return p
+}
+
+// internal says what is known of mail between colleagues.
+func (q *question) internal() Part {
+	best := q.sync(store.UseNone)
+	if q.route.Journal {
+		best = better(best, q.pushed(SourceJournal, q.marking.JournalFirst, q.marking.JournalLast))
+	}
+	if q.route.Hairpin {
+		best = better(best, q.pushed(SourceHairpin, q.marking.HairpinFirst, q.marking.HairpinLast))
+	}
+	return best
+}
+
+// sent says what is known of what the owner sent: to the Internet, and to colleagues.
+func (q *question) sent(internal Part) Part {
+	read := q.sync(store.UseSent)
+	if !q.route.Relay {
+		return read
+	}
+	p := Part{Source: SourceRelay, Why: WhyPart}
+	if !internal.Since.IsZero() && !q.first.IsZero() {
+		p.Since, p.Until, p.Why = later(q.first, internal.Since), internal.Until, internal.Why
+	}
+	return better(p, read)
+}
+
+// better returns the part that proves more: up to now, or up to a later time.
+func better(a, b Part) Part {
+	switch {
+	case a.Source == SourceNone, !b.Since.IsZero() && a.Since.IsZero():
+		return b
+	case b.Since.IsZero() || a.Now() && (!b.Now() || !b.Since.Before(a.Since)):
+		return a
+	case b.Now() || b.Until.After(a.Until):
+		return b
+	}
+	return a
 }

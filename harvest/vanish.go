@@ -1,0 +1,237 @@
+package harvest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// A boxTally is what one look into a mailbox says about all of a tenant.
+type boxTally struct {
+	filling bool // its first reading is not over
+	hit     bool // much of it vanished, and is not hidden yet
+}
+
+// A roundTally adds up a round.
+type roundTally struct {
+	looked, hit int // mailboxes
+}
+
+func (t *roundTally) add(b boxTally) {
+	t.looked++
+	if b.hit {
+		t.hit++
+	}
+}
+
+// rounded notes a round that is over.
+func (t *tenant) rounded(route string, tally roundTally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last == nil {
+		t.last = map[string]roundTally{}
+	}
+	t.last[route] = tally
+}
+
+// mayHide reports whether what vanished from a route's mailboxes may be hidden: only when a
+// whole round has shown that not too much did.
+func (t *tenant) mayHide(route string, p *Pace) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last, known := t.last[route]
+	return known && (last.hit < p.RouteBoxes || last.hit*100 < p.RoutePercent*last.looked)
+}
+
+// A lost mail is known here, and no folder of the groupware has it any more.
+type lost struct {
+	id    doppelboden.ID
+	since time.Time
+	rows  []store.Harvest
+}
+
+// vanished looks at what folders do not have any more: what lies in another one was moved,
+// and what lies in none is hidden after a while, unless too much vanished at once.
+func (v *visit) vanished(ctx context.Context) error {
+	var gone []store.Harvest
+	err := v.r.opts.Store.Harvested(ctx, store.HarvestFilter{Tenant: v.route.Tenant, Mailbox: v.box.ID, Gone: true}, func(h store.Harvest) error {
+		gone = append(gone, h)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read what is gone: %w", err)
+	}
+	if len(gone) == 0 {
+		v.guard(0, false)
+		return nil
+	}
+	if v.shelf.folders == nil {
+		if err := v.shelves(ctx); err != nil {
+			return err
+		}
+	}
+	all, live, err := v.sort(ctx, gone)
+	if err != nil {
+		return err
+	}
+	p := &v.r.opts.Pace
+	n, total := len(all), len(all)+live
+	v.seen.hit = n > 1 && n*100 >= p.HitPercent*total
+	tooMuch := n > p.BoxMails && n*100 > p.BoxPercent*total
+	ready := v.complete() && (v.state.Confirm || !tooMuch && v.t.mayHide(v.route.Key, p))
+	stuck := n > 0 && !v.state.Confirm && (tooMuch || !v.t.mayHide(v.route.Key, p) && v.seen.hit && v.t.knows(v.route.Key))
+	v.guard(n, stuck)
+	if !ready {
+		return nil
+	}
+	return v.hide(ctx, all)
+}
+
+// complete reports whether every folder was read to its end: before, what is missing in one
+// may be found in another.
+func (v *visit) complete() bool {
+	for i := range v.known {
+		if f := &v.known[i]; !f.Gone && !f.Filled {
+			return false
+		}
+	}
+	return true
+}
+
+// knows reports whether a round of a route is over.
+func (t *tenant) knows(route string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, known := t.last[route]
+	return known
+}
+
+// guard notes how much vanished and is not hidden because it is too much.
+func (v *visit) guard(n int, stuck bool) {
+	v.state.Vanished = 0
+	if stuck {
+		v.state.Vanished = int64(n)
+	}
+	if n == 0 {
+		v.state.Confirm = false
+	}
+	v.t.mu.Lock()
+	defer v.t.mu.Unlock()
+	if stuck {
+		if v.t.guarded == nil {
+			v.t.guarded = map[doppelboden.MailboxID]int{}
+		}
+		v.t.guarded[v.box.ID] = n
+		return
+	}
+	delete(v.t.guarded, v.box.ID)
+}
+
+// sort parts what was moved from what is lost. It ends what is known of places that a mail
+// has left for another one, takes copies away that show it there, and returns what is lost
+// and how many mails are known to be there.
+func (v *visit) sort(ctx context.Context, gone []store.Harvest) (all []*lost, live int, err error) {
+	places := map[doppelboden.ID]map[int64]bool{} // where the groupware has it, as folders of ours
+	err = v.r.opts.Store.Harvested(ctx, store.HarvestFilter{Tenant: v.route.Tenant, Mailbox: v.box.ID}, func(h store.Harvest) error {
+		if !h.Gone.IsZero() {
+			return nil
+		}
+		live++
+		if places[h.Message] == nil {
+			places[h.Message] = map[int64]bool{}
+		}
+		places[h.Message][v.oursOf(h.Folder)] = true
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read what is known of mails: %w", err)
+	}
+	byID := map[doppelboden.ID]*lost{}
+	var ended []store.Harvest
+	var todo []follow
+	for _, h := range gone {
+		if at := places[h.Message]; at != nil {
+			busy, err := v.hasDeed(ctx, h.Message)
+			if err != nil {
+				return nil, 0, err
+			}
+			if ours := v.oursOf(h.Folder); !at[ours] && !busy && ours != 0 {
+				todo = append(todo, follow{message: h.Message, at: ours, remove: true})
+			}
+			ended = append(ended, h)
+			continue
+		}
+		one := byID[h.Message]
+		if one == nil {
+			one = &lost{id: h.Message, since: h.Gone}
+			byID[h.Message] = one
+			all = append(all, one)
+		}
+		if h.Gone.After(one.since) {
+			one.since = h.Gone
+		}
+		one.rows = append(one.rows, h)
+	}
+	if err := v.follow(ctx, todo); err != nil {
+		return nil, 0, err
+	}
+	if len(ended) > 0 {
+		err = v.put(ctx, store.HarvestBatch{Ended: ended})
+	}
+	return all, live, err
+}
+
+// hide hides what vanished long enough ago. What people did something with stays as it is.
+func (v *visit) hide(ctx context.Context, all []*lost) error {
+	var todo []follow
+	var ended []store.Harvest
+	for _, one := range all {
+		if !v.state.Confirm && v.began.Sub(one.since) < v.r.opts.Pace.Delay {
+			continue
+		}
+		busy, err := v.hasDeed(ctx, one.id)
+		if err != nil {
+			return err
+		}
+		if busy {
+			continue
+		}
+		there, err := v.r.opts.Store.CopiesOf(ctx, v.route.Tenant, v.box.ID, []doppelboden.ID{one.id})
+		if err != nil {
+			return fmt.Errorf("read copies: %w", err)
+		}
+		for _, c := range there {
+			if at := v.shelf.number(c.Folder); at != 0 && c.Flags&doppelboden.Hidden == 0 {
+				todo = append(todo, follow{message: one.id, at: at, set: doppelboden.Hidden})
+			}
+		}
+		ended = append(ended, one.rows...)
+	}
+	if err := v.follow(ctx, todo); err != nil {
+		return err
+	}
+	v.r.metrics.hidden.Add(float64(len(todo)))
+	if len(ended) == 0 {
+		return nil
+	}
+	v.state.Confirm = false
+	return v.put(ctx, store.HarvestBatch{Ended: ended})
+}
+
+// Confirm says that what vanished from a mailbox may be hidden, however much it is.
+func (r *Room) Confirm(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) error {
+	state, err := r.opts.Store.HarvestBox(ctx, t, m)
+	if err != nil {
+		return fmt.Errorf("read what is known of the mailbox: %w", err)
+	}
+	state.Confirm = true
+	err = r.opts.Store.Harvest(ctx, r.opts.Lease(), []store.HarvestBatch{{Tenant: t, Mailbox: m, Box: &state}})
+	if err != nil {
+		return fmt.Errorf("note the confirmation: %w", err)
+	}
+	r.Sync(m)
+	return nil
+}
