@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"doppelboden"
@@ -74,26 +73,41 @@ func (r *Room) codes(ctx context.Context, people []Person, kind string, replace 
 	return sheets, nil
 }
 
-// SendCode sends a code to a person's telephone. The code is Invalid when there is no way to
-// send one.
+// SendCode sends a code to a person's telephone; number "" is the one in the directory. The
+// code is Invalid when there is none, or no way to send it.
 func (r *Room) SendCode(ctx context.Context, p Person, number, by string) error {
 	if r.opts.Notifier == nil {
-		return invalid("city.toml names no way to send short texts")
+		return invalid("city.toml names no way to send SMS")
 	}
-	number = strings.NewReplacer(" ", "", "-", "", "/", "", "(", "", ")", "").Replace(number)
-	digits := strings.TrimPrefix(number, "+")
-	if len(digits) < 5 || len(digits) > 20 || strings.Trim(digits, "0123456789") != "" {
-		return invalid("this is no telephone number: write it as +49 170 1234567")
+	phone, err := doppelboden.ParsePhone(number)
+	if number == "" {
+		m, _ := r.opts.Directory().Mailbox(p.Mailbox)
+		phone, err = m.Phone, nil
 	}
-	sheets, err := r.codes(ctx, []Person{p}, kindSMS, true, by)
 	if err != nil {
 		return err
 	}
-	text := smsText(p.Language, sheets[0])
-	if err := r.opts.Notifier.Send(ctx, number, text); err != nil {
+	if phone == "" {
+		return invalid("nobody knows a telephone number of " + p.Address.String() + "; name one")
+	}
+	s, err := r.SMSCode(ctx, p, by)
+	if err != nil {
+		return err
+	}
+	if err := r.opts.Notifier.Send(ctx, p.Tenant, phone, smsText(p.Language, s)); err != nil {
 		return fmt.Errorf("send the code: %w", err)
 	}
 	return nil
+}
+
+// SMSCode makes a code that is good for half an hour, to be sent to a person's telephone. It
+// ends those that were sent before.
+func (r *Room) SMSCode(ctx context.Context, p Person, by string) (Sheet, error) {
+	sheets, err := r.codes(ctx, []Person{p}, kindSMS, true, by)
+	if err != nil {
+		return Sheet{}, err
+	}
+	return sheets[0], nil
 }
 
 // smsText is what a telephone shows. It names nobody: telephones are read by others.
@@ -227,4 +241,28 @@ func (r *Room) NewApp(ctx context.Context, cookie, label string) (string, error)
 		return "", fmt.Errorf("keep the password of a program: %w", err)
 	}
 	return password, nil
+}
+
+// SetPassword gives a person a password under the name of an administrator, and ends her
+// sessions.
+func (r *Room) SetPassword(ctx context.Context, p Person, password, by string) error {
+	if err := badPassword(p, password); err != nil {
+		return err
+	}
+	data, err := r.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	now := r.opts.Clock()
+	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{
+		End: []store.CredentialEnd{{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kindPassword}, Why: whyReplaced, At: now}},
+		Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox, Kind: kindPassword, Data: []byte(data), Made: now, By: by}},
+	})
+	if err != nil {
+		return fmt.Errorf("keep the password: %w", err)
+	}
+	if _, err := r.opts.Store.EndSessions(ctx, store.SessionFilter{Person: p.Mailbox}); err != nil {
+		return fmt.Errorf("end the sessions: %w", err)
+	}
+	return r.note(ctx, p.Tenant, by, fmt.Sprintf("person %d got a password", p.ID))
 }

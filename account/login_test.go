@@ -371,7 +371,7 @@ func TestDoorsOpenWithEventsAndCodesCanBeUsedBefore(t *testing.T) {
 	if _, err := w.room.Session(ctx, l.Session); err != nil {
 		t.Errorf("her session: %v", err)
 	}
-	w.events = []Event{{Number: 1, Since: w.clock()}}
+	w.events = map[doppelboden.MailboxID]time.Time{l.Person.Mailbox: w.clock()}
 	if !w.room.Open(1, DoorIMAP) {
 		t.Error("in an event: the door is closed")
 	}

@@ -31,7 +31,7 @@ type Options struct {
 
 	// Page is the address of the emergency page where city.toml names none.
 	Page func() string
-	// Events says whether a tenant is in an event now, and which mailboxes are, since when.
+	// Events says whether a tenant is in an event now, and which mailboxes are.
 	Events Events
 	// Verify asks a tenant's directory whether a password is right. Its error says that
 	// nobody knows. nil: passwords of the directory are never asked for.
@@ -49,22 +49,18 @@ type Options struct {
 	Patience time.Duration
 }
 
-// A Notifier sends a short text to a telephone number.
+// A Notifier sends a short text to a telephone. The code is Invalid where the tenant has no
+// way to send one; notify.Room is a Notifier.
 type Notifier interface {
-	Send(ctx context.Context, to, text string) error
+	Send(ctx context.Context, t doppelboden.TenantID, to doppelboden.Phone, text string) error
 }
 
 // Events is what a room asks about outages.
 type Events interface {
-	// Now returns the events of a tenant that have begun and last.
-	Now(t doppelboden.TenantID) []Event
-}
-
-// An Event is an outage or the like that lasts.
-type Event struct {
-	Number    int64
-	Since     time.Time
-	Mailboxes []doppelboden.MailboxID // those that are concerned
+	// Now reports whether a tenant has an event that has begun and lasts.
+	Now(t doppelboden.TenantID) bool
+	// Concerned returns the mailboxes of a tenant that are in one, and since when it lasts.
+	Concerned(t doppelboden.TenantID) map[doppelboden.MailboxID]time.Time
 }
 
 // A Notice is a mail of ours to one person.
@@ -124,5 +120,5 @@ func (r *Room) Open(t doppelboden.TenantID, door string) bool {
 	if !ok {
 		return false
 	}
-	return !conf.OnlyInEvents || len(r.opts.Events.Now(t)) > 0 || r.opts.Clock().Before(r.doors(t))
+	return !conf.OnlyInEvents || r.opts.Events.Now(t) || r.opts.Clock().Before(r.doors(t))
 }

@@ -178,8 +178,9 @@ func (p *printer) codeBox(s *Sheet, words *sheetWords) error {
 		size -= 0.5
 	}
 	put(51, "B", size, "go", address)
-	f.SetFont("go", "", 9.5)
-	f.Text(left, top+59, fmt.Sprintf(words.until, s.Until.Local().Format(words.date)))
+	f.SetFont("go", "", 9)
+	f.SetXY(left-1, top+54)
+	f.MultiCell(sheetWidth-qrSize-18, 4.2, fmt.Sprintf(words.until, s.Until.Local().Format(words.date)), "", "L", false)
 	if err := p.square(sheetMargin+sheetWidth-qrSize-6, top+6, s.Link()); err != nil {
 		return err
 	}

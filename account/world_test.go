@@ -33,7 +33,7 @@ type world struct {
 	mu     sync.Mutex
 	now    time.Time
 	dir    *city.Directory
-	events []Event
+	events map[doppelboden.MailboxID]time.Time // of the first city: who is in an event
 	mails  []Notice
 	texts  []string
 	verify func(address, password string) (bool, error) // nil: the city has no directory
@@ -179,7 +179,10 @@ func (w *world) leave(address string) {
 }
 
 // Now implements Events.
-func (w *world) Now(t doppelboden.TenantID) []Event {
+func (w *world) Now(t doppelboden.TenantID) bool { return len(w.Concerned(t)) > 0 }
+
+// Concerned implements Events.
+func (w *world) Concerned(t doppelboden.TenantID) map[doppelboden.MailboxID]time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t != 1 {
@@ -189,10 +192,10 @@ func (w *world) Now(t doppelboden.TenantID) []Event {
 }
 
 // Send implements Notifier.
-func (w *world) Send(_ context.Context, to, text string) error {
+func (w *world) Send(_ context.Context, _ doppelboden.TenantID, to doppelboden.Phone, text string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.texts = append(w.texts, to+": "+text)
+	w.texts = append(w.texts, string(to)+": "+text)
 	return nil
 }
 

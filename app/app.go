@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"doppelboden/account"
 	"doppelboden/appeal"
+	"doppelboden/certs"
 	"doppelboden/city"
 	"doppelboden/clock"
 	"doppelboden/control"
@@ -74,6 +76,8 @@ type Node struct {
 	modes      *folder.Modes     // the same
 	limited    *limited          // the same
 	sms        *notify.Room      // the same
+	certs      *certs.Keeper     // the same; nil without a certificate
+	accounts   *account.Room     // the same
 	agents     courier.Options   // what couriers have in common
 	unsaved    unsaved           // alarms
 	listeners  map[string]string // by name: host:port
@@ -129,8 +133,17 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.openFolders(); err != nil {
 		return fmt.Errorf("prepare the mailboxes: %w", err)
 	}
+	if err := n.openCertificate(); err != nil {
+		return err
+	}
+	if n.certs != nil {
+		n.background(ctx, "the certificate", n.certs.Run)
+	}
 	if err := n.openNotify(); err != nil {
 		return fmt.Errorf("prepare the SMS: %w", err)
+	}
+	if err := n.openAccounts(); err != nil {
+		return fmt.Errorf("prepare the log-ins: %w", err)
 	}
 	n.background(ctx, "the scanners", n.scanning.station.Run)
 	if err := n.startWork(ctx); err != nil {
@@ -172,7 +185,7 @@ func (n *Node) startControl() error {
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
 		Scanners: n.scanning.station.Status,
 		Database: n.databaseStatus,
-		Store:    view{n.store, n.landing}, Queue: decisions{n.house.queue, view{n.store, n.landing}}, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Salvage: rescue{n}, Replays: replays{n}, Directories: n.house.people.refresher, Events: n.events, Appeals: n.appeals,
+		Store:    view{n.store, n.landing}, Queue: decisions{n.house.queue, view{n.store, n.landing}}, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Salvage: rescue{n}, Replays: replays{n}, Directories: n.house.people.refresher, Events: n.events, Appeals: n.appeals, Trust: n.accounts, Accounts: n.accounts,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

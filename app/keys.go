@@ -71,6 +71,9 @@ func (v *vault) finish(ctx context.Context, w *wish) {
 	// What landed and is not in the database would keep the old key.
 	err := v.n.landedFirst(ctx)
 	if err == nil {
+		err = v.n.accounts.Reseal(ctx)
+	}
+	if err == nil {
 		err = v.n.ring.Finish(ctx, how)
 	}
 	if err != nil && ctx.Err() == nil {

@@ -33,6 +33,7 @@ func (n *Node) work(ctx context.Context) (err error) {
 		w.background(ctx, "the crisis team", n.runCrisis)
 		w.background(ctx, "SMS", n.sms.Run)
 		w.background(ctx, "the delay notices", n.delays.Run)
+		w.background(ctx, "the accounts", n.careForAccounts)
 		w.background(ctx, "appeals", n.appeals.Run)
 		w.background(ctx, "reading back", n.reader.Run)
 		w.background(ctx, "replays", n.runReplays)

@@ -137,6 +137,7 @@ type Options struct {
 	Replays     Replays // nil: this node hands no mail over
 	Events      Events
 	Trust       Trust // nil: no directory lets people in
+	Accounts    Accounts
 	Tallies     Tallies
 	Directories Directories
 	Clock       func() time.Time
