@@ -3,9 +3,10 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
+	"path/filepath"
 
 	"doppelboden"
+	"doppelboden/certs"
 	"doppelboden/intake"
 	"doppelboden/segment"
 	"doppelboden/smtpd"
@@ -83,10 +84,7 @@ func (s segments) Create(t doppelboden.TenantID) (intake.BodyWriter, error) {
 // startMX opens the doors: that for strangers, and that for the city's own senders.
 func (n *Node) startMX(ctx context.Context) error {
 	node := n.opts.Node
-	config, err := n.certificate()
-	if err != nil {
-		return err
-	}
+	config := n.certificate()
 	server, err := smtpd.NewServer(n.smtpOptions(n.intake, doorMX, config))
 	if err != nil {
 		return err
@@ -103,14 +101,35 @@ func (n *Node) startMX(ctx context.Context) error {
 	return n.startSubmission(ctx, n.intake, config)
 }
 
-// certificate loads the certificate for STARTTLS; nil when none is configured.
-func (n *Node) certificate() (*tls.Config, error) {
-	if n.opts.Node.Certificate == "" {
-		return nil, nil
+// openCertificate makes the keeper of the certificate; without one in node.toml there is none.
+func (n *Node) openCertificate() error {
+	node := n.opts.Node
+	if node.Certificate == "" {
+		return nil
 	}
-	pair, err := tls.LoadX509KeyPair(n.opts.Node.Certificate, n.opts.Node.Key)
-	if err != nil {
-		return nil, fmt.Errorf("load the certificate: %w", err)
+	o := certs.Options{Certificate: node.Certificate, Key: node.Key, Clock: n.clock, Timer: n.opts.Timer, Log: n.log}
+	if node.ACME != "" {
+		o.Authority = &certs.Authority{Directory: node.ACME, Email: node.ACMEEmail, Host: node.Hostname, Cache: filepath.Join(node.Keys, "acme")}
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+	var err error
+	n.certs, err = certs.New(o)
+	return err
+}
+
+// certificate returns what a door shows; nil when no certificate is configured.
+func (n *Node) certificate() *tls.Config {
+	if n.certs == nil {
+		return nil
+	}
+	return n.certs.Config()
+}
+
+// certificate tells of one that is about to end, or cannot be had.
+func (w *watcher) certificate(wrong map[alarmKey]string) {
+	if w.n.certs == nil {
+		return
+	}
+	if trouble := w.n.certs.Trouble(); trouble != "" {
+		wrong[alarmKey{"certificate", ""}] = trouble
+	}
 }

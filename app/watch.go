@@ -176,6 +176,7 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.senders(wrong)
 	w.limits(wrong)
 	w.sms(wrong)
+	w.certificate(wrong)
 	w.internet(wrong)
 	w.lists(wrong)
 	w.scanners(ctx, wrong)

@@ -3,10 +3,13 @@ package city
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"doppelboden"
 )
 
 // A Node is the checked content of node.toml: one machine. Paths are absolute or
@@ -33,6 +36,8 @@ type Node struct {
 
 	Certificate string // PEM file for STARTTLS, with its chain
 	Key         string // PEM file of its private key
+	ACME        string // URL of an authority's directory (RFC 8555) that makes the certificate; empty: the files have it
+	ACMEEmail   string // where it may write to; may be empty
 
 	DNS      DNS
 	Database Database
@@ -225,7 +230,24 @@ func (n *Node) certificate(s *section, dir string) {
 	case s.has("key") && !s.has("certificate"):
 		s.missing("certificate", says(`write certificate = "keys/cert.pem": a key is of no use without its certificate`))
 	}
+	n.acme(s)
 	s.done()
+}
+
+// acme reads which authority makes the certificate.
+func (n *Node) acme(s *section) {
+	want := says(`write the URL of its directory, such as "https://acme-v02.api.letsencrypt.org/directory"`)
+	n.ACME = s.text("acme", "", want)
+	if u, err := url.Parse(n.ACME); n.ACME != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		s.wrong("acme", says("not the URL of an authority"), want)
+	}
+	if n.ACME != "" && n.Certificate == "" {
+		s.missing("certificate", says(`write certificate and key: what is shown until the authority has made one`))
+	}
+	n.ACMEEmail = s.text("acme_email", "", says(`write an address, such as "it@musterstadt.de"`))
+	if _, err := doppelboden.ParseAddress(n.ACMEEmail); n.ACMEEmail != "" && err != nil {
+		s.wrong("acme_email", notAddress(err), says(`write an address, such as "it@musterstadt.de"`))
+	}
 }
 
 // parseLimits reads [limits].

@@ -12,7 +12,7 @@ var foreign = together(plainForeign, databaseRefusals, eventRefusals, heldRefusa
 
 // mistakes holds the German text of what package city says about mistakes in files, and
 // of why an address is none. A mistake reads "problem; what to write instead".
-var mistakes = together(plainMistakes, databaseMistakes, notifyMistakes, accountMistakes)
+var mistakes = together(plainMistakes, databaseMistakes, notifyMistakes, accountMistakes, certMistakes)
 
 // together joins the texts of several topics.
 func together(topics ...map[string]string) map[string]string {
