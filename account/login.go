@@ -35,8 +35,8 @@ const sourceDirectory = "directory"
 // errWrong is the answer to everybody who is not let in.
 var errWrong = &doppelboden.Error{Code: doppelboden.Policy, Public: "this address, password or code is not right"}
 
-// errClosed is what people hear while the doors are closed.
-var errClosed = &doppelboden.Error{Code: doppelboden.Policy, Public: "the emergency mailboxes are not open now"}
+// ErrClosed is what people hear while the doors are closed.
+var ErrClosed = &doppelboden.Error{Code: doppelboden.Policy, Public: "the emergency mailboxes are not open now"}
 
 // longestSecret bounds what somebody may send as a password, in bytes.
 const longestSecret = 1024
@@ -55,7 +55,7 @@ func (r *Room) LogIn(ctx context.Context, a Attempt) (Login, error) {
 	}
 	who := r.whoIs(a.User)
 	if who.conf.Name != "" && !r.Open(who.Tenant, a.Door) {
-		return Login{}, errClosed
+		return Login{}, ErrClosed
 	}
 	mine, err := r.live(ctx, who.Person)
 	if err != nil {

@@ -365,7 +365,7 @@ func TestDoorsOpenWithEventsAndCodesCanBeUsedBefore(t *testing.T) {
 	}
 	l := w.enrolled("anna@stadt.example") // she can enrol
 	_, err := w.room.LogIn(ctx, web("anna@stadt.example", good))
-	if !errors.Is(err, errClosed) {
+	if !errors.Is(err, ErrClosed) {
 		t.Errorf("a log-in while the doors are closed: %v", err)
 	}
 	if _, err := w.room.Session(ctx, l.Session); err != nil {

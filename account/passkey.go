@@ -288,7 +288,7 @@ func (r *Room) passkeyShown(ctx context.Context, a Attempt, row store.Credential
 		return Login{}, errPasskey
 	}
 	if !r.Open(p.Tenant, DoorWeb) {
-		return Login{}, errClosed
+		return Login{}, ErrClosed
 	}
 	var err error
 	if row.Data, err = json.Marshal(key); err != nil {
