@@ -154,3 +154,11 @@ func (l *Letter) Part(path string) (io.Reader, bool) {
 	}
 	return n.decoded(), true
 }
+
+// Fields gives every header field with its name in lower case and its value decoded and
+// in one line.
+func (l *Letter) Fields(each func(name, value string)) {
+	for _, f := range l.root.fields {
+		each(f.name, oneLine(decodeWords(f.value)))
+	}
+}

@@ -41,7 +41,7 @@ type Extracts interface {
 	// exist are passed over.
 	PutExtracts(ctx context.Context, list []Extract) error
 
-	// Extracts yields what there is of the tenant's messages, in no order, and each once.
+	// Extracts yields what there is of the tenant's messages, in no order; ids are distinct.
 	// Messages that do not exist, or are another tenant's, are passed over. It may be asked
 	// for up to 1,000 at once.
 	Extracts(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, take Take, yield func(Extracted) error) error

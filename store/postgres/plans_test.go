@@ -97,6 +97,8 @@ func checkPlans(t *testing.T, c *conn, when string) {
 		{"held in a box", findHeldBox, "bigint, bigint, bigint, bigint, bigint, bigint", "0, 9, 1, 0, 9, 5", "delivery_pkey held_box message_pkey"},
 		{"what is overdue", overdueQuery, "bigint, bigint, bigint, bigint, bigint", "5, 0, 9, 4, 9", "delivery_box message_pkey notice_pkey"},
 		{"what waits for scanners", unscannedQuery, "bigint, bigint, bigint", "1, 0, 9", "delivery_pkey message_unscanned"},
+		{"extracts", extractQueries[3], "bytea[], bigint", "'{abc}', 1", "extract_pkey message_id"},
+		{"what has no extract", unextractedQuery, "bigint, bigint, bigint", "1, 0, 9", "copy_message delivery_pkey extract_pkey message_pkey"},
 		{"bodies of a key", bodiesQuery, "bigint, bigint, bigint", "1, 1, 9", "message_body"},
 		{"bodies in a segment", stayingQuery, "text, bigint", "'s', 9", "message_body"},
 	} {

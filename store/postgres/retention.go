@@ -183,6 +183,9 @@ func (t *tx) remove(nums []int64, cut time.Time, keep []int64) (int, error) {
 	if err := t.forgetHarvest(gone); err != nil {
 		return 0, err
 	}
+	if err := t.forgetExtracts(gone); err != nil {
+		return 0, err
+	}
 	_, err = t.exec("DELETE FROM message WHERE num = ANY ($1::bigint[])", gone)
 	return len(gone), err
 }

@@ -201,6 +201,9 @@ func (t *tx) remove(num int64, cut time.Time, keep []doppelboden.MailboxID) (boo
 	if err := t.forgetHarvest(num); err != nil {
 		return false, err
 	}
+	if err := t.forgetExtract(num); err != nil {
+		return false, err
+	}
 	if _, err := t.c.exec(background, "DELETE FROM message WHERE num = ?", num); err != nil {
 		return false, err
 	}

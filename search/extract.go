@@ -1,0 +1,220 @@
+package search
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/klauspost/compress/s2"
+
+	"doppelboden"
+	"doppelboden/letter"
+	"doppelboden/store"
+)
+
+const (
+	// textLimit is how much of a mail's text is searched without reading the mail, in bytes.
+	textLimit = 256 << 10
+	// headerLimit is the same of its header fields.
+	headerLimit = 8 << 10
+	// peopleLimit is the same of the people of one field.
+	peopleLimit = 32 << 10
+	// decodedLimit bounds what an extract opens to.
+	decodedLimit = 1 << 20
+)
+
+// readLimits bound what is read of a mail for its extract.
+var readLimits = letter.Limits{Decoded: 1 << 20}
+
+// A content is what of a mail is searched, folded.
+type content struct {
+	cut         bool // body is not all of the mail's text
+	attachments int
+	from        []byte
+	to          []byte // and everybody else it was sent to
+	subject     []byte
+	names       []byte // of attachments
+	body        []byte
+	header      []byte // other header fields with their names
+}
+
+// contentOf takes out of a mail what is searched.
+func contentOf(l *letter.Letter, s *letter.Summary) *content {
+	c := &content{attachments: s.Attachments}
+	c.from = foldPeople(l.People("from"), l.People("sender"), l.People("reply-to"))
+	c.to = foldPeople(l.People("to"), l.People("cc"), l.People("bcc"))
+	c.subject = fold(nil, s.Subject)
+	var names []string
+	for _, p := range l.Parts() {
+		if p.Attachment {
+			names = append(names, p.Name)
+		}
+	}
+	c.names = fold(nil, strings.Join(names, "\n"))
+	text := l.AllText()
+	if len(text) > textLimit {
+		text, c.cut = strings.ToValidUTF8(text[:textLimit], ""), true
+	}
+	c.body = fold(nil, text)
+	for _, o := range l.Left() {
+		c.cut = c.cut || o == letter.LeftText || o == letter.LeftParts || o == letter.LeftDepth || o == letter.LeftSize
+	}
+	c.header = foldFields(l)
+	return c
+}
+
+// foldPeople folds names and addresses.
+func foldPeople(lists ...[]letter.Person) []byte {
+	var b strings.Builder
+	for _, list := range lists {
+		for _, p := range list {
+			if b.Len() < peopleLimit {
+				b.WriteString(p.Name + " <" + p.Address + ">\n")
+			}
+		}
+	}
+	return fold(nil, b.String())
+}
+
+// unsearched are header fields in which nobody looks for anything: signatures and what
+// mail systems tell each other.
+var unsearched = map[string]bool{
+	"dkim-signature": true, "arc-seal": true, "arc-message-signature": true, "arc-authentication-results": true,
+	"x-google-dkim-signature": true, "x-gm-message-state": true, "autocrypt": true, "x-google-smtp-source": true,
+	"x-ms-exchange-antispam-messagedata-0": true, "x-microsoft-antispam-message-info": true,
+	"from": true, "to": true, "cc": true, "subject": true, // these are there already
+}
+
+// foldFields folds the other header fields.
+func foldFields(l *letter.Letter) []byte {
+	var b strings.Builder
+	l.Fields(func(name, value string) {
+		if !unsearched[name] && b.Len() < headerLimit {
+			b.WriteString(name + ": " + value[:min(len(value), headerLimit)] + "\n")
+		}
+	})
+	return fold(nil, b.String())
+}
+
+// encode writes c in few bytes.
+func (c *content) encode() []byte {
+	parts := [][]byte{c.from, c.to, c.subject, c.names, c.body, c.header}
+	size := 0
+	for _, p := range parts {
+		size += len(p) + 5
+	}
+	b := make([]byte, 0, size+10)
+	b = append(b, 0)
+	if c.cut {
+		b[0] = 1
+	}
+	b = binary.AppendUvarint(b, uint64(c.attachments))
+	for _, p := range parts {
+		b = binary.AppendUvarint(b, uint64(len(p)))
+		b = append(b, p...)
+	}
+	return s2.EncodeBetter(nil, b)
+}
+
+// decodeContent reads what encode wrote. It uses the bytes of buf, and returns them.
+func decodeContent(packed, buf []byte) (c content, plain []byte, err error) {
+	if n, err := s2.DecodedLen(packed); err != nil || n > decodedLimit || n == 0 {
+		return c, buf, errShort
+	}
+	if plain, err = s2.Decode(buf[:cap(buf)], packed); err != nil {
+		return c, buf, fmt.Errorf("unpack an extract: %w", err)
+	}
+	d := decoder{rest: plain[1:]}
+	c.cut = plain[0] == 1
+	c.attachments = int(d.uint())
+	for _, p := range []*[]byte{&c.from, &c.to, &c.subject, &c.names, &c.body, &c.header} {
+		*p = d.bytes()
+	}
+	if d.bad {
+		return c, plain, errShort
+	}
+	return c, plain, nil
+}
+
+// made is an extract before it is sealed.
+type made struct {
+	summary letter.Summary
+	content *content
+}
+
+// mail opens a message as people see it.
+func (r *Room) mail(m *doppelboden.Message) (io.ReadCloser, error) {
+	body, err := r.opts.Bodies.Reader(m.Tenant, m.Body)
+	if err != nil {
+		return nil, fmt.Errorf("open the body of %s: %w", m.ID, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(m.Prefix), body), body}, nil
+}
+
+// read reads a message and takes out what is searched and listed.
+func (r *Room) read(m *doppelboden.Message) (made, error) {
+	mail, err := r.mail(m)
+	if err != nil {
+		return made{}, err
+	}
+	defer mail.Close()
+	l, err := letter.Parse(mail, readLimits)
+	if err != nil {
+		return made{}, fmt.Errorf("read %s: %w", m.ID, err)
+	}
+	s := l.Summary()
+	return made{s, contentOf(l, &s)}, nil
+}
+
+// seal seals an extract with the key of the body.
+func (r *Room) seal(m *doppelboden.Message, e made) (store.Extract, error) {
+	key, err := r.opts.Keys.Unwrap(m.Tenant, m.Body.KeyVersion, m.Body.Key)
+	if err != nil {
+		return store.Extract{}, fmt.Errorf("unwrap the key of %s: %w", m.ID, err)
+	}
+	s, err := newSealer(&key, m.Tenant, m.ID)
+	if err != nil {
+		return store.Extract{}, err
+	}
+	return store.Extract{Message: m.ID, Format: format, Summary: s.seal(sealedSummary, encodeSummary(&e.summary)),
+		Text: s.seal(sealedText, e.content.encode())}, nil
+}
+
+// extractOf reads a message that has no extract yet, because somebody needs it now. Two
+// at a time: a search through thousands of them must not take the node's memory. It
+// reports false for a message that is gone, or cannot be read.
+func (r *Room) extractOf(ctx context.Context, t doppelboden.TenantID, id doppelboden.ID) (made, bool, error) {
+	select {
+	case r.reading <- struct{}{}:
+		defer func() { <-r.reading }()
+	case <-ctx.Done():
+		return made{}, false, ctx.Err()
+	}
+	m, err := r.opts.Store.Message(ctx, id)
+	if doppelboden.CodeOf(err) == doppelboden.NotFound && err != nil || err == nil && m.Tenant != t {
+		return made{}, false, nil
+	}
+	if err != nil {
+		return made{}, false, fmt.Errorf("find %s: %w", id, err)
+	}
+	e, err := r.read(m)
+	if err != nil {
+		r.opts.Log.Warn("a mail cannot be read for lists and searches", "message", id, "err", err)
+		return made{}, false, nil
+	}
+	sealed, err := r.seal(m, e)
+	if err == nil {
+		err = r.opts.Store.PutExtracts(ctx, []store.Extract{sealed})
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		r.opts.Log.Warn("an extract cannot be kept", "message", id, "err", err)
+	}
+	return e, true, nil
+}

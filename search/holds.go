@@ -1,0 +1,246 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"doppelboden"
+	"doppelboden/letter"
+	"doppelboden/store"
+)
+
+// A Probe asks for a text in one place of a mail, as IMAP's SEARCH does: RFC 9051,
+// section 6.4.4. Capitals are alike everywhere.
+type Probe struct {
+	// Field is AnyText, AnyBody, or the name of a header field in lower case.
+	Field string
+	// Value is what is looked for; "" is in every text, and in every field that is there.
+	Value string
+}
+
+// What a Probe can ask for besides header fields. In both, umlauts and accents are taken
+// as in Query, which the RFC allows for texts, and not for fields.
+const (
+	AnyText = "\x00text" // TEXT: the header, or the text of the mail
+	AnyBody = "\x00body" // BODY: the text of the mail
+)
+
+// headerRead is how much of a mail is read to find a header field that no summary has.
+const headerRead = 256 << 10
+
+// Holds says of messages of a tenant which probes each answers, in no order. Messages that
+// are gone or cannot be read are missing. yield is called by one goroutine at a time.
+func (r *Room) Holds(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, probes []Probe, yield func(id doppelboden.ID, has []bool) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	h := newHolder(r, t, probes)
+	parts := make(chan []doppelboden.ID)
+	var turn sync.Mutex
+	var running sync.WaitGroup
+	for range r.workers {
+		running.Go(func() {
+			for some := range parts {
+				if err := h.look(ctx, some, &turn, yield); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for rest := unique(append([]doppelboden.ID(nil), ids...)); len(rest) > 0 && ctx.Err() == nil; {
+		n := min(len(rest), lastBatch)
+		select {
+		case parts <- rest[:n]:
+			rest = rest[n:]
+		case <-ctx.Done():
+		}
+	}
+	close(parts)
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+// A holder answers probes.
+type holder struct {
+	room     *Room
+	tenant   doppelboden.TenantID
+	probes   []Probe
+	patterns []*pattern // of probes of texts; nil for what is in every text
+	take     store.Take // what extracts are needed for
+}
+
+func newHolder(r *Room, t doppelboden.TenantID, probes []Probe) *holder {
+	h := &holder{room: r, tenant: t, probes: probes, patterns: make([]*pattern, len(probes))}
+	for i, p := range probes {
+		switch {
+		case p.Field == AnyText || p.Field == AnyBody:
+			h.patterns[i] = newPattern(p.Value, false)
+			h.take |= store.TakeText
+		case inSummary[p.Field]:
+			h.take |= store.TakeSummary
+		}
+	}
+	return h
+}
+
+// inSummary are the header fields that summaries have.
+var inSummary = map[string]bool{"from": true, "to": true, "cc": true, "subject": true, "message-id": true, "in-reply-to": true}
+
+// look answers for some messages.
+func (h *holder) look(ctx context.Context, ids []doppelboden.ID, turn *sync.Mutex, yield func(doppelboden.ID, []bool) error) error {
+	answers := make(map[doppelboden.ID][]bool, len(ids))
+	var later []doppelboden.ID // of which the mail itself must be read
+	err := h.room.opts.Store.Extracts(ctx, h.tenant, ids, h.take, func(e store.Extracted) error {
+		has, whole := h.fromExtract(&e)
+		if answers[e.Message] = has; !whole {
+			later = append(later, e.Message)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read extracts: %w", err)
+	}
+	for _, id := range later {
+		has, ok, err := h.fromMail(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			delete(answers, id)
+			continue
+		}
+		answers[id] = has
+	}
+	turn.Lock()
+	defer turn.Unlock()
+	for _, id := range ids {
+		if has, ok := answers[id]; ok {
+			if err := yield(id, has); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// fromExtract answers as far as an extract can, and reports whether that was all.
+func (h *holder) fromExtract(e *store.Extracted) (has []bool, whole bool) {
+	has, whole = make([]bool, len(h.probes)), true
+	var c content
+	var s letter.Summary
+	if h.take&store.TakeText != 0 {
+		packed, ok := h.room.open(h.tenant, e, sealedText, e.Text)
+		if !ok {
+			return has, false
+		}
+		var err error
+		if c, _, err = decodeContent(packed, nil); err != nil {
+			return has, false
+		}
+	}
+	if h.take&store.TakeSummary != 0 {
+		var ok bool
+		if s, ok = h.room.openSummary(h.tenant, e); !ok {
+			return has, false
+		}
+	}
+	for i, p := range h.probes {
+		switch {
+		case p.Field == AnyText || p.Field == AnyBody:
+			has[i] = h.patterns[i] == nil || c.holds(h.patterns[i], p.Field == AnyText)
+			whole = whole && (has[i] || !c.cut && (p.Field == AnyBody || len(c.header) < headerLimit))
+		case inSummary[p.Field]:
+			var sure bool
+			has[i], sure = fieldHolds(&s, p)
+			whole = whole && sure
+		default:
+			whole = false
+		}
+	}
+	return has, whole
+}
+
+// holds reports whether a text has a pattern.
+func (c *content) holds(p *pattern, header bool) bool {
+	return p.in(c.body) || header && (p.in(c.subject) || p.in(c.from) || p.in(c.to) || p.in(c.header))
+}
+
+// fieldHolds answers a probe of a field that summaries have, and reports whether they had
+// all of it.
+func fieldHolds(s *letter.Summary, p Probe) (has, sure bool) {
+	people := func(list []letter.Person) (bool, bool) {
+		for _, one := range list {
+			if contains(one.Name+" <"+one.Address+">", p.Value) {
+				return true, true
+			}
+		}
+		return false, len(list) < 50 // summaries name no more
+	}
+	switch p.Field {
+	case "from":
+		return people(s.From)
+	case "to":
+		return people(s.To)
+	case "cc":
+		return people(s.Cc)
+	case "subject":
+		return s.Subject != "" && contains(s.Subject, p.Value), s.Subject != "" && len(s.Subject) < 900
+	case "message-id":
+		return s.MessageID != "" && contains("<"+s.MessageID+">", p.Value), true
+	}
+	return len(s.InReplyTo) > 0 && contains("<"+strings.Join(s.InReplyTo, "> <")+">", p.Value), true
+}
+
+// contains reports whether a text has another one in it, whatever their capitals.
+func contains(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}
+
+// fromMail answers from the mail itself.
+func (h *holder) fromMail(ctx context.Context, id doppelboden.ID) (has []bool, ok bool, err error) {
+	m, err := h.room.opts.Store.Message(ctx, id)
+	if err != nil && doppelboden.CodeOf(err) == doppelboden.NotFound || err == nil && m.Tenant != h.tenant {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("find %s: %w", id, err)
+	}
+	mail, err := h.room.mail(m)
+	if err != nil {
+		h.room.opts.Log.Warn("a mail cannot be read for a search", "message", id, "err", err)
+		return nil, false, nil
+	}
+	defer mail.Close()
+	var r io.Reader = mail
+	if h.take&store.TakeText == 0 { // fields alone
+		r = io.LimitReader(mail, headerRead)
+	}
+	l, err := letter.Parse(r, letter.Limits{})
+	if err != nil {
+		h.room.opts.Log.Warn("a mail cannot be read for a search", "message", id, "err", err)
+		return nil, false, nil
+	}
+	return h.answer(l), true, nil
+}
+
+// answer answers all probes of a mail.
+func (h *holder) answer(l *letter.Letter) []bool {
+	has := make([]bool, len(h.probes))
+	var body, header []byte
+	for i, p := range h.probes {
+		if p.Field != AnyText && p.Field != AnyBody {
+			l.Fields(func(name, value string) {
+				has[i] = has[i] || name == p.Field && contains(value, p.Value)
+			})
+			continue
+		}
+		if body == nil {
+			body = fold(nil, l.AllText())
+			l.Fields(func(name, value string) { header = append(fold(header, name+": "+value), '\n') })
+		}
+		has[i] = h.patterns[i] == nil || h.patterns[i].in(body) || p.Field == AnyText && h.patterns[i].in(header)
+	}
+	return has
+}

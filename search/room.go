@@ -1,0 +1,58 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// Store is what searching needs of the store; its contract is in package store.
+type Store interface {
+	store.Extracts
+	Shown(ctx context.Context, at store.Place, f store.ShownFilter, yield func(store.Shown) error) error
+	Message(ctx context.Context, id doppelboden.ID) (*doppelboden.Message, error)
+}
+
+// Bodies gives the bytes of stored bodies; package segment does.
+type Bodies interface {
+	Reader(t doppelboden.TenantID, b doppelboden.Body) (io.ReadCloser, error)
+}
+
+// Keys opens the keys of bodies; package keyring does.
+type Keys interface {
+	Unwrap(t doppelboden.TenantID, version int, wrapped []byte) ([32]byte, error)
+}
+
+// Options say what a room works with. All must be set unless a default is named.
+type Options struct {
+	Store  Store
+	Bodies Bodies
+	Keys   Keys
+	Log    *slog.Logger
+	Clock  func() time.Time // default time.Now
+}
+
+// A Room finds mails and sums them up. Its methods may be called by any number of
+// goroutines.
+type Room struct {
+	opts    Options
+	workers int           // how many goroutines one search uses
+	reading chan struct{} // holds a place for each mail that is being read; see extractOf
+}
+
+// New returns a room.
+func New(o Options) (*Room, error) {
+	if o.Store == nil || o.Bodies == nil || o.Keys == nil || o.Log == nil {
+		return nil, errors.New("search: Store, Bodies, Keys and Log must be set")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return &Room{opts: o, workers: max(runtime.GOMAXPROCS(0), 2), reading: make(chan struct{}, 2)}, nil
+}
