@@ -56,7 +56,7 @@ func (r *Room) bring(ctx context.Context, m doppelboden.MailboxID, place Place, 
 	if err := r.keep(ctx, state, next, nil); err != nil {
 		return err
 	}
-	err := r.write(ctx, m, place, next.Letter.ID, func() (content, error) { return r.summary(ctx, m, place, attached, told, more) })
+	err := r.write(ctx, m, place, next.Letter.ID, func() (content, error) { return r.summary(m, attached, told, more), nil })
 	if err != nil {
 		return fmt.Errorf("write to the owner: %w", err)
 	}

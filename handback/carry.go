@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"doppelboden"
-	"doppelboden/store"
 )
 
 // mostFolders is how many folders are looked through for a mail that is not where it was.
@@ -16,7 +15,7 @@ const mostFolders = 60
 func (h *hand) change(ctx context.Context, tasks []*task) error {
 	var todo []*task
 	for _, t := range tasks {
-		if t.open() && t.deed.Was != nil {
+		if t.open() && !t.news() {
 			todo = append(todo, t)
 		}
 	}
@@ -29,6 +28,9 @@ func (h *hand) change(ctx context.Context, tasks []*task) error {
 	was := map[string][]*task{}
 	var order []string
 	for _, t := range missing(todo) {
+		if t.deed.Was == nil {
+			continue // it may lie wherever it was put
+		}
 		folder := h.tree.theirs(t.deed.Was)
 		if was[folder] == nil {
 			order = append(order, folder)
@@ -77,7 +79,7 @@ func (h *hand) elsewhere(ctx context.Context, tasks []*task) error {
 	for _, t := range missing(tasks) {
 		switch {
 		case t.deed.Is == nil:
-			t.done = true // it is gone, as it was to be
+			t.done = true // it is gone, as it was to be, or it never came
 		case t.moved():
 			again = append(again, t)
 		default:
@@ -87,51 +89,34 @@ func (h *hand) elsewhere(ctx context.Context, tasks []*task) error {
 	return h.putAll(ctx, again)
 }
 
-// A step is what is done alike with several mails of a folder.
-type step struct {
-	add, remove uint32
-	to          string // "": see moves
-	moves       bool
-}
+// A step is a change of flags that is the same for several mails of a folder.
+type step struct{ add, remove uint32 }
 
 // carry carries out what was done here with mails of the entered folder.
 func (h *hand) carry(ctx context.Context, folder string, tasks []*task) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	flags, ways := map[step][]*task{}, map[step][]*task{}
-	var flagged, moved []step
+	if err := h.sweep(ctx, folder, tasks); err != nil {
+		return err
+	}
+	if err := h.flag(ctx, tasks); err != nil {
+		return err
+	}
+	ways := map[string][]*task{}
+	var order []string
 	for _, t := range tasks {
-		has := flagsOf(t.mark.Flags)
-		add, remove := t.marks()
-		if t.deed.Was == nil && t.deed.Is != nil { // we have put it there ourselves
-			add, remove = t.deed.Is.Flags&shared, has&^t.deed.Is.Flags
-		}
-		if f := (step{add: add &^ has, remove: remove & has}); f.add|f.remove != 0 {
-			if flags[f] == nil {
-				flagged = append(flagged, f)
-			}
-			flags[f] = append(flags[f], t)
-		}
-		if to := h.target(t); to != folder && h.takes(t, folder) {
-			w := step{to: to, moves: true}
-			if ways[w] == nil {
-				moved = append(moved, w)
-			}
-			ways[w] = append(ways[w], t)
-		}
-	}
-	for _, f := range flagged {
-		if err := h.stays(flags[f], h.s.Flag(ctx, uidsOf(flags[f]), flagNames(f.add), flagNames(f.remove))); err != nil {
-			return err
-		}
-	}
-	for _, w := range moved {
-		group := slices.DeleteFunc(ways[w], func(t *task) bool { return !t.open() })
-		if len(group) == 0 {
+		to := h.target(t)
+		if to == folder || !t.takes() || !t.open() {
 			continue
 		}
-		if err := h.stays(group, h.move(ctx, folder, w.to, group)); err != nil {
+		if ways[to] == nil {
+			order = append(order, to)
+		}
+		ways[to] = append(ways[to], t)
+	}
+	for _, to := range order {
+		if err := h.stays(ways[to], h.move(ctx, folder, to, ways[to])); err != nil {
 			return err
 		}
 	}
@@ -141,11 +126,66 @@ func (h *hand) carry(ctx context.Context, folder string, tasks []*task) error {
 	return nil
 }
 
-// takes reports whether people here took a mail out of the folder in which the groupware had
-// it. One that only got a mark stays where somebody has moved it there.
-func (h *hand) takes(t *task, folder string) bool {
-	was, is := t.deed.Was, t.deed.Is
-	return is == nil || was == nil || was.Folder != is.Folder
+// sweep removes copies that moves left behind which were broken off between copying a mail and
+// removing it, on servers where that is two steps: the mail itself lies in the entered folder.
+func (h *hand) sweep(ctx context.Context, folder string, tasks []*task) error {
+	behind := map[string][]*task{}
+	for _, t := range tasks {
+		for _, s := range t.tried {
+			name := h.tree.bin()
+			if s != nil {
+				name = h.tree.theirs(s)
+			}
+			if name != folder && name != h.target(t) {
+				behind[name] = append(behind[name], t.twin())
+			}
+		}
+	}
+	if len(behind) == 0 {
+		return nil
+	}
+	moves, err := h.s.Moves(ctx)
+	if err != nil || moves {
+		return err
+	}
+	for name, twins := range behind {
+		if err := h.find(ctx, name, twins, true); err != nil {
+			return err
+		}
+		if left := found(twins); len(left) > 0 {
+			if err := h.s.Drop(ctx, uidsOf(left)); err != nil {
+				return err
+			}
+		}
+	}
+	if there, err := h.enter(ctx, folder); err != nil || !there {
+		return errors.Join(err, errFolder)
+	}
+	return nil
+}
+
+// flag changes flags of mails of the entered folder.
+func (h *hand) flag(ctx context.Context, tasks []*task) error {
+	alike := map[step][]*task{}
+	var order []step
+	for _, t := range tasks {
+		has := flagsOf(t.mark.Flags)
+		add, remove := t.marks()
+		f := step{add &^ has, remove & has}
+		if f == (step{}) {
+			continue
+		}
+		if alike[f] == nil {
+			order = append(order, f)
+		}
+		alike[f] = append(alike[f], t)
+	}
+	for _, f := range order {
+		if err := h.stays(alike[f], h.s.Flag(ctx, uidsOf(alike[f]), flagNames(f.add), flagNames(f.remove))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // move moves mails of the entered folder, and makes the other one when it is missing.
@@ -169,25 +209,31 @@ func (h *hand) move(ctx context.Context, folder, to string, tasks []*task) error
 }
 
 // copied removes those mails of a folder that an earlier try has copied to the other one
-// already, and returns the rest.
+// already, and returns the rest. The copies get the marks that were set here since then.
 func (h *hand) copied(ctx context.Context, folder, to string, tasks []*task) ([]*task, error) {
 	twins := make([]*task, len(tasks))
 	for i, t := range tasks {
-		twins[i] = &task{deed: store.Deed{Message: t.deed.Message, Date: t.deed.Date, Size: t.deed.Size}, msg: t.msg, own: t.own}
+		twins[i] = t.twin()
 	}
 	if err := h.find(ctx, to, twins, true); err != nil {
 		return nil, err
 	}
-	if there, err := h.enter(ctx, folder); err != nil || !there {
-		return nil, errors.Join(err, errFolder)
-	}
 	var both, rest []*task
 	for i, t := range tasks {
-		if twins[i].mark != nil {
+		switch {
+		case twins[i].mark != nil:
 			both = append(both, t)
-		} else {
+		case twins[i].left != "": // several lie there already
+			t.left = twins[i].left
+		default:
 			rest = append(rest, t)
 		}
+	}
+	if err := h.flag(ctx, found(twins)); err != nil {
+		return nil, err
+	}
+	if there, err := h.enter(ctx, folder); err != nil || !there {
+		return nil, errors.Join(err, errFolder)
 	}
 	if len(both) == 0 {
 		return rest, nil

@@ -10,8 +10,8 @@
 //     groupware can be looked into.
 //   - Only differences are carried out: a mark that somebody has set in the groupware
 //     meanwhile stays.
-//   - What was deleted here goes into the groupware's bin. Nothing is ever expunged but the
-//     original of what was just copied.
+//   - What was deleted here goes into the groupware's bin. Nothing is ever expunged but one of
+//     two copies that a move has made, on servers that cannot move.
 //   - A mail that cannot be told from another one is left alone, and its owner learns of it.
 //   - A mailbox is worked on when it is well, by priority, beside the mail that waits for it.
 //   - Nothing that goes back makes anybody's out-of-office reply: APPEND and STORE do not, and

@@ -136,12 +136,12 @@ func (h *hand) match(tasks []*task, marks []mailbox.Mark) error {
 	for _, t := range tasks {
 		fit := ids[t.deed.Message]
 		if len(fit) == 0 && t.own == nil { // it did not come through us
-			name, err := h.messageID(t)
-			if err != nil {
-				return err
-			}
 			for i := range marks {
-				if name != "" && marks[i].MessageID == name && alike(&marks[i], t, t.deed.Size) {
+				same, err := h.same(&marks[i], t)
+				if err != nil {
+					return err
+				}
+				if same {
 					fit = append(fit, &marks[i])
 				}
 			}
@@ -168,36 +168,23 @@ func struck(m *mailbox.Mark, t *task) bool {
 // whole seconds.
 const dateSlack = time.Second
 
-// alike reports whether date or size of a mail there are those of a task's mail: servers keep
-// the one or the other.
-func alike(m *mailbox.Mark, t *task, size int64) bool {
-	d := m.Date.Sub(t.deed.Date)
-	return d >= -dateSlack && d <= dateSlack || m.Size == size
-}
-
-// same reports whether a mail that came into a folder since a note is that of a task which was
-// to be put there. Without an id of ours and a Message-ID, date and size must both fit.
+// same reports whether a mail there is that of a task. Servers keep date or size, so one of
+// them must fit besides the Message-ID; without an id of ours and a Message-ID both must.
 func (h *hand) same(m *mailbox.Mark, t *task) (bool, error) {
 	if m.ID == t.deed.Message {
 		return true, nil
 	}
 	name, err := h.messageID(t)
-	if err != nil {
+	if err != nil || name != m.MessageID {
 		return false, err
-	}
-	size, err := h.size(t.msg)
-	if err != nil {
-		return false, err
-	}
-	if name != m.MessageID {
-		return false, nil
 	}
 	d := m.Date.Sub(t.deed.Date)
 	dated := d >= -dateSlack && d <= dateSlack
-	if name == "" {
-		return dated && m.Size == size, nil
+	if dated && name != "" || !dated && name == "" {
+		return dated, nil
 	}
-	return dated || m.Size == size, nil
+	size, err := h.size(t.msg)
+	return err == nil && m.Size == size, err
 }
 
 // maxHeader bounds what is read of a mail for its Message-ID, in bytes.

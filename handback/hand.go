@@ -42,6 +42,9 @@ func (r *Room) visit(ctx context.Context, m doppelboden.MailboxID, place Place, 
 	if err := h.learn(ctx); err != nil {
 		return err
 	}
+	if err := h.intend(ctx, tasks); err != nil {
+		return err
+	}
 	if err := h.compare(ctx, tasks); err != nil {
 		return err
 	}
@@ -55,6 +58,41 @@ func (r *Room) visit(ctx context.Context, m doppelboden.MailboxID, place Place, 
 		return errors.Join(err, r.settle(ctx, state, tasks))
 	}
 	return r.settle(ctx, state, tasks)
+}
+
+// intend writes down what is about to be begun, so that nothing is forgotten of which nobody
+// knows the end: people may take back here what was done there already.
+func (h *hand) intend(ctx context.Context, tasks []*task) error {
+	next := *h.state
+	next.Route, next.Doing = h.place.Route, slices.Clone(h.state.Doing)
+	changed := false
+	for _, t := range tasks {
+		if !t.open() {
+			continue
+		}
+		i := slices.IndexFunc(next.Doing, func(d store.HandbackDoing) bool { return d.Number == t.deed.Number })
+		if i < 0 {
+			i = len(next.Doing)
+			next.Doing = append(next.Doing, store.HandbackDoing{Number: t.deed.Number, Message: t.deed.Message, Date: t.deed.Date, Size: t.deed.Size, Was: t.deed.Was})
+		}
+		d := &next.Doing[i]
+		if !slices.ContainsFunc(d.Tried, func(s *store.Spot) bool { return sameSpot(s, t.deed.Is) }) {
+			d.Tried = append(slices.Clone(d.Tried), t.deed.Is)
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return h.keep(ctx, h.state, next, nil)
+}
+
+// sameSpot reports whether two spots say the same.
+func sameSpot(a, b *store.Spot) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
 }
 
 // learn reads the folders.
@@ -104,13 +142,14 @@ func (h *hand) enter(ctx context.Context, folder string) (there bool, err error)
 func (r *Room) settle(ctx context.Context, state *store.Handback, tasks []*task) error {
 	var list []store.Returned
 	next := *state
-	next.Left = slices.Clone(state.Left)
+	next.Left, next.Doing = slices.Clone(state.Left), slices.Clone(state.Doing)
 	for _, t := range tasks {
 		if !t.done && t.left == "" || t.written {
 			continue
 		}
 		list = append(list, t.returned())
 		count(&next, t, r.opts.Clock())
+		next.Doing = slices.DeleteFunc(next.Doing, func(d store.HandbackDoing) bool { return d.Number == t.deed.Number })
 	}
 	if len(list) == 0 {
 		return nil
@@ -150,6 +189,7 @@ func count(state *store.Handback, t *task, now time.Time) {
 	}
 	add, remove := t.marks()
 	switch {
+	case sameSpot(d.Was, d.Is): // it was taken back here
 	case d.Is == nil && d.Was != nil:
 		c.Binned++
 	case d.Is == nil:

@@ -149,15 +149,11 @@ func bounded(s string, most int) string {
 const mostLines = 300
 
 // summary says what a letter brings, and the rest in words.
-func (r *Room) summary(ctx context.Context, m doppelboden.MailboxID, place Place, attached, told []*task, more bool) (content, error) {
+func (r *Room) summary(m doppelboden.MailboxID, attached, told []*task, more bool) content {
 	w := wordsIn(r.opts.Language(m))
 	c := content{subject: w.bringSubject}
 	for _, t := range attached {
 		c.mails = append(c.mails, t.msg)
-	}
-	ours, err := r.opts.Store.Folders(ctx, place.Tenant, m)
-	if err != nil {
-		return c, fmt.Errorf("read our folders: %w", err)
 	}
 	var b strings.Builder
 	b.WriteString(w.bringBegin)
@@ -174,25 +170,12 @@ func (r *Room) summary(ctx context.Context, m doppelboden.MailboxID, place Place
 				b.WriteString(w.andMore(len(told) - i))
 				break
 			}
-			b.WriteString("- " + r.about(t.msg, w) + ": " + w.deed(t, folderShown(t, ours)) + "\n")
+			b.WriteString("- " + r.about(t.msg, w) + ": " + w.deed(t) + "\n")
 		}
 	}
 	b.WriteString(w.end)
 	c.text = b.String()
-	return c, nil
-}
-
-// folderShown is the name of the folder where a mail lies here.
-func folderShown(t *task, ours []store.Folder) string {
-	if t.deed.Is == nil {
-		return ""
-	}
-	for _, f := range ours {
-		if f.Name == t.deed.Is.Folder {
-			return f.Name
-		}
-	}
-	return t.deed.Is.Folder
+	return c
 }
 
 // final says what became of everything in an event.

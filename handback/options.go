@@ -22,6 +22,7 @@ type Store interface {
 	Folders(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) ([]store.Folder, error)
 	Deeds(ctx context.Context, f store.DeedFilter, yield func(store.Deed) error) error
 	DeedCounts(ctx context.Context) ([]store.DeedCount, error)
+	Returned(ctx context.Context, lease store.Lease, list []store.Returned) error
 	CopiesOf(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, ids []doppelboden.ID) ([]doppelboden.Copy, error)
 	Harvested(ctx context.Context, f store.HarvestFilter, yield func(store.Harvest) error) error
 	HarvestFolders(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) ([]store.HarvestFolder, error)
@@ -76,6 +77,9 @@ type Options struct {
 	Letters  Letters
 	// Hostname is our name in the Message-IDs of letters.
 	Hostname string
+	// Touch is told of mailboxes in which something was done since the last time, for mail that
+	// waits for them.
+	Touch func(doppelboden.MailboxID)
 	// Done is told of mailboxes of which something went back; nil: nobody is.
 	Done     func(doppelboden.MailboxID)
 	Log      *slog.Logger
@@ -88,7 +92,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	if o.Store == nil || o.Lease == nil || o.Mail.Bodies == nil || o.Mail.MayDot == nil || o.Place == nil || o.Well == nil || o.Busy == nil ||
-		o.Clear == nil || o.Event == nil || o.Stopped == nil || o.Language == nil || o.Letters == nil || o.Hostname == "" || o.Log == nil || o.Registry == nil {
+		o.Clear == nil || o.Touch == nil || o.Event == nil || o.Stopped == nil || o.Language == nil || o.Letters == nil || o.Hostname == "" || o.Log == nil || o.Registry == nil {
 		return errors.New("handback: an option is not set")
 	}
 	if o.Clock == nil {

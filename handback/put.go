@@ -26,7 +26,7 @@ const (
 // compare finds what an earlier try of which nobody knows the end has put into a folder.
 func (h *hand) compare(ctx context.Context, tasks []*task) error {
 	n := h.state.Note
-	if n == nil || n.Route != h.place.Route {
+	if n == nil {
 		return nil
 	}
 	var doubt []*task
@@ -38,6 +38,34 @@ func (h *hand) compare(ctx context.Context, tasks []*task) error {
 	if len(doubt) == 0 {
 		return nil
 	}
+	if err := h.behind(ctx, n, doubt); err != nil {
+		return err
+	}
+	if err := h.carry(ctx, n.Folder, found(doubt)); err != nil { // it may have changed here since then
+		return err
+	}
+	// It may have been found and moved on by a visit of which nobody knows the end either.
+	looked := map[string]bool{n.Folder: true}
+	for _, t := range doubt {
+		for _, s := range append(t.before(), t.deed.Is) {
+			name := h.tree.bin()
+			if s != nil {
+				name = h.tree.theirs(s)
+			}
+			if looked[name] || t.mark != nil {
+				continue
+			}
+			looked[name] = true
+			if err := h.look(ctx, name, doubt, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// behind looks for mails among what came into a folder since a note.
+func (h *hand) behind(ctx context.Context, n *store.HandbackNote, doubt []*task) error {
 	there, err := h.enter(ctx, n.Folder)
 	if err != nil || !there {
 		return err
@@ -78,14 +106,14 @@ func (h *hand) compare(ctx context.Context, tasks []*task) error {
 	if len(taken) > 0 {
 		h.opts.Log.Info("mail of an earlier try is in its folder", "mailbox", int64(h.box), "mails", len(taken))
 	}
-	return h.carry(ctx, n.Folder, found(doubt)) // it may have changed here since then
+	return nil
 }
 
 // put puts mails into folders that were made here.
 func (h *hand) put(ctx context.Context, tasks []*task) error {
 	var fresh []*task
 	for _, t := range tasks {
-		if t.open() && t.deed.Was == nil {
+		if t.open() && t.news() {
 			fresh = append(fresh, t)
 		}
 	}
@@ -174,7 +202,7 @@ func (h *hand) batch(ctx context.Context, folder string, tasks []*task) (int, er
 // note writes down what the entered folder said, before anything is put into it.
 func (h *hand) note(ctx context.Context, folder string, batch []*task) error {
 	next := *h.state
-	next.Note = &store.HandbackNote{Route: h.place.Route, Folder: folder, Validity: h.at.Validity, Next: h.at.Next}
+	next.Note = &store.HandbackNote{Folder: folder, Validity: h.at.Validity, Next: h.at.Next}
 	for _, t := range batch {
 		next.Note.Numbers = append(next.Note.Numbers, t.deed.Number)
 	}

@@ -150,9 +150,19 @@ func (r *Room) recount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, m := range r.counted(list) {
+		r.opts.Touch(m)
+	}
+	return nil
+}
+
+// counted takes in which mailboxes have deeds and returns those that have others than before.
+func (r *Room) counted(list []store.DeedCount) (changed []doppelboden.MailboxID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, b := range r.boxes {
+	was := make(map[doppelboden.MailboxID]int64, len(r.boxes))
+	for id, b := range r.boxes {
+		was[id] = b.deeds
 		b.deeds, b.oldest = 0, time.Time{}
 	}
 	total := int64(0)
@@ -160,6 +170,9 @@ func (r *Room) recount(ctx context.Context) error {
 		b := r.box(c.Tenant, c.Mailbox)
 		b.deeds, b.oldest = c.Deeds, c.Oldest
 		total += c.Deeds
+		if was[c.Mailbox] < c.Deeds {
+			changed = append(changed, c.Mailbox)
+		}
 	}
 	for id, b := range r.boxes {
 		if b.deeds == 0 && !b.tell && !b.busy {
@@ -167,7 +180,7 @@ func (r *Room) recount(ctx context.Context) error {
 		}
 	}
 	r.metrics.waiting.Set(float64(total))
-	return nil
+	return changed
 }
 
 // A job is a mailbox whose turn it is.

@@ -37,7 +37,7 @@ func (r *Room) serve(ctx context.Context, m doppelboden.MailboxID, place Place) 
 	if err := r.finish(ctx, m, place, &state); err != nil {
 		return res, err
 	}
-	tasks, later, err := r.tasks(ctx, place.Tenant, m, &res)
+	tasks, later, err := r.tasks(ctx, m, place, &state, &res)
 	if err != nil {
 		return res, err
 	}
@@ -82,15 +82,24 @@ func (r *Room) state(ctx context.Context, t doppelboden.TenantID, m doppelboden.
 	return h, nil
 }
 
-// tasks reads what can go back from a mailbox now. later says that there is more.
-func (r *Room) tasks(ctx context.Context, tenant doppelboden.TenantID, m doppelboden.MailboxID, res *result) (list []*task, later bool, err error) {
+// tasks reads what can go back from a mailbox now, and what was begun before. later says that
+// there is more.
+func (r *Room) tasks(ctx context.Context, m doppelboden.MailboxID, place Place, state *store.Handback, res *result) (list []*task, later bool, err error) {
+	begun := map[int64]*store.HandbackDoing{}
+	if state.Route == place.Route {
+		for i := range state.Doing {
+			begun[state.Doing[i].Number] = &state.Doing[i]
+		}
+	} else { // of a groupware where it lay before
+		state.Doing, state.Note = nil, nil
+	}
 	now := r.opts.Clock()
-	for after := int64(0); ; {
+	for after, more := int64(0), true; more; {
 		var page []store.Deed
 		read := 0
-		err := r.opts.Store.Deeds(ctx, store.DeedFilter{Tenant: tenant, Mailbox: m, After: after, Limit: pageDeeds}, func(d store.Deed) error {
+		err := r.opts.Store.Deeds(ctx, store.DeedFilter{Tenant: place.Tenant, Mailbox: m, After: after, Limit: pageDeeds}, func(d store.Deed) error {
 			read, after = read+1, d.Number
-			if now.Sub(d.At) < r.opts.Pace.Calm {
+			if begun[d.Number] == nil && (now.Sub(d.At) < r.opts.Pace.Calm || len(list)+len(page) >= mostTasks) {
 				later = true
 				return nil
 			}
@@ -100,24 +109,33 @@ func (r *Room) tasks(ctx context.Context, tenant doppelboden.TenantID, m doppelb
 		if err != nil {
 			return nil, false, fmt.Errorf("read what was done: %w", err)
 		}
-		tasks, err := r.read(ctx, page)
+		tasks, err := r.read(ctx, page, begun)
 		if err != nil {
 			return nil, false, fmt.Errorf("read messages: %w", err)
 		}
 		for _, t := range tasks {
-			switch {
-			case t.stay == whyWaiting:
+			delete(begun, t.deed.Number)
+			if t.stay == whyWaiting {
 				res.waiting++
-			case len(list) < mostTasks:
-				list = append(list, t)
-			default:
-				later = true
+				continue
 			}
+			list = append(list, t)
 		}
-		if read < pageDeeds || len(list) >= mostTasks {
-			return list, later || read == pageDeeds, nil
+		more = read == pageDeeds && (len(list) < mostTasks || len(begun) > 0)
+		later = later || read == pageDeeds && !more
+	}
+	var back []store.Deed // what was taken back here after it was begun
+	for _, d := range state.Doing {
+		if begun[d.Number] != nil {
+			back = append(back, store.Deed{Number: d.Number, Tenant: place.Tenant, Mailbox: m, Message: d.Message, Was: d.Was, Is: d.Was,
+				Date: d.Date, Size: d.Size, At: state.At})
 		}
 	}
+	tasks, err := r.read(ctx, back, begun)
+	if err != nil {
+		return nil, false, fmt.Errorf("read messages: %w", err)
+	}
+	return append(list, tasks...), later, nil
 }
 
 // begin notes in which event something was done first.
@@ -160,7 +178,7 @@ func (r *Room) sum(tasks []*task, res *result) {
 // untold reports whether the owner of a mailbox is still to be told of something: of all that
 // was done in an event, else only of what could not be done.
 func untold(h *store.Handback) bool {
-	if h.Letter != nil {
+	if h.Letter != nil || len(h.Doing) > 0 {
 		return true
 	}
 	if h.Event == 0 {

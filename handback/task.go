@@ -3,6 +3,7 @@ package handback
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"doppelboden"
@@ -25,12 +26,15 @@ const (
 // A task is one deed on its way.
 type task struct {
 	deed store.Deed
-	msg  *doppelboden.Message // nil: it is not there any more
-	own  *doppelboden.Delivery
-	mark *mailbox.Mark // as it was found in the groupware; nil: it was not
-	done bool          // the groupware has it as it is here
-	left string        // why it ends without
-	stay string        // why it is tried again later
+	// tried is how the groupware may have the mail because an earlier visit began something
+	// and nobody knows its end; nil in it: it may have been removed.
+	tried []*store.Spot
+	msg   *doppelboden.Message // nil: it is not there any more
+	own   *doppelboden.Delivery
+	mark  *mailbox.Mark // as it was found in the groupware; nil: it was not
+	done  bool          // the groupware has it as it is here
+	left  string        // why it ends without
+	stay  string        // why it is tried again later
 
 	name    string // its Message-ID, once it was read
 	named   bool   // it was
@@ -40,6 +44,14 @@ type task struct {
 // open reports whether anything is still to be tried.
 func (t *task) open() bool { return !t.done && t.left == "" && t.stay == "" }
 
+// twin returns a task to look for the same mail in another folder.
+func (t *task) twin() *task {
+	return &task{deed: t.deed, tried: t.tried, msg: t.msg, own: t.own, name: t.name, named: t.named}
+}
+
+// news reports whether the mail was made here and is to be put into a folder.
+func (t *task) news() bool { return t.deed.Was == nil && t.deed.Is != nil }
+
 // moved reports whether people here took the mail to another folder, or wrote it: what
 // counts more than a mark.
 func (t *task) moved() bool {
@@ -47,20 +59,50 @@ func (t *task) moved() bool {
 	return d.Is != nil && (d.Was == nil || d.Is.Folder != d.Was.Folder || d.Is.Flags&doppelboden.Draft != 0)
 }
 
-// marks returns the flags that were set and taken away here.
-func (t *task) marks() (add, remove uint32) {
-	was, is := t.deed.Was, t.deed.Is
-	if was == nil || is == nil {
-		return 0, 0
-	}
-	return is.Flags &^ was.Flags & shared, was.Flags &^ is.Flags & shared
+// before returns how the groupware may have the mail.
+func (t *task) before() []*store.Spot {
+	return append(slices.Clone(t.tried), t.deed.Was)
 }
 
-// read makes tasks of deeds: it looks what their messages are and how they are on their way.
-func (r *Room) read(ctx context.Context, deeds []store.Deed) ([]*task, error) {
+// marks returns the flags that were set and taken away here, and those of what was tried.
+func (t *task) marks() (add, remove uint32) {
+	is := t.deed.Is
+	if is == nil {
+		return 0, 0
+	}
+	every, some := ^uint32(0), uint32(0)
+	for _, s := range t.before() {
+		if s != nil {
+			every, some = every&s.Flags, some|s.Flags
+		}
+	}
+	return is.Flags &^ every & shared, some &^ is.Flags & shared
+}
+
+// takes reports whether people here took the mail out of the folder in which the groupware had
+// it. One that only got a mark stays where somebody has moved it there.
+func (t *task) takes() bool {
+	is := t.deed.Is
+	if is == nil {
+		return true
+	}
+	for _, s := range t.before() {
+		if s == nil || s.Folder != is.Folder {
+			return true
+		}
+	}
+	return false
+}
+
+// read makes tasks of deeds: it looks what their messages are, how they are on their way, and
+// what was begun with them.
+func (r *Room) read(ctx context.Context, deeds []store.Deed, begun map[int64]*store.HandbackDoing) ([]*task, error) {
 	tasks := make([]*task, len(deeds))
 	for i, d := range deeds {
 		t := &task{deed: d}
+		if b := begun[d.Number]; b != nil {
+			t.tried = b.Tried
+		}
 		tasks[i] = t
 		m, err := r.opts.Store.Message(ctx, d.Message)
 		if err != nil && doppelboden.CodeOf(err) != doppelboden.NotFound {
@@ -84,7 +126,7 @@ func (r *Room) read(ctx context.Context, deeds []store.Deed) ([]*task, error) {
 // sort says of a task what can be said without the groupware.
 func (t *task) sort() {
 	switch d := &t.deed; {
-	case d.Was == nil && d.Is == nil:
+	case d.Was == nil && d.Is == nil && len(t.tried) == 0:
 		t.done = true // it came and went here
 	case d.Was == nil || t.own == nil:
 	case !t.own.State.Ended():

@@ -113,6 +113,16 @@ func (t *tree) theirs(s *store.Spot) string {
 	return t.prefix + s.Folder
 }
 
+// used fills in what the folder of a spot is for, where whoever says it does not know.
+func (t *tree) used(s *store.Spot) *store.Spot {
+	for _, f := range t.ours {
+		if f.Name == s.Folder && s.Use == store.UseNone {
+			return &store.Spot{Folder: s.Folder, Use: f.Use, Flags: s.Flags}
+		}
+	}
+	return s
+}
+
 // bin is the folder for what was deleted.
 func (t *tree) bin() string {
 	for _, f := range t.ours {

@@ -19,7 +19,7 @@ type words struct {
 	brought    func(n int) string
 	andMore    func(n int) string
 	mail       func(l mailLine, zone *time.Location) string
-	deed       func(t *task, folder string) string
+	deed       func(t *task) string
 	finalBegin func(from, to time.Time) string
 	counts     func(came int64, c store.HandbackCounts) string
 }
@@ -55,8 +55,8 @@ var german = words{
 	mail: func(l mailLine, zone *time.Location) string {
 		return line(l.Date.In(zone).Format("02.01.2006 15:04"), "von", l.From, l.Subject, "(ohne Betreff)")
 	},
-	deed: func(t *task, folder string) string {
-		return acts(t, folder, "gelöscht", "in den Ordner „%s“ gelegt", "gelesen", "beantwortet", "weitergeleitet", "gekennzeichnet", "Kennzeichen geändert")
+	deed: func(t *task) string {
+		return acts(t, "gelöscht", "in den Ordner „%s“ gelegt", "gelesen", "beantwortet", "weitergeleitet", "gekennzeichnet", "Kennzeichen geändert")
 	},
 	finalBegin: func(from, to time.Time) string {
 		return fmt.Sprintf("Guten Tag,\n\nwas Sie im Notfall-Postfach getan haben, ist jetzt in Ihrem Postfach.\n\nVom %s bis %s Uhr:\n\n",
@@ -97,8 +97,8 @@ var english = words{
 	mail: func(l mailLine, zone *time.Location) string {
 		return line(l.Date.In(zone).Format("2 Jan 2006 15:04"), "from", l.From, l.Subject, "(no subject)")
 	},
-	deed: func(t *task, folder string) string {
-		return acts(t, folder, "deleted", "put into the folder “%s”", "read", "answered", "forwarded", "flagged", "marks changed")
+	deed: func(t *task) string {
+		return acts(t, "deleted", "put into the folder “%s”", "read", "answered", "forwarded", "flagged", "marks changed")
 	},
 	finalBegin: func(from, to time.Time) string {
 		return fmt.Sprintf("Hello,\n\nWhat you did in the emergency mailbox is in your mailbox now.\n\nFrom %s to %s:\n\n",
@@ -157,14 +157,14 @@ func line(date, from, who, subject, none string) string {
 }
 
 // acts says what was done with a mail.
-func acts(t *task, folder, deleted, put, seen, answered, forwarded, flagged, other string) string {
+func acts(t *task, deleted, put, seen, answered, forwarded, flagged, other string) string {
 	d := &t.deed
 	if d.Is == nil {
 		return deleted
 	}
 	var list []string
 	if d.Was == nil || d.Was.Folder != d.Is.Folder {
-		list = append(list, fmt.Sprintf(put, harmless(folder)))
+		list = append(list, fmt.Sprintf(put, harmless(d.Is.Folder)))
 	}
 	add, remove := t.marks()
 	for _, f := range []struct {

@@ -19,12 +19,15 @@ type Handback struct {
 }
 
 // A HandbackState is what is known of a Handback besides whose it is. It holds nothing that
-// came with a mail.
+// came with a mail. Its texts are UTF-8.
 type HandbackState struct {
 	Event int64     `json:"event,omitempty"` // in which it was done; 0: in none
 	Since time.Time `json:"since,omitzero"`  // when the first of it was done
 	Told  int64     `json:"told,omitempty"`  // the event of which the owner was told last; 0: none
 
+	// Doing is what was begun, on Route, and of which nobody knows the end.
+	Doing  []HandbackDoing `json:"doing,omitempty"`
+	Route  string          `json:"route,omitempty"`
 	Note   *HandbackNote   `json:"note,omitempty"`   // what a folder said before mails were put into it
 	Letter *HandbackLetter `json:"letter,omitempty"` // a mail to the owner that is being made
 
@@ -33,11 +36,21 @@ type HandbackState struct {
 	More int            `json:"more,omitempty"` // so many more, which are not in Left
 }
 
+// A HandbackDoing is a deed that was begun. The groupware has the mail as Was says, or as
+// one of Tried.
+type HandbackDoing struct {
+	Number  int64          `json:"number"`
+	Message doppelboden.ID `json:"message"`
+	Date    time.Time      `json:"date"`
+	Size    int64          `json:"size"`
+	Was     *Spot          `json:"was,omitempty"`
+	Tried   []*Spot        `json:"tried,omitempty"` // nil in it: it was removed
+}
+
 // A HandbackNote is what a folder of the groupware said right before mails were put into it.
 // When nobody knows what came of that, what lies there at UID Next and above is compared
 // with them.
 type HandbackNote struct {
-	Route    string  `json:"route"`
 	Folder   string  `json:"folder"`   // as the groupware names it, with "/" between its parts
 	Validity uint32  `json:"validity"` // UIDVALIDITY: RFC 9051, section 2.3.1.1
 	Next     uint32  `json:"next"`     // its UIDNEXT

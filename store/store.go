@@ -47,7 +47,9 @@ type Store interface {
 	Inside
 	Filings
 	Folders
+	Extracts
 	Harvests
+	Handbacks
 	Accounts
 
 	// Ready returns nil when the store could take a message now; otherwise why not.

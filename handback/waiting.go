@@ -1,0 +1,125 @@
+package handback
+
+import (
+	"context"
+	"fmt"
+
+	"doppelboden"
+	"doppelboden/filing"
+	"doppelboden/mailbox"
+	"doppelboden/store"
+)
+
+// May reports whether anything was done in a mailbox that has not gone back; see
+// queue.Toucher.
+func (r *Room) May(m doppelboden.MailboxID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.boxes[m]
+	return b != nil && b.deeds > 0 && !r.stopped[b.tenant]
+}
+
+// Touched returns with which messages something was done in a mailbox; see queue.Toucher.
+func (r *Room) Touched(ctx context.Context, m doppelboden.MailboxID, ids []doppelboden.ID) (map[doppelboden.ID]bool, error) {
+	place, ok := r.opts.Place(m)
+	if !ok {
+		return nil, nil
+	}
+	deeds, err := r.deedsAbout(ctx, place.Tenant, m, ids)
+	touched := make(map[doppelboden.ID]bool, len(deeds))
+	for id := range deeds {
+		touched[id] = true
+	}
+	return touched, err
+}
+
+// deedsAbout returns the deeds of a mailbox with mails that the groupware has or is about to
+// get.
+func (r *Room) deedsAbout(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, ids []doppelboden.ID) (map[doppelboden.ID]store.Deed, error) {
+	wanted := make(map[doppelboden.ID]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	deeds := map[doppelboden.ID]store.Deed{}
+	err := r.opts.Store.Deeds(ctx, store.DeedFilter{Tenant: t, Mailbox: m}, func(d store.Deed) error {
+		if d.Was != nil && wanted[d.Message] {
+			deeds[d.Message] = d
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was done: %w", err)
+	}
+	return deeds, nil
+}
+
+// Lying returns how mails that wait lie in their mailbox here; see filing.People. What was
+// handed over once and is handed over again after the groupware has lost it lies where it lay,
+// also where nothing is owed.
+func (r *Room) Lying(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, ids []doppelboden.ID) (map[doppelboden.ID]filing.Lying, error) {
+	deeds, err := r.deedsAbout(ctx, t, m, ids)
+	if err != nil {
+		return nil, err
+	}
+	lying := make(map[doppelboden.ID]filing.Lying, len(deeds))
+	var rest []doppelboden.ID
+	for _, id := range ids {
+		d, is := deeds[id]
+		if !is {
+			rest = append(rest, id)
+			continue
+		}
+		l := filing.Lying{Is: d.Is, Number: d.Number, Change: d.Change}
+		if d.Is != nil {
+			l.Flags = flagNames(d.Is.Flags & shared)
+		}
+		lying[id] = l
+	}
+	if len(rest) == 0 {
+		return lying, nil
+	}
+	copies, err := r.opts.Store.CopiesOf(ctx, t, m, rest)
+	if err != nil {
+		return nil, fmt.Errorf("read where mails lie: %w", err)
+	}
+	for _, c := range copies {
+		_, twice := lying[c.Message]
+		untouched := c.Folder == doppelboden.Inbox && c.Flags == 0
+		if c.New || c.Flags&doppelboden.Hidden != 0 || twice || untouched {
+			continue
+		}
+		lying[c.Message] = filing.Lying{Is: &store.Spot{Folder: c.Folder, Flags: c.Flags}, Flags: flagNames(c.Flags)}
+	}
+	return lying, nil
+}
+
+// Folder returns what the groupware calls the folder where a mail is to lie, and makes it
+// when it is missing; see filing.People.
+func (r *Room) Folder(ctx context.Context, s mailbox.Changer, t doppelboden.TenantID, m doppelboden.MailboxID, l filing.Lying) (string, error) {
+	h := &hand{Room: r, place: Place{Tenant: t}, box: m, s: s}
+	if err := h.learn(ctx); err != nil {
+		return "", err
+	}
+	name := h.tree.bin()
+	if l.Is != nil {
+		name = h.tree.theirs(h.tree.used(l.Is))
+	}
+	if name == "" || h.tree.listed(name) == name {
+		return name, nil
+	}
+	return name, s.Make(ctx, name)
+}
+
+// Filed says that mails were put into their folders as Lying said; see filing.People.
+func (r *Room) Filed(ctx context.Context, list []filing.Lying) error {
+	returned := make([]store.Returned, len(list))
+	for i, l := range list {
+		returned[i] = store.Returned{Number: l.Number, Change: l.Change, Is: l.Is}
+	}
+	if err := r.opts.Store.Returned(ctx, r.opts.Lease(), returned); err != nil {
+		return fmt.Errorf("write what went back: %w", err)
+	}
+	r.metrics.deeds.Add(float64(len(list)))
+	r.flowed(len(list))
+	return nil
+}
