@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"doppelboden"
 	"doppelboden/disk/diskfault"
+	"doppelboden/ledger"
 	"doppelboden/store"
 
 	"pgregory.net/rapid"
@@ -24,8 +26,9 @@ import (
 // nothing that nobody wrote; what was appended is where it was put.
 //
 // It was shown to find its fault: it turns red when a draft's predecessor is removed first,
-// when sending takes a new message for a key each time, when the sent copy is kept in a
-// commit of its own behind the mail, and when the landing answers before its sync.
+// when sending takes a new message for a key each time or does not ask whether it was sent,
+// when the sent copy is kept in a commit of its own behind the mail, and when the landing
+// answers before its sync.
 func TestWhatPeopleDoSurvivesAnyCrash(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		f.Value.Set("25") // each takes a third of a second, for the landing drains at its own pace
@@ -190,6 +193,7 @@ func subjectOf(text string) string {
 
 func (m *people) check() {
 	m.checkSent()
+	m.checkLedger()
 	m.checkDrafts()
 	there := m.subjects(store.UseArchive)
 	for _, s := range m.appended {
@@ -235,6 +239,23 @@ func (m *people) checkSent() {
 			m.rt.Fatalf("%q was sent, said the answer, and is nowhere", s.subjects)
 		}
 	}
+}
+
+// checkLedger wants every message in the ledger once: twice would be a difference of the
+// balance.
+func (m *people) checkLedger() {
+	seen := map[doppelboden.ID]bool{}
+	err := m.db.Links(ctx, time.Time{}, func(l doppelboden.Link) error {
+		list, err := ledger.Decode(l)
+		for _, e := range list {
+			if e.Kind == doppelboden.EntryAccepted && seen[e.Message] {
+				m.rt.Fatalf("the ledger has message %s twice", e.Message)
+			}
+			seen[e.Message] = true
+		}
+		return err
+	})
+	m.must(err)
 }
 
 // subjectOf reads a message, wherever it lies.
