@@ -11,6 +11,8 @@ import (
 
 const (
 	smsTime   = 30 * time.Minute
+	// crisisTime is long enough for who reads in the morning what came in the night.
+	crisisTime = 12 * time.Hour
 	vouchTime = time.Hour // the way from one room to another
 	// codesAtOnce is how many codes go into one commit.
 	codesAtOnce = 500
@@ -48,6 +50,8 @@ func (r *Room) codes(ctx context.Context, people []Person, kind string, replace 
 			switch kind {
 			case kindSMS:
 				until = now.Add(smsTime)
+			case kindCrisis:
+				until = now.Add(crisisTime)
 			case kindVouch:
 				until = now.Add(vouchTime)
 			}
@@ -88,7 +92,7 @@ func (r *Room) SendCode(ctx context.Context, p Person, number, by string) error 
 		return err
 	}
 	if phone == "" {
-		return invalid("nobody knows a telephone number of " + p.Address.String() + "; name one")
+		return invalid("the directory knows no telephone number of this person: name one with --number")
 	}
 	s, err := r.SMSCode(ctx, p, by)
 	if err != nil {
@@ -98,6 +102,25 @@ func (r *Room) SendCode(ctx context.Context, p Person, number, by string) error 
 		return fmt.Errorf("send the code: %w", err)
 	}
 	return nil
+}
+
+// CrisisCode makes a code that is good for half a day, for the telephone of somebody of the
+// crisis team who has no way of her own to log in. ok is false when she has one.
+func (r *Room) CrisisCode(ctx context.Context, p Person, by string) (s Sheet, ok bool, err error) {
+	ways, err := r.Ways(ctx, p, true)
+	if err != nil {
+		return s, false, err
+	}
+	for _, w := range ways {
+		if w.Kind == kindPassword || w.Kind == kindPasskey {
+			return s, false, nil
+		}
+	}
+	sheets, err := r.codes(ctx, []Person{p}, kindCrisis, true, by)
+	if err != nil {
+		return s, false, err
+	}
+	return sheets[0], true, nil
 }
 
 // SMSCode makes a code that is good for half an hour, to be sent to a person's telephone. It

@@ -23,11 +23,12 @@ const (
 	kindApp       = "app"       // Lookup: SHA-256 of a password for a program
 	kindSheet     = "sheet"     // Lookup: the keyed sum of a printed code
 	kindSMS       = "sms"       // the same, of a code that was sent to a telephone
+	kindCrisis    = "crisis"    // the same, to the crisis team, when an outage began
 	kindVouch     = "vouch"     // the same, of a code that somebody gave who knows her
 )
 
 // codeKinds are the kinds of codes that enrol.
-var codeKinds = []string{kindSheet, kindSMS, kindVouch}
+var codeKinds = []string{kindSheet, kindSMS, kindCrisis, kindVouch}
 
 // sourceDirectory is the source of sessions that the directory's password opened.
 const sourceDirectory = "directory"

@@ -150,7 +150,6 @@ var plain = map[string]string{
 	"%s takes mail; it goes by route %s.":                                            "%s nimmt Mail an; sie geht den Weg %s.",
 	"The list was read as %s. Please look at some umlauts: doppelboden mailbox list": "Die Liste wurde als %s gelesen. Bitte einige Umlaute ansehen: doppelboden mailbox list",
 	"also those that take no mail any more":                                          "auch die, die keine Mail mehr annehmen",
-	"the `address` of a member of the list; may be given several times":              "die `Adresse` eines Mitglieds des Verteilers; mehrmals möglich",
 	"the list takes no mail from strangers":                                          "der Verteiler nimmt keine Mail von Fremden",
 	"%s is a list. See who gets its mail: doppelboden mailbox show %s":               "%s ist ein Verteiler. Wer seine Mail bekommt: doppelboden mailbox show %s",
 	"say what becomes of mail for an address now; exit code 1 when it is refused":    "sagt, was aus Mail für eine Adresse jetzt wird; Exitcode 1, wenn sie abgelehnt wird",

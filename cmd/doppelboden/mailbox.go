@@ -16,11 +16,12 @@ import (
 
 func (p *program) mailboxCommand() *cobra.Command {
 	return p.group("mailbox", p.say.T("the mailboxes for which mail is taken"),
-		p.mailboxAdd(), p.mailboxImport(), p.mailboxList(), p.mailboxShow(), p.mailboxRemove(), p.mailboxRefresh(), p.mailboxAssign())
+		p.mailboxAdd(), p.mailboxImport(), p.mailboxList(), p.mailboxShow(), p.mailboxRemove(), p.mailboxRefresh(), p.mailboxAssign(), p.mailboxMember(), p.mailboxDeputy())
 }
 
 func (p *program) mailboxAdd() *cobra.Command {
 	var m control.Mailbox
+	var secret bool
 	c := p.command("add ADDRESS [flags]", p.say.T("add a mailbox, or change the one with this address"), p.exactly(1),
 		func(ctx context.Context, args []string) error {
 			client, err := p.client()
@@ -28,9 +29,20 @@ func (p *program) mailboxAdd() *cobra.Command {
 				return err
 			}
 			m.Address = args[0]
+			var password string
+			if secret {
+				if password, err = p.readPassword(); err != nil {
+					return err
+				}
+			}
 			got, err := client.AddMailbox(ctx, m)
 			if err != nil {
 				return err
+			}
+			if secret {
+				if err := client.SetPassword(ctx, control.Secret{Person: got.Address, Password: password}); err != nil {
+					return err
+				}
 			}
 			if p.json {
 				return p.object(got)
@@ -49,8 +61,9 @@ func (p *program) mailboxAdd() *cobra.Command {
 	f.StringVar(&m.Building, "building", "", p.say.T("the `building`"))
 	f.StringVar(&m.Phone, "phone", "", p.say.T("the mobile `number` for SMS in an emergency"))
 	f.IntVar(&m.Priority, "priority", doppelboden.DefaultPriority, p.say.T("`0 to 9`; 9 is handed over first"))
-	f.StringSliceVar(&m.Members, "member", nil, p.say.T("the `address` of a member of the list; may be given several times"))
+	f.StringSliceVar(&m.Members, "member", nil, p.say.T("the `address` of a member of the list, or of somebody to whom the mailbox of a function belongs; may be given several times"))
 	f.BoolVar(&m.Closed, "closed", false, p.say.T("the list takes no mail from strangers"))
+	f.BoolVar(&secret, "password-stdin", false, p.say.T("of a person: read her password for emergencies from standard input"))
 	f.StringSliceVar(&m.Aliases, "alias", nil, p.say.T("another `address` of the same mailbox; may be given several times"))
 	return c
 }

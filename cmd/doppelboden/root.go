@@ -57,7 +57,7 @@ func newProgram(w world) *program {
 		p.initCommand(), p.serveCommand(), p.sendCommand(), p.mailboxCommand(), p.statusCommand(),
 		p.queueCommand(), p.messageCommand(), p.balanceCommand(), p.ledgerCommand(), p.configCommand(),
 		p.tenantCommand(), p.routeCommand(), p.eventCommand(),
-		p.senderCommand(), p.keyCommand(), p.backupCommand(), p.restoreCommand(), p.salvageCommand(), p.readbackCommand(), p.replayCommand(), p.sinkCommand(), p.demoCommand(),
+		p.accountCommand(), p.senderCommand(), p.keyCommand(), p.backupCommand(), p.restoreCommand(), p.salvageCommand(), p.readbackCommand(), p.replayCommand(), p.sinkCommand(), p.demoCommand(),
 	)
 	p.helpFlags(p.root)
 	return p
