@@ -67,6 +67,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("modes", func(t *testing.T) { testModes(t, open) })
 	t.Run("slips", func(t *testing.T) { testSlips(t, open) })
 	t.Run("held", func(t *testing.T) { testHeld(t, open) })
+	t.Run("folders", func(t *testing.T) { testFolders(t, open) })
 	t.Run("together", func(t *testing.T) { testTogether(t, open) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 	t.Run("crash", func(t *testing.T) { testCrash(t, open) })
