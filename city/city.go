@@ -35,6 +35,7 @@ type Tenant struct {
 	Senders    []*Sender           // who sends through us
 	Accounts   Accounts            // how its people are let in without their directory
 	SMS        *SMS                // how its people get SMS; nil: they do not
+	Journal    *Journal            // where its groupware reports mail between colleagues; nil: it does not
 	Mailboxes  Mailboxes           // how its mailboxes are used in an emergency
 }
 
@@ -51,6 +52,7 @@ type Route struct {
 	// answers: it is a gateway, which knows better than we what it takes.
 	PassThrough bool
 	IMAP        *IMAP // how we look into its mailboxes; nil: we cannot
+	Hairpin     bool  // its groupware sends mail between its mailboxes through us
 }
 
 // Key names the route within the installation: tenant/name.
@@ -180,6 +182,7 @@ func parseTenant(s *section, names map[string]int, owners map[string]string, own
 	t.People = parsePeople(s, t.Domains)
 	t.Internet = parseInternet(s)
 	t.Senders = own.parse(s, &t)
+	t.Journal = parseJournal(s, &t)
 	t.Accounts = parseAccounts(s)
 	t.SMS = parseSMS(s)
 	t.Mailboxes = parseMailboxes(s)
@@ -300,7 +303,7 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 	}
 	r.Here = s.flag("here")
 	if r.Here {
-		for _, key := range []string{"hosts", "connections", "tls", "pass_through", "imap"} {
+		for _, key := range []string{"hosts", "connections", "tls", "pass_through", "imap", "hairpin"} {
 			if s.has(key) {
 				s.wrong(key, says("contradicts here = true: mail that stays here is not handed over"), says("leave out one of the two"))
 			}
@@ -313,6 +316,7 @@ func parseRoute(s *section, t Tenant, taken map[string]bool) *Route {
 	r.TLS = parseTLS(s)
 	r.PassThrough = s.flag("pass_through")
 	r.IMAP = parseIMAP(s)
+	r.Hairpin = s.flag("hairpin")
 	s.done()
 	return r
 }

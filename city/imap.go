@@ -24,6 +24,7 @@ type IMAP struct {
 	// AppendAfter is the age from which on mail is put straight into its mailbox, with its
 	// date, instead of being handed to the route's hosts; 0: never.
 	AppendAfter time.Duration
+	SyncDays    int // so many days back its mailboxes are read, so that ours show them; 0: they are not
 }
 
 // An IMAPServer is where a groupware answers IMAP.
@@ -108,6 +109,7 @@ func parseIMAP(s *section) *IMAP {
 		s.wrong("readback", says("none of the words that are known here"), says(`write "sample", "full" or "off"`))
 	}
 	m.AppendAfter = time.Duration(s.number("append_after_hours", defaultAppendAfter, 0, maxAppendAfter)) * time.Hour
+	m.SyncDays = parseSync(s)
 	s.done()
 	return m
 }
@@ -115,6 +117,9 @@ func parseIMAP(s *section) *IMAP {
 // String says of a route with m what a person must know of it.
 func (m *IMAP) String() string {
 	line := "IMAP " + m.Server.String()
+	if m.SyncDays > 0 {
+		line += fmt.Sprintf(", mailboxes are read %d days back", m.SyncDays)
+	}
 	if m.AppendAfter == 0 {
 		return line + ", old mail goes to the hosts as well"
 	}
