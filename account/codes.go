@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	smsTime   = 30 * time.Minute
+	smsTime = 30 * time.Minute
 	// crisisTime is long enough for who reads in the morning what came in the night.
 	crisisTime = 12 * time.Hour
-	vouchTime = time.Hour // the way from one room to another
+	vouchTime  = time.Hour // the way from one room to another
 	// codesAtOnce is how many codes go into one commit.
 	codesAtOnce = 500
 )

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/account"
 	"doppelboden/city"
 	"doppelboden/clock"
 	"doppelboden/event"
@@ -129,7 +130,7 @@ func (n *Node) tellCrisis(c crisisCall, e event.Summary) {
 }
 
 // crisisText is what the crisis team reads on its telephones. It names nobody: telephones
-// are read by others.
+// are read by others. Each try makes a new code, and ends the one before.
 func (n *Node) crisisText(ctx context.Context, e event.Summary, p notify.Person) (string, error) {
 	d := n.house.Directory()
 	t, _ := d.City().Tenant(e.Tenant)
@@ -145,6 +146,23 @@ func (n *Node) crisisText(ctx context.Context, e event.Summary, p notify.Person)
 		fmt.Fprintf(&b, "%s: e-mail is down since %s. No mail is lost.", t.Domains[0], at)
 	default:
 		fmt.Fprintf(&b, "%s: E-Mail gestört seit %s. Keine Mail geht verloren.", t.Domains[0], at)
+	}
+	person, known := n.accounts.PersonOf(account.PersonID(p.Mailbox))
+	if !known {
+		return b.String(), nil
+	}
+	code, needed, err := n.accounts.CrisisCode(ctx, person, fmt.Sprintf("event %d", e.Number))
+	if err != nil {
+		return "", err
+	}
+	link := n.accounts.Page(person.Tenant)
+	if needed {
+		link = code.Link()
+	}
+	if english {
+		b.WriteString(" Your emergency mailbox: " + link)
+	} else {
+		b.WriteString(" Ihr Notfall-Postfach: " + link)
 	}
 	return b.String(), nil
 }

@@ -1,0 +1,95 @@
+package app
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"doppelboden/account"
+	"doppelboden/city"
+	"doppelboden/control"
+)
+
+// addToCity appends lines to the configuration of a city that was never started.
+func addToCity(t *testing.T, node *city.Node, lines string) {
+	t.Helper()
+	text, err := os.ReadFile(node.City)
+	if err == nil {
+		err = os.WriteFile(node.City, append(text, lines...), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// phones is an SMS gateway that keeps what it was given.
+type phones struct {
+	mu  sync.Mutex
+	got map[string][]string // by number
+}
+
+func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var sms struct{ To, Text string }
+	if err := json.NewDecoder(r.Body).Decode(&sms); err != nil || r.Header.Get("X-Api-Key") != "secret" {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.got[sms.To] = append(p.got[sms.To], sms.Text)
+}
+
+// texts returns what a telephone got.
+func (p *phones) texts(number string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.got[number]
+}
+
+func TestTheMayorGetsOneSMSWithTheWayIntoHerMailboxWhenTheGroupwareDies(t *testing.T) {
+	sms := &phones{got: map[string][]string{}}
+	gateway := httptest.NewServer(sms)
+	defer gateway.Close()
+	node := install(t, "lmtp://127.0.0.1:1")
+	if err := os.WriteFile(filepath.Join(node.Keys, "sms.password"), []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addToCity(t, node, "\n[tenant.sms]\nurl = \""+gateway.URL+"\"\nbody = '{\"to\":\"{to}\",\"text\":\"{text}\"}'\nauth = \"header\"\nheader = \"X-Api-Key\"\npassword_file = \"sms.password\"\ncrisis_at_once = true\n")
+	n := start(t, node)
+	client := control.NewClient(node.Data, nil)
+	for _, m := range []control.Mailbox{
+		{Address: "mayor@stadt.example", Name: "Mayor", Kind: "person", Priority: 9, Phone: "0171 1234567"},
+		{Address: "clerk@stadt.example", Name: "Clerk", Kind: "person", Priority: 5, Phone: "0171 7654321"},
+	} {
+		if _, err := client.AddMailbox(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "the mayor is told", func() bool { return len(sms.texts("+491711234567")) > 0 })
+	text := sms.texts("+491711234567")[0]
+	_, code, found := strings.Cut(text, "/enrol#")
+	if !found || !strings.Contains(text, "gestört seit") {
+		t.Fatalf("the SMS says %q, want since when and the way in", text)
+	}
+	login, err := n.accounts.LogIn(t.Context(), account.Attempt{Door: account.DoorWeb, Peer: netip.MustParseAddr("192.0.2.1"), Password: code})
+	if err != nil || login.Person.Address.Local != "mayor" || login.Needs != account.NeedsEnrol {
+		t.Errorf("the code lets %v in, who needs %q: %v", login.Person.Address, login.Needs, err)
+	}
+	if err := n.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, node)
+	waitFor(t, "the crisis is known again", func() bool { s := n.sms.Status(); return len(s) == 1 && len(s[0].Told) == 1 })
+	if got := sms.texts("+491711234567"); len(got) != 1 {
+		t.Errorf("after a restart the mayor was told %d times", len(got))
+	}
+	if got := sms.texts("+491717654321"); len(got) != 0 {
+		t.Errorf("the clerk was told %q", got)
+	}
+}
