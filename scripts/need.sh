@@ -4,7 +4,8 @@
 #
 # Postfix and Dovecot start as services when they are installed. The tests start their
 # own on free ports, so while packages are installed policy-rc.d forbids every start, and
-# Debian's PostgreSQL makes no database of its own.
+# Debian's PostgreSQL makes no database of its own. What drives Chromium comes from npm,
+# into a cache of the user (browser.sh).
 set -eu
 
 # Program or file that shows that a package is there : the package.
@@ -30,6 +31,9 @@ needs=(
     /bin/ip:iproute2
     /usr/bin/gcc:gcc              # go test -race
     /usr/include/stdlib.h:libc6-dev
+    /usr/bin/chromium:chromium
+    /usr/bin/node:nodejs
+    /usr/bin/npm:npm
 )
 
 missing=()
@@ -38,7 +42,8 @@ for need in "${needs[@]}"; do
     # Debian has merged /bin and /usr/bin, and some packages may move between the two.
     [ -e "$file" ] || [ -e "/usr$file" ] || [[ " ${missing[*]-} " == *" $package "* ]] || missing+=("$package")
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
+browser=$(dirname "$0")/browser.sh
+[ ${#missing[@]} -gt 0 ] || exec "$browser" >/dev/null
 
 fail() { echo "need.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail "the tests need the Debian packages ${missing[*]}; run this as root"
@@ -69,3 +74,4 @@ export DEBIAN_FRONTEND=noninteractive
 quietly() { "$@" >>"$work/log" 2>&1 </dev/null || { tail -n 40 "$work/log" >&2; fail "this failed: $*"; }; }
 quietly apt-get -q update
 quietly apt-get -q install -y --no-install-recommends "${missing[@]}"
+"$browser" >/dev/null

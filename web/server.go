@@ -18,7 +18,8 @@ import (
 
 // Options say what a server works with. All fields must be set unless a default is named.
 type Options struct {
-	TLS      *tls.Config // nil: without (tests, which ask Root); with one certificate; its names are the hosts that are answered for
+	TLS      *tls.Config              // nil: without (tests, which ask Root)
+	Leaf     func() *x509.Certificate // the certificate that is shown: its names are answered for; nil without TLS
 	Sessions Sessions
 	Log      *slog.Logger
 	Registry prometheus.Registerer
@@ -43,7 +44,6 @@ const (
 // A Server answers HTTPS requests.
 type Server struct {
 	opts    Options
-	leaf    *x509.Certificate // whose names are answered for; nil without TLS (tests)
 	mux     *http.ServeMux
 	origins *http.CrossOriginProtection
 	large   chan struct{}    // a place for each large body
@@ -56,7 +56,7 @@ type Server struct {
 // New returns a server with the pages that all need: the files of static, the switch of
 // languages, and mistakes.
 func New(o Options) (*Server, error) {
-	if o.Sessions == nil || o.Log == nil || o.Registry == nil {
+	if o.TLS != nil && o.Leaf == nil || o.Sessions == nil || o.Log == nil || o.Registry == nil {
 		return nil, errors.New("web: an option is not set")
 	}
 	if o.Clock == nil {
@@ -79,11 +79,6 @@ func New(o Options) (*Server, error) {
 		// What single clients do wrong (a scan, a broken handshake) is for who wants to know all.
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
-	if o.TLS != nil {
-		if err := s.readCertificate(); err != nil {
-			return nil, err
-		}
-	}
 	var err error
 	if s.pages, err = s.NewPages(templates, german); err != nil {
 		return nil, err
@@ -94,23 +89,6 @@ func New(o Options) (*Server, error) {
 	s.Mount("GET /language", s.Handler(s.setLanguage))
 	s.Mount("/", s.Handler(func(http.ResponseWriter, *http.Request) error { return ErrNotFound }))
 	return s, nil
-}
-
-// readCertificate notes for which names the server answers.
-func (s *Server) readCertificate() error {
-	if len(s.opts.TLS.Certificates) == 0 {
-		return errors.New("web: a certificate is needed")
-	}
-	pair := s.opts.TLS.Certificates[0]
-	s.leaf = pair.Leaf
-	if s.leaf == nil {
-		leaf, err := x509.ParseCertificate(pair.Certificate[0])
-		if err != nil {
-			return fmt.Errorf("read the certificate: %w", err)
-		}
-		s.leaf = leaf
-	}
-	return nil
 }
 
 // Mount adds a page: a pattern of http.ServeMux with its method, and what answers. It must
@@ -211,11 +189,16 @@ func (s *Server) isOurs(r *http.Request) bool {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if tcp, ok := local.(*net.TCPAddr); ok {
 		if ip := net.ParseIP(host); ip != nil {
-			return ip.Equal(tcp.IP) || s.leaf != nil && s.leaf.VerifyHostname(host) == nil
+			return ip.Equal(tcp.IP) || s.certified(host)
 		}
 		if host == "localhost" && tcp.IP.IsLoopback() {
 			return true
 		}
 	}
-	return s.leaf != nil && s.leaf.VerifyHostname(host) == nil
+	return s.certified(host)
+}
+
+// certified reports whether the certificate is for a host.
+func (s *Server) certified(host string) bool {
+	return s.opts.Leaf != nil && s.opts.Leaf().VerifyHostname(host) == nil
 }

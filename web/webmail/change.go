@@ -88,7 +88,7 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, k *desk) error {
 		what, _, _ = strings.Cut(one, ":")
 		list = uids(url.Values{"uid": {strings.TrimPrefix(one, what+":")}})
 	}
-	if len(list) == 0 {
+	if len(list) == 0 || what == "move" && r.PostForm.Get("to") == "" {
 		http.Redirect(w, r, pathOf(k.base, number, done{What: "none"}.values()), http.StatusSeeOther)
 		return nil
 	}

@@ -138,7 +138,7 @@ func (d *Door) withSignature(ctx context.Context, k *desk, text string) (string,
 		return text, nil
 	}
 	// RFC 3676, section 4.3
-	return "\n\n-- \n" + strings.TrimSpace(list[0].Value) + "\n" + text, nil
+	return "\n\n-- \n" + strings.TrimSpace(list[0].Value) + "\n" + strings.TrimPrefix(text, "\n"), nil
 }
 
 // answer prepares the answer to a mail.
@@ -163,7 +163,7 @@ func (d *Door) answer(r *http.Request, k *desk, from string, all bool) (draft, e
 	dr.Subject = prefixed("Re: ", sum.Subject, "re:", "aw:", "antw:")
 	dr.Refs = references(sum)
 	quoted := d.pages.T(r, "On %s %s wrote:", web.Date(k.Language, dateOf(sum, s)), names(sum.From)) + "\n" + quote(l.Text())
-	if dr.Text, err = d.withSignature(r.Context(), k, "\n"+quoted); err != nil {
+	if dr.Text, err = d.withSignature(r.Context(), k, "\n\n"+quoted); err != nil {
 		return draft{}, err
 	}
 	taken, err := d.taken(r.Context(), k)

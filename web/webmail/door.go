@@ -42,6 +42,8 @@ type Box interface {
 type People interface {
 	Grants(ctx context.Context, p account.PersonID) ([]account.Grant, error)
 	MaySend(ctx context.Context, p account.PersonID, a doppelboden.Address) bool
+	// Opened is told of every mailbox that somebody opens.
+	Opened(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID)
 }
 
 // Search is search.Room.
@@ -58,6 +60,8 @@ type Options struct {
 	Search    Search
 	Slips     Slips
 	Directory func() *city.Directory
+	// Standing says what is known of a mailbox now.
+	Standing  func(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (Standing, error)
 	MostBytes int64 // of a mail with all its attachments
 	Log       *slog.Logger
 	Clock     func() time.Time // default time.Now
@@ -72,7 +76,7 @@ type Door struct {
 
 // New mounts the pages on the server.
 func New(o Options) (*Door, error) {
-	if o.Server == nil || o.Open == nil || o.People == nil || o.Search == nil || o.Slips == nil || o.Directory == nil || o.MostBytes <= 0 || o.Log == nil {
+	if o.Server == nil || o.Open == nil || o.People == nil || o.Search == nil || o.Slips == nil || o.Directory == nil || o.Standing == nil || o.MostBytes <= 0 || o.Log == nil {
 		return nil, errors.New("webmail: an option is not set")
 	}
 	if o.Clock == nil {
@@ -158,6 +162,7 @@ func (d *Door) desk(r *http.Request, box string) (*desk, error) {
 		if int64(g.Mailbox) != number || !g.Until.IsZero() && now.After(g.Until) {
 			continue
 		}
+		d.opts.People.Opened(r.Context(), v.Visitor.Tenant, g.Mailbox)
 		by := "person:" + strconv.FormatInt(v.Visitor.Person, 10)
 		return &desk{Visit: v, grant: g, grants: grants, base: "/m/" + box,
 			box: d.opts.Open(v.Visitor.Tenant, g.Mailbox, by)}, nil

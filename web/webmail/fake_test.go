@@ -32,6 +32,7 @@ type town struct {
 	keys   map[string]bool
 	refuse error // what Send answers
 	opened []string
+	stands Standing
 }
 
 // A memory is one mailbox.
@@ -230,6 +231,8 @@ func (t *town) Grants(_ context.Context, p account.PersonID) ([]account.Grant, e
 }
 
 func (t *town) MaySend(context.Context, account.PersonID, doppelboden.Address) bool { return false }
+
+func (t *town) Opened(context.Context, doppelboden.TenantID, doppelboden.MailboxID) {}
 
 func (t *town) Summaries(_ context.Context, _ doppelboden.TenantID, ids []doppelboden.ID) (map[doppelboden.ID]letter.Summary, error) {
 	t.mu.Lock()

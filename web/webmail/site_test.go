@@ -67,17 +67,22 @@ here = true
 	}
 	s.grants[7] = []account.Grant{grant(7, account.GrantOwn), grant(9, account.GrantFunction)}
 	s.grants[8] = []account.Grant{grant(8, account.GrantOwn), grant(9, account.GrantFunction)}
-	server, err := web.New(web.Options{Sessions: s, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Registry: prometheus.NewRegistry(), Clock: s.clock})
+	var door *Door
+	server, err := web.New(web.Options{State: func(ctx context.Context, v *web.Visit, m int64) []web.Notice { return door.State(ctx, v, m) }, Sessions: s, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Registry: prometheus.NewRegistry(), Clock: s.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(Options{Server: server, Open: s.open, People: s.town, Search: s.town, Slips: s.town, Directory: func() *city.Directory { return s.dir },
+	door, err = New(Options{Standing: s.standing, Server: server, Open: s.open, People: s.town, Search: s.town, Slips: s.town, Directory: func() *city.Directory { return s.dir },
 		MostBytes: 20 << 20, Log: slog.New(slog.DiscardHandler), Clock: s.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.handler = server.Root()
 	return s
+}
+
+func (s *site) standing(context.Context, doppelboden.TenantID, doppelboden.MailboxID) (Standing, error) {
+	return s.stands, nil
 }
 
 func (s *site) clock() time.Time {

@@ -149,16 +149,16 @@ func TestAnAnswerQuotesAndGoesToThoseItShould(t *testing.T) {
 
 func TestTypedAddressesAreUnderstood(t *testing.T) {
 	for text, want := range map[string]string{
-		"a@b.de":                                  "a@b.de",
-		"a@b.de, c@d.de;e@f.de\ng@h.de":           "a@b.de c@d.de e@f.de g@h.de",
-		"Müller, Eva <eva@b.de>":                  "[Müller, Eva]eva@b.de",
+		"a@b.de":                                   "a@b.de",
+		"a@b.de, c@d.de;e@f.de\ng@h.de":            "a@b.de c@d.de e@f.de g@h.de",
+		"Müller, Eva <eva@b.de>":                   "[Müller, Eva]eva@b.de",
 		`"Müller, Eva" <eva@b.de>, Max <max@b.de>`: "[Müller, Eva]eva@b.de [Max]max@b.de",
-		"Eva <eva@b.de>,":                         "[Eva]eva@b.de",
-		"eva@müller.de":                           "eva@xn--mller-kva.de",
-		"eva":                                     "!eva",
-		"eva@":                                    "!eva@",
+		"Eva <eva@b.de>,":                          "[Eva]eva@b.de",
+		"eva@müller.de":                            "eva@xn--mller-kva.de",
+		"eva":                                      "!eva",
+		"eva@":                                     "!eva@",
 		"a@b.de\r\nBcc: x@y.de":                    "a@b.de !Bcc: x@y.de",
-		"":                                        "",
+		"":                                         "",
 	} {
 		list, wrong := parseTyped(text)
 		var got []string
