@@ -136,6 +136,7 @@ type Options struct {
 	Salvage     Salvage
 	Replays     Replays // nil: this node hands no mail over
 	Events      Events
+	Modes       Modes
 	Trust       Trust // nil: no directory lets people in
 	Accounts    Accounts
 	Tallies     Tallies

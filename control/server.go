@@ -95,6 +95,8 @@ func (s *Server) routes() http.Handler {
 		"POST /mailboxes/remove":  s.desk.removeMailbox,
 		"POST /mailboxes/refresh": s.desk.refresh,
 		"POST /mailboxes/assign":  s.desk.assign,
+		"GET /mailboxes/modes":    s.desk.listModes,
+		"POST /mailboxes/modes":   s.desk.setMode,
 		"GET /queue":              s.desk.listQueue,
 		"POST /queue":             s.desk.decide,
 		"GET /queue/groups":       s.desk.listGroups,
