@@ -3,6 +3,7 @@ package imapd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"doppelboden"
@@ -145,7 +146,7 @@ func (s *session) Append(name string, r imap.LiteralReader, o *imap.AppendOption
 		return nil, err
 	}
 	// Without the lock: a slow client must not keep its idling half from ending.
-	_, uid, err := b.box.Append(s.ctx, f.Folder, bitsOf(o.Flags), dated(o.Time), r.Size(), r)
+	_, uid, err := b.box.Append(s.ctx, f.Folder, bitsOf(o.Flags), dated(o.Time), r.Size(), &exact{r, r.Size()})
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -160,6 +161,22 @@ func (s *session) appendTo(name string) (*shelf, store.Folder, error) {
 		return nil, store.Folder{}, err
 	}
 	return s.target(name)
+}
+
+// An exact reads a literal, and fails where it ends too early: half a mail is none.
+type exact struct {
+	r    io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (e *exact) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	e.left -= int64(n)
+	if errors.Is(err, io.EOF) && e.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // dated leaves out dates that nobody can mean: databases keep years from 1 to 9999.

@@ -1,7 +1,7 @@
 package imapd
 
 import (
-	"net/mail"
+	netmail "net/mail"
 	"regexp"
 	"strings"
 
@@ -24,7 +24,7 @@ func envelope(header []byte) *imap.Envelope {
 	if ids := msgIDs(fieldOf(header, "message-id")); len(ids) > 0 {
 		e.MessageID = ids[0]
 	}
-	if at, err := mail.ParseDate(fieldOf(header, "date")); err == nil {
+	if at, err := netmail.ParseDate(fieldOf(header, "date")); err == nil {
 		e.Date = at
 	}
 	return e

@@ -177,23 +177,37 @@ func (g *gate) next() error {
 		g.mu.Unlock()
 	}
 	lit := literalAt(line)
-	g.inside = lit != nil
 	if lit != nil {
-		if lit.unasked && lit.size > mostUnasked {
-			return g.kick("A literal is too large.")
+		if wanted, err := g.bound(lit, line); !wanted || err != nil {
+			return err
 		}
-		if g.command != "APPEND" || lit.size <= mostUnasked {
-			if g.sum += lit.size; g.sum > mostLiterals {
-				return g.kick("A command is too large.")
-			}
-		}
-		g.asked = lit
 	}
+	g.inside, g.asked = lit != nil, lit
 	g.mu.Lock()
 	g.wrote, g.plus, g.through = false, false, g.command == "IDLE"
 	g.mu.Unlock()
 	g.rest = line
 	return nil
+}
+
+// bound reports whether a literal is one that imapserver may hear of.
+func (g *gate) bound(lit *literal, line []byte) (bool, error) {
+	switch {
+	case lit.unasked && lit.size > mostUnasked:
+		return false, g.kick("A literal is too large.")
+	case g.command == "APPEND" && (g.inside || bytes.Count(line, []byte(" ")) > 2): // a mail; its size is bounded elsewhere
+		return true, nil
+	case lit.size > mostUnasked && g.inside:
+		return false, g.kick("A literal is too large.")
+	case lit.size > mostUnasked: // imapserver would wait for it although it has refused it
+		tag, _ := words(line)
+		g.say(tag + " NO [TOOBIG] Literals are limited to 4096 bytes for this command\r\n")
+		return false, nil
+	}
+	if g.sum += lit.size; g.sum > mostLiterals {
+		return false, g.kick("A command is too large.")
+	}
+	return true, nil
 }
 
 // words returns the first two words of a command, the second in upper case.
@@ -346,7 +360,7 @@ func (g *gate) readFailed(err error) error {
 		return err
 	}
 	g.farewell()
-	return io.EOF
+	return io.ErrUnexpectedEOF
 }
 
 // Write implements net.Conn: it gathers what imapserver answers.
@@ -455,7 +469,12 @@ func (g *gate) loggedIn() {
 
 // Close implements net.Conn.
 func (g *gate) Close() error {
-	err := g.flush()
+	g.mu.Lock()
+	if g.bye != "" {
+		g.farewell()
+	}
+	err := g.flushLocked()
+	g.mu.Unlock()
 	g.once.Do(func() {
 		g.cancel()
 		if closed := g.conn.Close(); err == nil {

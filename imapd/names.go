@@ -17,6 +17,8 @@ const (
 	// sharedPrefix is where mailboxes lie that a person shares with others: function
 	// mailboxes, and those of whom she stands in for.
 	sharedPrefix = "Funktionspostfächer"
+	// sharedPrefixUTF7 is the same for clients that know no UTF-8: RFC 3501, section 5.1.3.
+	sharedPrefixUTF7 = "Funktionspostf&AOQ-cher"
 )
 
 // A shelf is a mailbox that a person may open, and where its folders lie in the names that

@@ -88,7 +88,7 @@ func (s *Server) newSession(c *imapserver.Conn) (imapserver.Session, *imapserver
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
-	return &session{server: s, gate: g, ctx: ctx, cancel: cancel}, &imapserver.GreetingData{}, nil
+	return &session{server: s, gate: g, conn: c, ctx: ctx, cancel: cancel}, &imapserver.GreetingData{}, nil
 }
 
 // Serve takes connections from ln, which begin with TLS, until Shutdown.

@@ -25,6 +25,7 @@ const loginFailures = 3
 type session struct {
 	server *Server
 	gate   *gate
+	conn   *imapserver.Conn
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 
@@ -208,9 +209,13 @@ func (s *session) wake(w *imapserver.UpdateWriter, selected bool) error {
 
 // Namespace implements imapserver.SessionNamespace: RFC 9051, section 6.3.10.
 func (s *session) Namespace() (*imap.NamespaceData, error) {
+	prefix := sharedPrefixUTF7
+	if caps := s.conn.EnabledCaps(); caps.Has(imap.CapIMAP4rev2) || caps.Has(imap.CapUTF8Accept) {
+		prefix = sharedPrefix
+	}
 	return &imap.NamespaceData{
 		Personal: []imap.NamespaceDescriptor{{Prefix: "", Delim: delimiter}},
-		Shared:   []imap.NamespaceDescriptor{{Prefix: sharedPrefix + "/", Delim: delimiter}},
+		Shared:   []imap.NamespaceDescriptor{{Prefix: prefix + "/", Delim: delimiter}},
 	}, nil
 }
 
