@@ -108,7 +108,7 @@ func (t *Tracker) alarm(e *episode) string {
 // attacked is the alarm of attack mode. It lasts until somebody ends that.
 func (t *Tracker) attacked(e *episode) string {
 	name := t.machine.view.dir.TenantName(e.Tenant)
-	shut := strings.Join(t.machine.view.dir.Standing(e.Tenant).Shut.Parts(), ", ")
+	shut := strings.Join(t.opts.Directory().Standing(e.Tenant).Shut.Parts(), ", ")
 	if shut == "" {
 		return fmt.Sprintf("Attack mode of %s lasts since %s, and all ways are open again. End it: doppelboden event close %d --tenant %s", name, written(e.Since), e.Number, name)
 	}

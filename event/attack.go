@@ -41,6 +41,6 @@ func (t *Tracker) Released(ctx context.Context, tenant doppelboden.TenantID, num
 }
 
 // shut reports whether an attack still has ways shut, so that it cannot be closed.
-func (m *machine) shut(e *episode) bool {
-	return e.Kind == store.Attack && m.view.dir.Standing(e.Tenant).Shut != 0
+func (t *Tracker) shut(e *episode) bool {
+	return e.Kind == store.Attack && t.opts.Directory().Standing(e.Tenant).Shut != 0
 }

@@ -94,7 +94,7 @@ func (t *Tracker) Close(ctx context.Context, tenant doppelboden.TenantID, number
 		}
 		return Summary{}, invalid("this event has ended already")
 	}
-	if t.machine.shut(e) {
+	if t.shut(e) {
 		t.mu.Unlock()
 		return Summary{}, invalid("attack mode is left step by step: first open each way again with event release")
 	}

@@ -14,7 +14,7 @@ import (
 // PutEvent writes an event, its new steps and the counts of its replies.
 func (s *Store) PutEvent(ctx context.Context, lease store.Lease, c store.EventChange) error {
 	e := &c.Event
-	if e.Tenant <= 0 || e.Number <= 0 || e.Kind != store.Outage && e.Kind != store.Maintenance {
+	if e.Tenant <= 0 || e.Number <= 0 || e.Kind != store.Outage && e.Kind != store.Maintenance && e.Kind != store.Attack {
 		return &doppelboden.Error{Code: doppelboden.Invalid, Public: "an event needs a tenant, a number and a kind"}
 	}
 	scope, err := json.Marshal(e.Scope)

@@ -66,6 +66,9 @@ func eventNumbers(t *testing.T, open Open) {
 	var want []store.Event
 	for n := range int64(12) { // more than nine: numbers are not ordered as texts
 		e := store.Event{Tenant: w.tenants[0].ID, Number: n + 1, Kind: store.Outage, Route: "groupware", Since: cut(day)}
+		if n == 3 {
+			e.Kind, e.Route, e.Why = store.Attack, "", hostile
+		}
 		w.must(w.s.PutEvent(ctx, w.lease, store.EventChange{Event: e}))
 		want = append(want, e)
 	}

@@ -1,0 +1,77 @@
+package app
+
+import (
+	"strings"
+	"testing"
+
+	"doppelboden"
+	"doppelboden/control"
+)
+
+func TestInAttackModeMailIsTakenAndTheOwnSystemsGetAndGiveNothingUntilSomebodyOpensEachWay(t *testing.T) {
+	groupware := playing(t, "")
+	node := install(t, "lmtp://"+groupware.Addr())
+	addToCity(t, node, "\n[[tenant.sender]]\nname = \"groupware\"\nnetworks = [\"127.0.0.1\"]\n")
+	n := start(t, node)
+	client := control.NewClient(node.Data, nil)
+	if _, err := client.AddMailbox(t.Context(), anna); err != nil {
+		t.Fatal(err)
+	}
+	own := func() string {
+		return sayTo(t, n.Listeners()["submission"], "<anna@stadt.example>", "<anna@stadt.example>")
+	}
+	if got := own(); got[0] != '2' {
+		t.Fatalf("before the attack the submission says %s", got)
+	}
+	waitFor(t, "the first mail is handed over", func() bool { return len(groupware.Messages()) == 1 })
+
+	a, err := client.OpenAttack(t.Context(), control.Attack{Why: "an encrypted file server"})
+	if err != nil || len(a.Shut) != 4 {
+		t.Fatalf("attack mode: %+v, %v", a, err)
+	}
+	if again, err := client.OpenAttack(t.Context(), control.Attack{}); err != nil || again.Event.Number != a.Event.Number {
+		t.Errorf("repeated: %+v, %v; want the same event", again, err)
+	}
+	if got := own(); !strings.HasPrefix(got, "450") {
+		t.Errorf("an own sender is told %s, want 450", got)
+	}
+	if answer := mail(t, n, anna.Address); !answer.Kept() {
+		t.Errorf("a stranger's mail was answered with %+v", answer)
+	}
+	if text := openAlarms(t, n)["outage"]; !strings.Contains(text, "Attack mode of stadt") {
+		t.Errorf("the alarm says %q", text)
+	}
+	ref := control.EventRef{Number: a.Event.Number}
+	if _, err := client.CloseEvent(t.Context(), control.EventWord{EventRef: ref}); doppelboden.CodeOf(err) != doppelboden.Invalid {
+		t.Errorf("closed while ways are shut: %v, want invalid", err)
+	}
+	// It lasts over a restart.
+	if err := n.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, node)
+	client = control.NewClient(node.Data, nil)
+	if got := own(); !strings.HasPrefix(got, "450") || len(groupware.Messages()) != 1 {
+		t.Errorf("after a restart an own sender is told %s, and the groupware has %d mails", got, len(groupware.Messages()))
+	}
+
+	for i, way := range a.Shut {
+		got, err := client.ReleaseWay(t.Context(), control.Release{EventRef: ref, Way: way})
+		if err != nil || len(got.Shut) != len(a.Shut)-i-1 {
+			t.Fatalf("release of %s: %+v, %v", way, got, err)
+		}
+		if _, err := client.ReleaseWay(t.Context(), control.Release{EventRef: ref, Way: way}); err == nil {
+			t.Errorf("%s was opened twice", way)
+		}
+	}
+	waitFor(t, "what waited is handed over", func() bool { return len(groupware.Messages()) == 2 })
+	if got := own(); got[0] != '2' {
+		t.Errorf("afterwards an own sender is told %s", got)
+	}
+	if _, err := client.CloseEvent(t.Context(), control.EventWord{EventRef: ref}); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if b := balance(t, n); b.Difference != 0 {
+		t.Errorf("the balance has a difference of %d: %+v", b.Difference, b.Findings)
+	}
+}
