@@ -42,8 +42,8 @@ type Folder struct {
 	Change     int64  // number of the last change within this mailbox that touched the folder
 
 	// Of PutFolder alone: whether a new name was given here, so that the groupware still has
-	// the mails in the folder under the old one, and when. Without Deed the groupware has
-	// renamed it.
+	// the mails in the folder under the old one, and when (zero: now). Without Deed the
+	// groupware has renamed it.
 	Deed bool
 	At   time.Time
 }

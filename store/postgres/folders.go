@@ -241,6 +241,9 @@ func (s *Store) PutFolder(ctx context.Context, f store.Folder) (put store.Folder
 		if len(k.Folders) == 0 {
 			return store.NoFolder()
 		}
+		if f.At.IsZero() {
+			f.At = k.t.at
+		}
 		if f.Folder == 0 {
 			made, err := k.New(&f, k.t.at)
 			if err == nil {

@@ -128,6 +128,9 @@ func crashChild(t *testing.T, open Open) bool {
 	if mode := os.Getenv(crashNotices); mode != "" {
 		bounceForEver(w, box, mode == "apart")
 	}
+	if mode := os.Getenv(crashFolders); mode != "" {
+		fileForEver(w, mode == "early")
+	}
 	var s store.Acceptor = w.s
 	if os.Getenv(crashEarly) != "" {
 		s = hasty{w.s}
