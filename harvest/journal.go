@@ -37,6 +37,9 @@ func (r *Room) Take(to doppelboden.Address, tenant doppelboden.TenantID, sender 
 		r.metrics.reports.WithLabelValues("refused").Inc()
 		return nil, errNotSender
 	}
+	if j.Shut {
+		return nil, &doppelboden.Error{Code: doppelboden.TenantPaused, Public: "journal reports are not taken at the moment"}
+	}
 	t := &Taking{r: r, journal: j, peer: e.Peer}
 	t.unwrap.mail = mailWriter{t}
 	if j.Postmaster != 0 {

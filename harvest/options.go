@@ -63,6 +63,7 @@ type Journal struct {
 	Senders []string // names of the senders that may, within the tenant
 	// Postmaster is the mailbox that keeps what could not be understood; 0: there is none.
 	Postmaster doppelboden.MailboxID
+	Shut       bool // reports are not taken now: attack mode
 }
 
 // Options say what a Room works with. All fields must be set unless a default is named.

@@ -165,6 +165,7 @@ func (v *visit) tree(ctx context.Context) ([]mailbox.Branch, error) {
 	tree = slices.DeleteFunc(tree, func(b mailbox.Branch) bool {
 		return b.NoSelect || isForeign(b.Name, foreign) || !nameable(b.Name)
 	})
+	guess(tree)
 	slices.SortStableFunc(tree, func(a, b mailbox.Branch) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name))
 	})
