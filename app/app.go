@@ -18,11 +18,14 @@ import (
 	"doppelboden/courier"
 	"doppelboden/event"
 	"doppelboden/folder"
+	"doppelboden/handback"
+	"doppelboden/harvest"
 	"doppelboden/intake"
 	"doppelboden/mailbox"
 	"doppelboden/notify"
 	"doppelboden/queue"
 	"doppelboden/resolver"
+	"doppelboden/search"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -69,11 +72,15 @@ type Node struct {
 	groupwares *groupwares
 	reader     *mailbox.Reader   // from Start on; nil without RoleQueue
 	replayer   *mailbox.Replayer // the same
+	handback   *handback.Room    // from Start on
 	own        *owns             // from Start on
 	passages   *passages         // the same
 	intake     *intake.Intake    // the same
 	folders    *folder.Room      // the same
 	modes      *folder.Modes     // the same
+	harvest    *harvest.Room     // the same
+	search     *search.Room      // the same
+	extracts   *search.Worker    // the same
 	limited    *limited          // the same
 	sms        *notify.Room      // the same
 	certs      *certs.Keeper     // the same; nil without a certificate
@@ -133,6 +140,12 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.openFolders(); err != nil {
 		return fmt.Errorf("prepare the mailboxes: %w", err)
 	}
+	if err := n.openSearch(); err != nil {
+		return err
+	}
+	if err := n.openHarvest(); err != nil {
+		return fmt.Errorf("prepare the filling of mailboxes: %w", err)
+	}
 	if err := n.openCertificate(); err != nil {
 		return err
 	}
@@ -157,6 +170,12 @@ func (n *Node) Start(ctx context.Context) error {
 		if err := n.startMX(ctx); err != nil {
 			return fmt.Errorf("start the MX: %w", err)
 		}
+	}
+	if err := n.startWeb(ctx); err != nil {
+		return fmt.Errorf("start the pages: %w", err)
+	}
+	if err := n.startIMAP(ctx); err != nil {
+		return fmt.Errorf("start IMAP: %w", err)
 	}
 	// After all listeners, whose addresses it tells.
 	if err := n.startControl(); err != nil {

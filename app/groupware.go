@@ -124,8 +124,13 @@ func (n *Node) filer() (*filing.Filer, error) {
 		Courier: n.agents, Store: n.store, Lease: func() store.Lease { return n.lease },
 		Groupware: func(lane string) (filing.Groupware, bool) {
 			w, ok := n.groupwares.of(lane)
-			return filing.Groupware{Backend: w.backend, Server: w.conf.Server.Addr}, ok
+			g := filing.Groupware{Backend: w.backend, Server: w.conf.Server.Addr}
+			if ok {
+				g.Change = w.backend.Change
+			}
+			return g, ok
 		},
+		People: n.handback,
 		Owner: func(d doppelboden.Delivery) (doppelboden.Address, bool) {
 			box, ok := n.house.Directory().Mailbox(d.Mailbox)
 			return box.Address, ok

@@ -169,7 +169,7 @@ func (h *house) Lanes() []queue.LaneConfig {
 				continue
 			}
 			after, atOnce := filingOf(r)
-			lanes = append(lanes, queue.LaneConfig{Route: h.route(r), Connections: r.Connections, FileAfter: after, FileAtOnce: atOnce})
+			lanes = append(lanes, queue.LaneConfig{Route: h.route(r), Connections: r.Connections, FileAfter: after, FileAtOnce: atOnce, FileTouched: r.IMAP != nil})
 		}
 	}
 	return lanes
@@ -234,6 +234,9 @@ func (n *Node) openQueue() error {
 		n.log.Error("the mailboxes of a groupware cannot be reached", "err", err)
 	}
 	n.onStop("the ways into mailboxes", func(context.Context) error { return n.groupwares.close() })
+	if err := n.openHandback(); err != nil {
+		return err
+	}
 	filer, err := n.filer()
 	if err != nil {
 		return err
@@ -254,6 +257,7 @@ func (n *Node) openQueue() error {
 			return courier.NewAgent(agents, r)
 		},
 		Filer:    filer,
+		Toucher:  n.handback,
 		Internet: n.internet,
 		Gate:     gate{n.scanning.again},
 		Returner: notices{n},

@@ -173,6 +173,8 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.filing(wrong)
 	w.events(wrong)
 	w.readback(wrong)
+	w.handback(wrong)
+	w.harvest(wrong)
 	w.senders(wrong)
 	w.limits(wrong)
 	w.sms(wrong)

@@ -36,12 +36,16 @@ func (n *Node) work(ctx context.Context) (err error) {
 		w.background(ctx, "the accounts", n.careForAccounts)
 		w.background(ctx, "appeals", n.appeals.Run)
 		w.background(ctx, "reading back", n.reader.Run)
+		w.background(ctx, "what people did", n.handback.Run)
 		w.background(ctx, "replays", n.runReplays)
+		w.background(ctx, "the filling of mailboxes", n.harvest.Run)
 		w.background(ctx, "scanning again", n.scanning.again.Run)
 	}
 	if err := n.workFolders(ctx); err != nil {
 		return err
 	}
+	w.background(ctx, "the extracts of mails", n.extracts.Run)
+	w.background(ctx, "what people leave with mailboxes", n.careForSlips)
 	w.background(ctx, "the directories", n.house.people.refresher.Run)
 	w.background(ctx, "the count of mail for nobody", n.countKept)
 	w.background(ctx, "retention", n.retention().Run)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"doppelboden"
 	"doppelboden/courier"
@@ -37,6 +38,7 @@ type Lying struct {
 	Flags  []string    // as IMAP calls them
 	Number int64       // of its deed; 0: there is none
 	Change int64       // of the deed
+	At     time.Time   // of the deed
 }
 
 // People knows what people here did with mail that waits; package handback does.
@@ -46,8 +48,8 @@ type People interface {
 	// Folder returns what the groupware calls the folder where a mail is to lie, and makes it
 	// when it is missing. Errors are those of mailbox.Changer.
 	Folder(ctx context.Context, s mailbox.Changer, t doppelboden.TenantID, m doppelboden.MailboxID, l Lying) (string, error)
-	// Filed says that mails were put into their folders as Lying said.
-	Filed(ctx context.Context, list []Lying) error
+	// Filed says that mails of a mailbox were put into their folders as Lying said.
+	Filed(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, list []Lying) error
 }
 
 // Options say what a Filer works with. All fields must be set.

@@ -88,7 +88,8 @@ func (r *run) filed(ctx context.Context, from, to int) {
 	if len(list) == 0 {
 		return
 	}
-	if err := r.opts.People.Filed(ctx, list); err != nil {
+	d := &r.items[from].Delivery
+	if err := r.opts.People.Filed(ctx, d.Tenant, d.Mailbox, list); err != nil {
 		r.opts.Courier.Log.Warn("what was put into a folder is not noted; it will be looked for", "lane", r.lane, "err", err)
 	}
 }

@@ -70,7 +70,8 @@ type Options struct {
 	Clear func(doppelboden.MailboxID) bool
 	// Event returns the event that a mailbox was in at a time: 0 for none. It need not be over.
 	Event func(ctx context.Context, m doppelboden.MailboxID, at time.Time) (int64, error)
-	// Stopped reports whether nothing may go to a tenant's groupware.
+	// Stopped reports whether nothing may go to a tenant's groupware, as in attack mode. What is
+	// being said to it at that moment is said to its end.
 	Stopped func(doppelboden.TenantID) bool
 	// Language returns in which language the owner of a mailbox reads: "de" or "en".
 	Language func(doppelboden.MailboxID) string
@@ -79,9 +80,7 @@ type Options struct {
 	Hostname string
 	// Touch is told of mailboxes in which something was done since the last time, for mail that
 	// waits for them.
-	Touch func(doppelboden.MailboxID)
-	// Done is told of mailboxes of which something went back; nil: nobody is.
-	Done     func(doppelboden.MailboxID)
+	Touch    func(doppelboden.MailboxID)
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 

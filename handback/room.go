@@ -17,15 +17,13 @@ import (
 type Room struct {
 	opts    Options
 	metrics *metrics
-	texts   sync.Pool     // of *courier.Text
-	kick    chan struct{} // has Run look at once; holds at most one wish
+	texts   sync.Pool // of *courier.Text
 	ids     doppelboden.IDs
 
-	mu      sync.Mutex
-	boxes   map[doppelboden.MailboxID]*box // that have deeds, or whose owner is still to be told
-	routes  map[string]*route
-	stopped map[doppelboden.TenantID]bool
-	rate    rate
+	mu     sync.Mutex
+	boxes  map[doppelboden.MailboxID]*box // that have deeds, or whose owner is still to be told
+	routes map[string]*route
+	rate   rate
 }
 
 // A box is a mailbox with deeds. It is guarded by Room.mu.
@@ -61,32 +59,7 @@ func New(o Options) (*Room, error) {
 		return nil, err
 	}
 	return &Room{opts: o, metrics: newMetrics(o.Registry), texts: sync.Pool{New: func() any { return new(courier.Text) }},
-		kick: make(chan struct{}, 1), boxes: map[doppelboden.MailboxID]*box{}, routes: map[string]*route{},
-		stopped: map[doppelboden.TenantID]bool{}}, nil
-}
-
-// Stop ends at once that anything goes back for a tenant, as attack mode wants it, until
-// Resume. What is being said to a groupware at this moment is said to its end.
-func (r *Room) Stop(t doppelboden.TenantID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopped[t] = true
-}
-
-// Resume takes back what Stop did.
-func (r *Room) Resume(t doppelboden.TenantID) {
-	r.mu.Lock()
-	delete(r.stopped, t)
-	r.mu.Unlock()
-	r.Changed()
-}
-
-// Changed has Run look at once. It never waits.
-func (r *Room) Changed() {
-	select {
-	case r.kick <- struct{}{}:
-	default: // it will
-	}
+		boxes: map[doppelboden.MailboxID]*box{}, routes: map[string]*route{}}, nil
 }
 
 // Run hands back until ctx ends.
@@ -97,27 +70,16 @@ func (r *Room) Run(ctx context.Context) {
 		r.opts.Log.Error("who is still to be told cannot be read", "err", err)
 	}
 	for {
+		began := time.Now()
 		if err := r.recount(ctx); err != nil && ctx.Err() == nil {
 			r.opts.Log.Warn("what is to go back cannot be read", "err", err)
 		}
 		r.assign(ctx, &working)
-		if !r.pause(ctx) {
+		// Counting half a million deeds takes a tenth of a second.
+		if !clock.Sleep(ctx, r.opts.Timer, max(r.opts.Pace.Every, 50*time.Since(began))) {
 			return
 		}
 	}
-}
-
-// pause waits for the next look, or until somebody wants one.
-func (r *Room) pause(ctx context.Context) bool {
-	fired, stop := r.opts.Timer(r.opts.Pace.Every)
-	defer stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-fired:
-	case <-r.kick:
-	}
-	return ctx.Err() == nil
 }
 
 // remember reads whose owners an earlier run was to tell.
@@ -228,7 +190,7 @@ func (r *Room) route(key string) *route {
 // due reports whether a mailbox may be worked on now. The caller holds mu.
 func (r *Room) due(b *box, now time.Time) (Place, bool) {
 	place, ok := r.opts.Place(b.id)
-	if !ok || r.stopped[b.tenant] || r.opts.Stopped(b.tenant) || !r.opts.Well(b.id) {
+	if !ok || r.opts.Stopped(b.tenant) || !r.opts.Well(b.id) {
 		b.healthy = time.Time{}
 		return place, false
 	}
@@ -325,10 +287,6 @@ func (r *Room) ended(ctx context.Context, j job, way *route, res result, err err
 	r.mu.Unlock()
 	if err != nil {
 		r.opts.Log.Warn("what was done in a mailbox does not go back", "mailbox", int64(b.id), "route", j.place.Route, "err", err)
-		return
-	}
-	if res.done > 0 && r.opts.Done != nil {
-		r.opts.Done(b.id)
 	}
 }
 

@@ -16,7 +16,7 @@ func (r *Room) May(m doppelboden.MailboxID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := r.boxes[m]
-	return b != nil && b.deeds > 0 && !r.stopped[b.tenant]
+	return b != nil && b.deeds > 0
 }
 
 // Touched returns with which messages something was done in a mailbox; see queue.Toucher.
@@ -69,7 +69,7 @@ func (r *Room) Lying(ctx context.Context, t doppelboden.TenantID, m doppelboden.
 			rest = append(rest, id)
 			continue
 		}
-		l := filing.Lying{Is: d.Is, Number: d.Number, Change: d.Change}
+		l := filing.Lying{Is: d.Is, Number: d.Number, Change: d.Change, At: d.At}
 		if d.Is != nil {
 			l.Flags = flagNames(d.Is.Flags & shared)
 		}
@@ -111,15 +111,48 @@ func (r *Room) Folder(ctx context.Context, s mailbox.Changer, t doppelboden.Tena
 }
 
 // Filed says that mails were put into their folders as Lying said; see filing.People.
-func (r *Room) Filed(ctx context.Context, list []filing.Lying) error {
-	returned := make([]store.Returned, len(list))
+func (r *Room) Filed(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, list []filing.Lying) error {
+	tasks := make([]*task, len(list))
 	for i, l := range list {
-		returned[i] = store.Returned{Number: l.Number, Change: l.Change, Is: l.Is}
+		was := store.Spot{Folder: doppelboden.Inbox, Use: store.UseInbox}
+		tasks[i] = &task{deed: store.Deed{Number: l.Number, Change: l.Change, Was: &was, Is: l.Is, At: l.At}, done: true}
 	}
-	if err := r.opts.Store.Returned(ctx, r.opts.Lease(), returned); err != nil {
-		return fmt.Errorf("write what went back: %w", err)
+	release, ok := r.claim(t, m)
+	if !ok {
+		// Somebody works on the mailbox, and may wait for the connection that we hold: then
+		// these are not counted.
+		returned := make([]store.Returned, len(tasks))
+		for i, t := range tasks {
+			returned[i] = t.returned()
+		}
+		if err := r.opts.Store.Returned(ctx, r.opts.Lease(), returned); err != nil {
+			return fmt.Errorf("write what went back: %w", err)
+		}
+		return nil
 	}
-	r.metrics.deeds.Add(float64(len(list)))
-	r.flowed(len(list))
-	return nil
+	defer release()
+	state, err := r.state(ctx, t, m)
+	if err == nil {
+		err = r.begin(ctx, m, &state, tasks)
+	}
+	if err == nil {
+		err = r.settle(ctx, &state, tasks)
+	}
+	return err
+}
+
+// claim makes a mailbox one that is worked on, unless it is already.
+func (r *Room) claim(t doppelboden.TenantID, m doppelboden.MailboxID) (release func(), ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.box(t, m)
+	if b.busy {
+		return nil, false
+	}
+	b.busy = true
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		b.busy, b.tell = false, true // its owner may have to be told
+	}, true
 }
