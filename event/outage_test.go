@@ -101,6 +101,31 @@ func TestABuildingOfThirtyAmongManyIsFound(t *testing.T) {
 	}
 }
 
+func TestOneHostOfTwoThatRefusesIsNamed(t *testing.T) {
+	w := newWorld(t, 1000)
+	var one, other []doppelboden.MailboxID // by chance, through all departments and buildings
+	for _, id := range span(1, 1000) {
+		if id%7 == 0 {
+			one = append(one, id)
+		} else {
+			other = append(other, id)
+		}
+	}
+	refused := notNow
+	refused.Server = "b:24"
+	for range 3 {
+		w.each("stadt/alt", refused, one...)
+		w.each("stadt/alt", tookIt, other...)
+		w.wait(6 * time.Second)
+	}
+	if e := w.only(); e.Concerned != int64(len(one)) || e.Shared.By != ByHost || !slices.Equal(e.Shared.Names, []string{"b:24"}) {
+		t.Errorf("event %+v, shared %+v, want %d that the host b:24 serves", e, e.Shared, len(one))
+	}
+	if text := w.track.Alarms()["stadt/1"]; !strings.Contains(text, "the host b:24") {
+		t.Errorf("the alarm does not name the host: %s", text)
+	}
+}
+
 func TestARouteThatAnswers4xxToEverybodyIsTheRoutesOutage(t *testing.T) {
 	w := newWorld(t, 60)
 	for range 8 {
