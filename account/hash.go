@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 
@@ -29,13 +30,14 @@ const (
 
 // A hasher computes hashes of passwords, few at once.
 type hasher struct {
-	turns  chan struct{} // one for each that is being computed
-	nobody string        // what the password of nobody is compared with
-	runs   atomic.Int64  // how many were computed
+	turns    chan struct{} // one for each that is being computed
+	patience time.Duration // how long somebody waits for her turn
+	nobody   string        // what the password of nobody is compared with
+	runs     atomic.Int64  // how many were computed
 }
 
-func newHasher(atOnce int) *hasher {
-	h := &hasher{turns: make(chan struct{}, atOnce)}
+func newHasher(atOnce int, patience time.Duration) *hasher {
+	h := &hasher{turns: make(chan struct{}, atOnce), patience: patience}
 	h.nobody = encodeHash(make([]byte, saltSize), make([]byte, hashSize))
 	return h
 }
@@ -45,9 +47,11 @@ var errTurn = &doppelboden.Error{Code: doppelboden.Busy, Public: "many people lo
 
 // compute runs Argon2id when it is its turn.
 func (h *hasher) compute(ctx context.Context, password string, salt []byte, passes, memory uint32, lanes uint8) ([]byte, error) {
+	waiting, cancel := context.WithTimeout(ctx, h.patience)
+	defer cancel()
 	select {
 	case h.turns <- struct{}{}:
-	case <-ctx.Done():
+	case <-waiting.Done():
 		return nil, errTurn
 	}
 	defer func() { <-h.turns }()

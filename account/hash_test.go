@@ -9,7 +9,7 @@ import (
 
 // The promise of 20,000 log-ins in ten minutes rests on these parameters as much as safety.
 func TestAHashSaysWhatItCosts(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, time.Minute)
 	text, err := h.hash(ctx, "ein passwort")
 	if err != nil || !strings.HasPrefix(text, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Errorf("a hash: %s, %v", text, err)
@@ -34,7 +34,7 @@ func TestALogInThatGetsNoTurnIsBusyAndNotWrong(t *testing.T) {
 	for range cap(room.hasher.turns) {
 		room.hasher.turns <- struct{}{} // others are at it
 	}
-	room.opts.Patience = time.Millisecond
+	room.hasher.patience = time.Millisecond
 	for range freeTries * 3 {
 		_, err := room.LogIn(ctx, web("anna@stadt.example", good))
 		if !errors.Is(err, errTurn) {
@@ -42,14 +42,14 @@ func TestALogInThatGetsNoTurnIsBusyAndNotWrong(t *testing.T) {
 		}
 	}
 	<-room.hasher.turns
-	room.opts.Patience = time.Minute
+	room.hasher.patience = time.Minute
 	if _, err := room.LogIn(ctx, web("anna@stadt.example", good)); err != nil {
 		t.Errorf("when it is her turn: %v", err)
 	}
 }
 
 func BenchmarkHash(b *testing.B) {
-	h := newHasher(1)
+	h := newHasher(1, time.Minute)
 	for b.Loop() {
 		if _, err := h.hash(ctx, "drei kleine worte"); err != nil {
 			b.Fatal(err)

@@ -107,7 +107,7 @@ func New(o Options) (*Room, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Room{opts: o, hasher: newHasher(o.AtOnce), guard: newGuard(o.Clock), seen: newSeen(o.Clock),
+	return &Room{opts: o, hasher: newHasher(o.AtOnce, o.Patience), guard: newGuard(o.Clock), seen: newSeen(o.Clock),
 		keys: map[doppelboden.TenantID][32]byte{}, ceremonies: map[string]*ceremony{},
 		passkeys: map[string]*webauthn.WebAuthn{}, opened: map[doppelboden.MailboxID]time.Time{},
 		doorsUntil: map[doppelboden.TenantID]reading{}}, nil

@@ -152,8 +152,6 @@ const (
 // The code is Policy for a wrong answer, Invalid for one that will never do (with what is
 // wrong with it), NotFound when nobody is logged in.
 func (r *Room) Step(ctx context.Context, cookie, kind, answer string) (Login, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.opts.Patience)
-	defer cancel()
 	s, p, st, err := r.session(ctx, cookie)
 	if err != nil {
 		return Login{}, err

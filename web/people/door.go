@@ -1,0 +1,224 @@
+package people
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"doppelboden"
+	"doppelboden/account"
+	"doppelboden/web"
+)
+
+//go:embed all:templates
+var templates embed.FS
+
+// deviceCookie says that people have logged in from this browser before; see account.
+const deviceCookie = "__Host-device"
+
+// deviceAge is how long a browser keeps it, in seconds; account decides what it is worth.
+const deviceAge = 180 * 24 * 3600
+
+// A Door lets people in.
+type Door struct {
+	room  *account.Room
+	pages *web.Pages
+}
+
+// New mounts the pages on the server.
+func New(s *web.Server, room *account.Room) (*Door, error) {
+	d := &Door{room: room}
+	var err error
+	if d.pages, err = s.NewPages(templates, german); err != nil {
+		return nil, err
+	}
+	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /login":                 d.logInForm,
+		"POST /login":                d.logIn,
+		"GET /login/second":          d.secondForm,
+		"POST /login/second":         d.second,
+		"POST /login/passkey/begin":  d.beginLogIn,
+		"POST /login/passkey/finish": d.finishLogIn,
+		"POST /logout":               d.logOut,
+		"GET /enrol":                 d.codeForm,
+		"POST /enrol":                d.code,
+		"GET /enrol/password":        d.passwordForm,
+		"POST /enrol/password":       d.password,
+		"GET /enrol/second":          d.factorForm,
+		"POST /enrol/second":         d.factor,
+		"POST /enrol/passkey/begin":  d.beginPasskey,
+		"POST /enrol/passkey/finish": d.finishPasskey,
+		"GET /account":               d.self,
+		"POST /account/revoke":       d.revoke,
+		"POST /account/app":          d.app,
+		"POST /account/out":          d.outEverywhere,
+		"GET /vouch":                 d.vouchForm,
+		"POST /vouch":                d.vouch,
+		"GET /readiness":             d.readiness,
+	} {
+		s.Mount(pattern, s.Handler(f))
+	}
+	return d, nil
+}
+
+// Sessions are the sessions of a room, as the server asks for them.
+type Sessions struct{ Room *account.Room }
+
+// needsOpen is what a session needs whose door is closed now: an event.
+const needsOpen = "closed"
+
+// Visitor implements web.Sessions.
+func (s Sessions) Visitor(ctx context.Context, cookie string) (web.Visitor, error) {
+	got, err := s.Room.Session(ctx, cookie)
+	if err != nil {
+		return web.Visitor{}, err
+	}
+	p := got.Person
+	v := web.Visitor{Person: int64(p.ID), Tenant: p.Tenant, Mailbox: p.Mailbox, Address: p.Address, Name: p.Name, Language: p.Language, Needs: got.Needs}
+	if v.Needs == account.NeedsNothing && !s.Room.Open(p.Tenant, account.DoorWeb) {
+		v.Needs = needsOpen
+	}
+	return v, nil
+}
+
+// attempt is what a request says of who wants to be let in.
+func attempt(r *http.Request) account.Attempt {
+	a := account.Attempt{Door: account.DoorWeb, Agent: r.UserAgent()}
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		a.Peer = at.Addr()
+	}
+	if c, err := r.Cookie(deviceCookie); err == nil {
+		a.Device = c.Value
+	}
+	return a
+}
+
+// follow gives the visitor her session and leads her to what it needs next.
+func (d *Door) follow(w http.ResponseWriter, l account.Login, to string) string {
+	web.SetSession(w, l.Session)
+	if l.Device != "" {
+		http.SetCookie(w, &http.Cookie{Name: deviceCookie, Value: l.Device, Path: "/", MaxAge: deviceAge,
+			Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	}
+	return after(l.Needs, to)
+}
+
+// after returns the path of the next step.
+func after(needs, to string) string {
+	path := to
+	switch needs {
+	case account.NeedsTOTP, account.NeedsPasskey:
+		path = "/login/second"
+	case account.NeedsEnrol, account.NeedsPassword:
+		return "/enrol/password"
+	case account.NeedsSecond:
+		return "/enrol/second"
+	case account.NeedsNothing:
+		if path == "" {
+			path = "/"
+		}
+		return path
+	default:
+		return "/login"
+	}
+	if to != "" {
+		path += "?to=" + url.QueryEscape(to)
+	}
+	return path
+}
+
+// local returns a path of ours that somebody is to be led to, or "" when it could lead to
+// another site.
+func local(to string) string {
+	u, err := url.Parse(to)
+	if err != nil || len(to) > 500 || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") ||
+		u.Host != "" || u.Scheme != "" || strings.HasPrefix(u.Path, "//") || strings.HasPrefix(u.Path, "/log") {
+		return ""
+	}
+	return to
+}
+
+// said are the sentences of account that people may read. There is no other: what is not
+// here is told in general words.
+var said = []string{
+	"this address, password or code is not right",
+	"the emergency mailboxes are not open now",
+	"too many tries, please wait some minutes",
+	"many people log in at this moment, please try again in a minute",
+	"this code was used or withdrawn meanwhile; please ask for a new one",
+	"this one-time password is not right; please take the next one",
+	"this passkey does not let you in here; take another way",
+	"that took too long; please begin again",
+	"please log out and in again before you change how you log in",
+	"please choose a password first",
+	"there is no seed to confirm; please begin again",
+	"the password is too short: take at least 12 characters, such as three words",
+	"the password is too long: take at most 200 characters",
+	"the password has too few different characters",
+	"the password is little more than your address",
+	"this is a code from a sheet; take a password that only you know",
+	"you have many passkeys already; remove one first",
+	"you have many programs already; remove one first",
+	"there is nothing like that any more",
+	"you can vouch for the people of your own department only",
+	"to vouch for somebody, please log in with a second factor",
+}
+
+// told returns the sentence of an error that belongs on the form again, or "" when the
+// whole page is of no use.
+func told(err error) string {
+	var e *doppelboden.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	for _, s := range said {
+		if s == e.Public {
+			return s
+		}
+	}
+	return ""
+}
+
+// again shows a form once more with what was wrong, or hands the error on.
+func (d *Door) again(w http.ResponseWriter, r *http.Request, err error, name string, page web.Page, data map[string]any) error {
+	text := told(err)
+	if text == "" {
+		return err
+	}
+	status := http.StatusUnprocessableEntity
+	switch doppelboden.CodeOf(err) {
+	case doppelboden.Busy:
+		status = http.StatusTooManyRequests
+	case doppelboden.Policy:
+		status = http.StatusForbidden
+	}
+	data["Error"] = d.pages.T(r, text)
+	page.Data = data
+	d.pages.Show(w, r, status, name, page)
+	return nil
+}
+
+// visitor returns who is logged in, whatever her session needs.
+func visitor(r *http.Request) (*web.Visit, error) {
+	v := web.VisitOf(r)
+	if v.Visitor == nil {
+		return nil, web.ErrLogIn
+	}
+	return v, nil
+}
+
+// whole returns who is logged in with nothing left to show; the doors may be closed.
+func whole(r *http.Request) (*web.Visit, error) {
+	v, err := visitor(r)
+	if err != nil {
+		return nil, err
+	}
+	if v.Visitor.Needs != account.NeedsNothing && v.Visitor.Needs != needsOpen {
+		return nil, web.ErrLogIn
+	}
+	return v, nil
+}

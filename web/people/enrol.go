@@ -1,0 +1,154 @@
+package people
+
+import (
+	"html/template"
+	"net/http"
+
+	"doppelboden/account"
+	"doppelboden/web"
+)
+
+var codePage = web.Page{Title: "Begin with your code"}
+
+// codeForm asks for a code. A sheet's QR code has it in the fragment of its URL, which a
+// script puts into the field and takes out of the address.
+func (d *Door) codeForm(w http.ResponseWriter, r *http.Request) error {
+	page := codePage
+	page.Data = map[string]any{}
+	d.pages.Show(w, r, http.StatusOK, "enrol", page)
+	return nil
+}
+
+func (d *Door) code(w http.ResponseWriter, r *http.Request) error {
+	a := attempt(r)
+	typed := r.PostFormValue("code")
+	if _, ok := account.ParseCode(typed); !ok {
+		page := codePage
+		page.Data = map[string]any{"Code": typed, "Error": d.pages.T(r, "This code cannot be right. Please look at every character once more.")}
+		d.pages.Show(w, r, http.StatusUnprocessableEntity, "enrol", page)
+		return nil
+	}
+	a.Password = typed
+	l, err := d.room.LogIn(r.Context(), a)
+	if err != nil {
+		return d.again(w, r, err, "enrol", codePage, map[string]any{"Code": typed})
+	}
+	http.Redirect(w, r, d.follow(w, l, ""), http.StatusSeeOther)
+	return nil
+}
+
+var passwordPage = web.Page{Title: "Choose your password"}
+
+func (d *Door) passwordForm(w http.ResponseWriter, r *http.Request) error {
+	if _, err := visitor(r); err != nil {
+		return err
+	}
+	page := passwordPage
+	page.Data = map[string]any{}
+	d.pages.Show(w, r, http.StatusOK, "password", page)
+	return nil
+}
+
+func (d *Door) password(w http.ResponseWriter, r *http.Request) error {
+	v, err := visitor(r)
+	if err != nil {
+		return err
+	}
+	password := r.PostFormValue("password")
+	if r.PostFormValue("again") != password {
+		page := passwordPage
+		page.Data = map[string]any{"Error": d.pages.T(r, "The two passwords are not the same.")}
+		d.pages.Show(w, r, http.StatusUnprocessableEntity, "password", page)
+		return nil
+	}
+	enrolling := v.Visitor.Needs == account.NeedsEnrol
+	l, err := d.room.Step(r.Context(), v.Session, account.NeedsPassword, password)
+	if err != nil {
+		return d.again(w, r, err, "password", passwordPage, map[string]any{})
+	}
+	to := d.follow(w, l, "/account")
+	if enrolling && l.Needs == account.NeedsNothing {
+		to = "/enrol/second?new=1" // a second key is offered, and may be left for later
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+var factorPage = web.Page{Title: "A second key"}
+
+func (d *Door) factorForm(w http.ResponseWriter, r *http.Request) error {
+	v, err := visitor(r)
+	if err != nil {
+		return err
+	}
+	data, err := d.factorData(r, v)
+	if err != nil {
+		return d.again(w, r, err, "stale", web.Page{Title: "Please log in again"}, map[string]any{})
+	}
+	page := factorPage
+	page.Data = data
+	d.pages.Show(w, r, http.StatusOK, "factor", page)
+	return nil
+}
+
+// factorData is what the page of second keys shows.
+func (d *Door) factorData(r *http.Request, v *web.Visit) (map[string]any, error) {
+	seed, err := d.room.SetUpTOTP(r.Context(), v.Session)
+	if err != nil {
+		return nil, err
+	}
+	square, err := account.QR(seed.URI)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{
+		"Seed": seed.Text, "URI": template.URL(seed.URI), "QR": template.HTML(square), // ours, and none of it came from others
+		"Must": v.Visitor.Needs == account.NeedsSecond, "New": r.FormValue("new") != "",
+	}, nil
+}
+
+func (d *Door) factor(w http.ResponseWriter, r *http.Request) error {
+	v, err := visitor(r)
+	if err != nil {
+		return err
+	}
+	l, err := d.room.Step(r.Context(), v.Session, account.StepSetUpTOTP, r.PostFormValue("totp"))
+	if err != nil {
+		data, other := d.factorData(r, v)
+		if other != nil {
+			return err
+		}
+		return d.again(w, r, err, "factor", factorPage, data)
+	}
+	to := "/account"
+	if r.PostFormValue("new") != "" {
+		to = "/"
+	}
+	http.Redirect(w, r, d.follow(w, l, to), http.StatusSeeOther)
+	return nil
+}
+
+func (d *Door) beginPasskey(w http.ResponseWriter, r *http.Request) error {
+	v, err := visitor(r)
+	if err != nil {
+		return d.ends(w, r, account.Login{}, "", err)
+	}
+	name, options, err := d.room.BeginPasskey(r.Context(), v.Session)
+	return d.asks(w, r, name, options, err)
+}
+
+func (d *Door) finishPasskey(w http.ResponseWriter, r *http.Request) error {
+	v, err := visitor(r)
+	if err != nil {
+		return d.ends(w, r, account.Login{}, "", err)
+	}
+	got, err := read(r)
+	if err != nil {
+		return err
+	}
+	l, err := d.room.FinishPasskey(r.Context(), v.Session, got.Name, got.Label, got.Response)
+	if got.To == "" {
+		got.To = "/account"
+	}
+	return d.ends(w, r, l, got.To, err)
+}

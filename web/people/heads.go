@@ -1,0 +1,123 @@
+package people
+
+import (
+	"html/template"
+	"net/http"
+
+	"doppelboden"
+	"doppelboden/account"
+	"doppelboden/web"
+)
+
+var vouchPage = web.Page{Title: "Vouch for your people"}
+
+// A row is one of the people for whom somebody may vouch.
+type row struct {
+	account.Person
+	Ready bool // she could log in now
+}
+
+// charges returns who is logged in and for whom she may vouch. For somebody who is nobody's
+// head there is no such page.
+func (d *Door) charges(r *http.Request) (*web.Visit, account.Person, account.Charges, error) {
+	v, err := whole(r)
+	if err != nil {
+		return nil, account.Person{}, account.Charges{}, err
+	}
+	p, ok := d.room.PersonOf(account.PersonID(v.Visitor.Person))
+	if !ok {
+		return nil, p, account.Charges{}, web.ErrLogIn
+	}
+	charges, err := d.room.ChargesOf(r.Context(), p)
+	if err != nil {
+		return nil, p, charges, err
+	}
+	if charges.None() {
+		return nil, p, charges, web.ErrNotFound
+	}
+	return v, p, charges, nil
+}
+
+// vouchData is what a head sees: her people, and who of them could log in.
+func (d *Door) vouchData(r *http.Request, p account.Person, charges account.Charges) (map[string]any, error) {
+	ready, err := d.room.Readiness(r.Context(), p.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	missing := map[account.PersonID]bool{}
+	for _, dep := range ready {
+		for _, m := range dep.Missing {
+			missing[m.ID] = true
+		}
+	}
+	var rows []row
+	for _, one := range d.room.People(p.Tenant, "*") {
+		if charges.Has(one.Department) && one.ID != p.ID {
+			rows = append(rows, row{one, !missing[one.ID]})
+		}
+	}
+	return map[string]any{"People": rows}, nil
+}
+
+func (d *Door) vouchForm(w http.ResponseWriter, r *http.Request) error {
+	_, p, charges, err := d.charges(r)
+	if err != nil {
+		return err
+	}
+	page := vouchPage
+	if page.Data, err = d.vouchData(r, p, charges); err != nil {
+		return err
+	}
+	d.pages.Show(w, r, http.StatusOK, "vouch", page)
+	return nil
+}
+
+func (d *Door) vouch(w http.ResponseWriter, r *http.Request) error {
+	v, p, charges, err := d.charges(r)
+	if err != nil {
+		return err
+	}
+	whom, err := doppelboden.ParseAddress(r.PostFormValue("address"))
+	if err != nil {
+		return err
+	}
+	sheet, err := d.room.Vouch(r.Context(), v.Session, whom)
+	if err != nil {
+		data, other := d.vouchData(r, p, charges)
+		if other != nil {
+			return err
+		}
+		return d.again(w, r, err, "vouch", vouchPage, data)
+	}
+	square, err := account.QR(sheet.Link())
+	if err != nil {
+		return err
+	}
+	d.pages.Show(w, r, http.StatusOK, "vouched", web.Page{Title: "A code for one person",
+		Data: map[string]any{"Sheet": sheet, "QR": template.HTML(square)}}) // ours, and none of it came from others
+	return nil
+}
+
+// readiness shows how many could log in, and to whom it concerns, who could not.
+func (d *Door) readiness(w http.ResponseWriter, r *http.Request) error {
+	_, p, charges, err := d.charges(r)
+	if err != nil {
+		return err
+	}
+	all, err := d.room.Readiness(r.Context(), p.Tenant)
+	if err != nil {
+		return err
+	}
+	total := account.Ready{}
+	shown := all[:0]
+	for _, dep := range all {
+		if !charges.Has(dep.Department) {
+			continue
+		}
+		total.People += dep.People
+		total.Ready += dep.Ready
+		shown = append(shown, dep)
+	}
+	d.pages.Show(w, r, http.StatusOK, "readiness", web.Page{Title: "Who is ready", Data: map[string]any{"Departments": shown, "Total": &total}})
+	return nil
+}
