@@ -36,7 +36,7 @@ func (n *Node) startSubmission(ctx context.Context, in *intake.Intake, config *t
 		config.ClientAuth = tls.RequestClientCert
 	}
 	o := n.smtpOptions(in, doorSubmission, config)
-	o.Gate, o.Mend = n.own.book, true
+	o.Gate, o.Mend = writers{n}, true
 	server, err := smtpd.NewServer(o)
 	if err != nil {
 		return err

@@ -32,7 +32,8 @@ type Node struct {
 	SubmissionTLS string // the same with TLS from the start (RFC 8314)
 	Proxied       string // host:port for load balancers that speak the PROXY protocol
 
-	Web string // host:port of the pages for people, or empty
+	Web  string // host:port of the pages for people, or empty
+	IMAP string // host:port for their mail programs, with TLS from the start (RFC 8314), or empty
 
 	Certificate string // PEM file for STARTTLS, with its chain
 	Key         string // PEM file of its private key
@@ -118,6 +119,9 @@ func ParseNode(name string, text []byte) (*Node, error) {
 	if n.Web != "" && n.Certificate == "" {
 		top.missing("tls", says("write [tls] with certificate and key: pages are shown over https alone"))
 	}
+	if n.IMAP != "" && n.Certificate == "" {
+		top.missing("tls", says("write [tls] with certificate and key: mail programs are let in over TLS alone"))
+	}
 	n.DNS = parseDNS(top.table("dns"))
 	n.Database = parseDatabase(top.table("database"), top.has("database"))
 	n.Limits = parseLimits(top.table("limits"))
@@ -179,16 +183,16 @@ func (n *Node) listeners(s *section) {
 	case len(n.Roles) > 0 && !n.Has(RoleMX) && s.has("mx"):
 		s.wrong("mx", says(`the node does not have the role "mx"`), says(`add "mx" to roles, or leave this out`))
 	}
-	n.Web = parseListen(s, "web")
+	n.Web, n.IMAP = parseListen(s, "web"), parseListen(s, "imap")
 	taken := map[string]string{n.MX: "mx"}
 	for _, l := range []struct{ key, at string }{
-		{"metrics", n.Metrics}, {"submission", n.Submission}, {"submission_tls", n.SubmissionTLS}, {"proxied", n.Proxied}, {"web", n.Web},
+		{"metrics", n.Metrics}, {"submission", n.Submission}, {"submission_tls", n.SubmissionTLS}, {"proxied", n.Proxied}, {"web", n.Web}, {"imap", n.IMAP},
 	} {
 		if other := taken[l.at]; other != "" && l.at != "" && !strings.HasSuffix(l.at, ":0") {
 			s.wrong(l.key, says("the same address and port as %s", other), says("write another port"))
 		}
 		taken[l.at] = l.key
-		if l.key != "metrics" && l.key != "web" && l.at != "" && len(n.Roles) > 0 && !n.Has(RoleMX) {
+		if l.key != "metrics" && l.key != "web" && l.key != "imap" && l.at != "" && len(n.Roles) > 0 && !n.Has(RoleMX) {
 			s.wrong(l.key, says(`the node does not have the role "mx"`), says(`add "mx" to roles, or leave this out`))
 		}
 	}

@@ -96,6 +96,7 @@ var plain = map[string]string{
 	"Its hash is in %s. A running node uses it within ten seconds.":                             "Sein Hash steht in %s. Ein laufender Knoten benutzt ihn binnen zehn Sekunden.",
 	"take the password from standard input instead of making one":                               "das Passwort von der Standardeingabe nehmen, statt eines zu machen",
 	"`port` for mail of the city's own senders":                                                 "`Port` für Mail der eigenen Absender",
+	"`port` for mail programs (IMAP over TLS)":                                                  "`Port` für Mail-Programme (IMAP über TLS)",
 	"`port` for the emergency mailboxes (https)":                                                "`Port` der Notfall-Postfächer (https)",
 	"`port` for Prometheus metrics":                                                             "`Port` für Messwerte (Prometheus)",
 	"%s is ready. Its keys are in %s; keep a copy of them elsewhere.":                           "%s ist bereit. Die Schlüssel liegen in %s; eine Kopie davon gehört an einen anderen Ort.",

@@ -82,6 +82,7 @@ var plainMistakes = map[string]string{
 	`write the name behind "by" in its Received lines: received_by = ["gw.musterstadt.de"]`:                    `den Namen hinter "by" in seinen Received-Zeilen schreiben: received_by = ["gw.musterstadt.de"]`,
 	`write its name in Authentication-Results, such as "gw.musterstadt.de"`:                                    `seinen Namen in Authentication-Results schreiben, etwa "gw.musterstadt.de"`,
 	"the same address and port as %s":                                                                          "dieselbe Adresse und derselbe Port wie %s",
+	"write [tls] with certificate and key: mail programs are let in over TLS alone":                            "[tls] mit certificate und key schreiben: Mail-Programme werden nur über TLS eingelassen",
 	"write [tls] with certificate and key: pages are shown over https alone":                                   "[tls] mit certificate und key schreiben: Seiten gibt es nur über https",
 	"write [tls] with certificate and key: submission_tls is of no use without":                                "[tls] mit certificate und key schreiben: ohne sie nützt submission_tls nichts",
 

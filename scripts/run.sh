@@ -13,7 +13,7 @@ mx=${MX_PORT:-2525}
 if [ ! -e "$city/node.toml" ]; then
     mkdir -p "$(dirname "$city")"
     "$program" init "$city" --domain demo.example --groupware "smtp://$groupware" \
-        --mx-port "$mx" --submission-port "${SUBMISSION_PORT:-1587}" --web-port "${WEB_PORT:-8443}" --metrics-port "${METRICS_PORT:-9125}" >/dev/null
+        --mx-port "$mx" --submission-port "${SUBMISSION_PORT:-1587}" --imaps-port "${IMAPS_PORT:-1993}" --web-port "${WEB_PORT:-8443}" --metrics-port "${METRICS_PORT:-9125}" >/dev/null
     echo "$groupware" >"$city/groupware.addr"
 fi
 groupware=$(cat "$city/groupware.addr")

@@ -46,6 +46,7 @@ type Options struct {
 	Submission  int       // port for own senders; 0: any free one
 	MetricsPort int       // 0: any free one
 	WebPort     int       // 0: any free one
+	IMAPSPort   int       // the same
 	Hostname    string    // name in the DNS; empty: "mx." and the domain
 	DNS         string    // name server as address:port, or "none"; empty: those of the machine
 	Now         time.Time // start of the certificate's validity
@@ -69,7 +70,7 @@ var cityText string
 
 // values fill the templates.
 type values struct {
-	Tenant, Domain, Groupware, Hostname, DNS, MX, Submission, Metrics, Web string
+	Tenant, Domain, Groupware, Hostname, DNS, MX, Submission, Metrics, Web, IMAP string
 }
 
 // Create makes the folder and returns the node it describes. CodeOf(err) is Invalid
@@ -141,6 +142,7 @@ func (o *Options) values() (values, error) {
 	v.MX = net.JoinHostPort(o.Listen, strconv.Itoa(o.MXPort))
 	v.Submission = net.JoinHostPort(o.Listen, strconv.Itoa(o.Submission))
 	v.Web = net.JoinHostPort(o.Listen, strconv.Itoa(o.WebPort))
+	v.IMAP = net.JoinHostPort(o.Listen, strconv.Itoa(o.IMAPSPort))
 	v.Metrics = net.JoinHostPort(o.Listen, strconv.Itoa(o.MetricsPort))
 	return v, nil
 }

@@ -21,7 +21,7 @@ func (p *program) initCommand() *cobra.Command {
 			}
 			node, town := filepath.Join(o.Dir, setup.NodeFile), n.City
 			if p.json {
-				return p.object(map[string]string{"node": node, "city": town, "data": n.Data, "keys": n.Keys, "mx": n.MX, "submission": n.Submission, "metrics": n.Metrics, "web": n.Web})
+				return p.object(map[string]string{"node": node, "city": town, "data": n.Data, "keys": n.Keys, "mx": n.MX, "submission": n.Submission, "metrics": n.Metrics, "web": n.Web, "imap": n.IMAP})
 			}
 			p.print(p.say.T("%s is ready. Its keys are in %s; keep a copy of them elsewhere.", o.Dir, n.Keys))
 			p.print(p.say.T("Next, the node:"))
@@ -40,6 +40,7 @@ func (p *program) initCommand() *cobra.Command {
 	f.StringVar(&o.Listen, "listen", "127.0.0.1", p.say.T("the `address` to listen at"))
 	f.IntVar(&o.MXPort, "mx-port", 2525, p.say.T("`port` for mail"))
 	f.IntVar(&o.Submission, "submission-port", 1587, p.say.T("`port` for mail of the city's own senders"))
+	f.IntVar(&o.IMAPSPort, "imaps-port", 1993, p.say.T("`port` for mail programs (IMAP over TLS)"))
 	f.IntVar(&o.WebPort, "web-port", 8443, p.say.T("`port` for the emergency mailboxes (https)"))
 	f.IntVar(&o.MetricsPort, "metrics-port", 9125, p.say.T("`port` for Prometheus metrics"))
 	p.require(c, "domain", "groupware")

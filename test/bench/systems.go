@@ -97,7 +97,7 @@ func (n *node) launch(ctx context.Context, s setup) error {
 		groupware = "lmtp://" + s.nextHop
 	}
 	if _, err := n.run(ctx, "init", n.dir, "--domain", domain, "--groupware", groupware,
-		"--mx-port", ports[0], "--submission-port", "0", "--web-port", "0", "--metrics-port", ports[1]); err != nil {
+		"--mx-port", ports[0], "--submission-port", "0", "--web-port", "0", "--imaps-port", "0", "--metrics-port", ports[1]); err != nil {
 		return err
 	}
 	if err := n.configure(ctx, s); err != nil {

@@ -68,7 +68,7 @@ func foundAs(t *testing.T, dir, groupware string, n int, configure func(*city)) 
 	}
 	mx, submission, metrics := freePort(t), freePort(t), freePort(t)
 	c := &city{t: t, dir: filepath.Join(dir, "city"), mx: "127.0.0.1:" + mx, submission: "127.0.0.1:" + submission, log: &lines{}}
-	c.must("init", c.dir, "--domain", "stadt.example", "--groupware", groupware, "--dns", "none", "--mx-port", mx, "--submission-port", submission, "--web-port", "0", "--metrics-port", metrics)
+	c.must("init", c.dir, "--domain", "stadt.example", "--groupware", groupware, "--dns", "none", "--mx-port", mx, "--submission-port", submission, "--web-port", "0", "--imaps-port", "0", "--metrics-port", metrics)
 	c.edit("node.toml", "min_free_mb = 1024", "min_free_mb = 16")
 	configure(c)
 	c.start()
