@@ -162,11 +162,14 @@ func (s *Store) Shown(ctx context.Context, at store.Place, f store.ShownFilter, 
 
 // shown reads a page.
 func (s *Store) shown(ctx context.Context, at store.Place, f *store.ShownFilter, r store.UIDRange, limit int) (page []store.Shown, err error) {
-	hide := int64(doppelboden.Hidden)
+	hide, after := int64(doppelboden.Hidden), f.After
 	if f.Hidden {
 		hide = 0
 	}
-	args := []driver.Value{int64(at.Mailbox), at.Folder, int64(r.From), int64(r.To), int64(at.Tenant), f.After, hide, int64(limit)}
+	if after == 0 {
+		after = -1 // what came with a UID was never changed
+	}
+	args := []driver.Value{int64(at.Mailbox), at.Folder, int64(r.From), int64(r.To), int64(at.Tenant), after, hide, int64(limit)}
 	text := shownRising
 	switch {
 	case !f.Message.IsZero():
