@@ -74,6 +74,9 @@ func (v *vault) finish(ctx context.Context, w *wish) {
 		err = v.n.accounts.Reseal(ctx)
 	}
 	if err == nil {
+		err = slips{v.n}.reseal(ctx)
+	}
+	if err == nil {
 		err = v.n.ring.Finish(ctx, how)
 	}
 	if err != nil && ctx.Err() == nil {

@@ -26,6 +26,9 @@ func (n *Node) work(ctx context.Context) (err error) {
 	}
 	w.background(ctx, "knots", n.tieKnots)
 	if n.opts.Node.Has(city.RoleQueue) {
+		if err := n.handback.Load(ctx); err != nil {
+			return err
+		}
 		if err := n.runQueue(ctx); err != nil {
 			return fmt.Errorf("start the queue: %w", err)
 		}

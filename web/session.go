@@ -41,8 +41,8 @@ type Visitor struct {
 
 // Sessions knows the sessions that the rooms have given out.
 type Sessions interface {
-	// Visitor returns whose session a cookie's value is; NotFound for one that is unknown
-	// or has ended, anything else when it can't be told now.
+	// Visitor returns whose session a cookie's value is; NotFound or Policy for one that is
+	// unknown or has ended, another code when it can't be told now.
 	Visitor(ctx context.Context, cookie string) (Visitor, error)
 }
 
@@ -78,7 +78,7 @@ func (s *Server) visited(next http.Handler) http.Handler {
 			switch {
 			case err == nil:
 				v.Visitor, v.Session, v.Token = &who, c.Value, tokenOf(c.Value)
-			case doppelboden.CodeOf(err) == doppelboden.NotFound:
+			case doppelboden.CodeOf(err) == doppelboden.NotFound, doppelboden.CodeOf(err) == doppelboden.Policy:
 				DropSession(w)
 			default:
 				v.Language = languageOf(r, nil)

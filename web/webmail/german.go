@@ -7,7 +7,7 @@ var german = web.Words{
 	// Mailboxes and folders
 	"Inbox": "Posteingang", "Drafts": "Entwürfe", "Sent": "Gesendet", "Archive": "Archiv", "Spam": "Spam", "Bin": "Papierkorb",
 	"Mailbox": "Postfach", "Mailboxes": "Postfächer", "Folders": "Ordner", "Manage folders": "Ordner verwalten",
-	"Address book": "Adressbuch", "Settings": "Einstellungen", "New mail": "Neue Nachricht",
+	"Log-in and devices": "Anmeldung und Geräte", "Address book": "Adressbuch", "Settings": "Einstellungen", "New mail": "Neue Nachricht",
 	"unread": "ungelesen", "drafts": "Entwürfe", "%d unread": "%d ungelesen",
 
 	// The state of a mailbox

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"context"
+	"io"
+
+	"doppelboden"
+	"doppelboden/folder"
+	"doppelboden/harvest"
+	"doppelboden/web"
+	peopledoor "doppelboden/web/people"
+	"doppelboden/web/public"
+	"doppelboden/web/webmail"
+)
+
+// startWeb opens the door for browsers.
+func (n *Node) startWeb(ctx context.Context) error {
+	if n.opts.Node.Web == "" {
+		return nil
+	}
+	var door *webmail.Door
+	server, err := web.New(web.Options{
+		TLS: n.certs.ConfigHTTPS(), Leaf: n.certs.Leaf, Sessions: peopledoor.Sessions{Room: n.accounts}, Log: n.log, Registry: n.registry, Clock: n.clock,
+		State: func(ctx context.Context, v *web.Visit, m int64) []web.Notice { return door.State(ctx, v, m) },
+	})
+	if err != nil {
+		return err
+	}
+	door, err = webmail.New(webmail.Options{
+		Server: server, People: n.accounts, Search: n.search, Slips: slips{n}, Directory: n.house.Directory,
+		Open: func(t doppelboden.TenantID, m doppelboden.MailboxID, by string) webmail.Box {
+			return box{n.folders.Open(t, m, by)}
+		},
+		Standing: n.standing, MostBytes: n.opts.Node.Limits.MessageMB << 20, Log: n.log, Clock: n.clock,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := peopledoor.New(server, n.accounts); err != nil {
+		return err
+	}
+	if err := public.Mount(public.Options{Server: server, Store: view{n.store, n.landing}, Clock: n.clock}); err != nil {
+		return err
+	}
+	n.onStop("the pages", server.Shutdown)
+	return n.open(ctx, listener{"web", n.opts.Node.Web, server.Serve})
+}
+
+// A box is a mailbox as webmail uses it.
+type box struct{ *folder.Box }
+
+// Read implements webmail.Box.
+func (b box) Read(ctx context.Context, id doppelboden.ID) (io.ReadCloser, error) {
+	m, err := b.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return m.Reader()
+}
+
+// standing says what is known of a mailbox for the line that every page has.
+func (n *Node) standing(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (webmail.Standing, error) {
+	s := webmail.Standing{Here: n.house.Here(doppelboden.BoxID(m)), Used: n.modes.Emergency(m), Trusted: true}
+	if _, since, in := n.events.InOutage(m); in {
+		s.Outage = since
+	}
+	var c harvest.Coverage
+	c, err := n.harvest.Coverage(ctx, t, m)
+	if err != nil {
+		return s, err
+	}
+	s.Until, s.Now = c.Until()
+	return s, nil
+}
