@@ -85,7 +85,7 @@ func (o *Own) mayWriteFrom(value string) error {
 // as it lies among her sent mail: the mail is hers by From, or, where that is nobody's of
 // ours, by its reverse-path. What machines answer is no mail of hers.
 func (o *Own) sentCopy(m *doppelboden.Message, header []byte) (doppelboden.Copy, bool) {
-	if o.SentBy == nil || m.Sender.IsNull() || m.Tenant != o.Tenant {
+	if o.SentBy == nil || m.Sender.IsNull() {
 		return doppelboden.Copy{}, false
 	}
 	var from, auto []byte

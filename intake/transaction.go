@@ -22,6 +22,9 @@ type Transaction struct {
 
 	through through // what a next server says meanwhile
 	mend    *mender // of a mail that people or programs put into folders; else nil
+	// apart is the copy among the sent mail of who writes to another administration that
+	// shares this system: a message belongs to one, so it is one of its own. Else nil.
+	apart *doppelboden.Copy
 
 	body   body
 	failed error // why the body cannot be kept
@@ -118,10 +121,14 @@ func (in *Intake) CommitAll(ctx context.Context, list []*Transaction) ([]Kept, e
 		}
 		messages[i] = m
 	}
+	apart, err := in.apart(list, messages)
+	if err != nil {
+		return nil, err
+	}
+	messages = append(messages, apart...)
 	for _, m := range messages {
 		in.opts.Tally.Intent(m.ID, m.Recipients, m.Received)
 	}
-	var err error
 	if len(list) == 1 {
 		err = list[0].handThrough(ctx, messages[0])
 	}
@@ -129,14 +136,17 @@ func (in *Intake) CommitAll(ctx context.Context, list []*Transaction) ([]Kept, e
 		err = in.keep(ctx, messages)
 	}
 	if err != nil {
-		for i, m := range messages {
+		for _, m := range messages {
 			in.opts.Tally.Withdrawn(m.ID, in.opts.Clock())
-			list[i].refused(m, err)
 		}
+		list[0].refused(messages[0], err)
 		return nil, err
 	}
+	for _, m := range apart {
+		in.opts.Tally.Sent(m.ID, in.opts.Clock()) // nobody waits for a word about it
+	}
 	kept := make([]Kept, len(list))
-	for i, m := range messages {
+	for i, m := range messages[:len(list)] {
 		in.metrics.kept.Inc()
 		in.metrics.bytes.Add(float64(m.Body.Size))
 		kept[i] = Kept{ID: m.ID, Receipt: m.Receipt}
@@ -291,8 +301,10 @@ func (t *Transaction) takeOwn(m *doppelboden.Message, own *Own, header []byte) e
 			return err
 		}
 	}
-	if c, ok := own.sentCopy(m, header); ok {
+	if c, ok := own.sentCopy(m, header); ok && m.Tenant == own.Tenant {
 		m.Copies = append(m.Copies, c)
+	} else if ok {
+		t.apart = &c
 	}
 	lacking, err := repair(header, m, t.in.opts.Hostname)
 	m.Confirmed, m.Prefix = own.confirms(m.Sender), append(m.Prefix, lacking...)
