@@ -270,7 +270,7 @@ func TestWhatPeopleDidWhileTheGroupwareWasDownIsInItAfterwards(t *testing.T) {
 	a.draft("Entwurf im Notfall")
 	caught(t, n)
 	want := a.here()
-	h.Forward(time.Minute)
+	passing("it is known what is to go back", func() bool { h.Forward(time.Second); return n.handback.Status().Deeds == 10 })
 
 	back := peer.For[*peer.DovecotServer](t, resting)
 	passing("everything is delivered", func() bool { return counted(t, n, doppelboden.Delivered) == 11 })

@@ -3,6 +3,7 @@ package handback
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -62,13 +63,24 @@ func New(o Options) (*Room, error) {
 		boxes: map[doppelboden.MailboxID]*box{}, routes: map[string]*route{}}, nil
 }
 
+// Load reads what is to go back and who is still to be told. It comes before the queue starts,
+// which asks what was touched, and before Run.
+func (r *Room) Load(ctx context.Context) error {
+	if err := r.remember(ctx); err != nil {
+		return fmt.Errorf("read who is still to be told: %w", err)
+	}
+	list, err := r.opts.Store.DeedCounts(ctx)
+	if err != nil {
+		return fmt.Errorf("count what is to go back: %w", err)
+	}
+	r.counted(list)
+	return nil
+}
+
 // Run hands back until ctx ends.
 func (r *Room) Run(ctx context.Context) {
 	var working sync.WaitGroup
 	defer working.Wait()
-	if err := r.remember(ctx); err != nil && ctx.Err() == nil {
-		r.opts.Log.Error("who is still to be told cannot be read", "err", err)
-	}
 	for {
 		began := time.Now()
 		if err := r.recount(ctx); err != nil && ctx.Err() == nil {
