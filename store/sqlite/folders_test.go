@@ -10,6 +10,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/store"
+	"doppelboden/store/storetest"
 )
 
 // before returns the migrations before one.
@@ -157,4 +158,11 @@ func unknownChange(t *testing.T, s store.Store, fault func()) {
 	if list, err := s.Folders(ctx, m.Tenant, put[0].ID); err != nil || len(list) != 1 {
 		t.Errorf("folders %+v (%v), wanted the inbox alone", list, err)
 	}
+}
+
+// BenchmarkFolders measures mailboxes; see storetest.BenchFolders.
+func BenchmarkFolders(b *testing.B) {
+	storetest.BenchFolders(b, func(t testing.TB, o storetest.Setup) store.Store {
+		return openAt(t, filepath.Join(o.Dir, "store.db"), func(own *Options) { own.Chain, own.Clock = o.Chain, o.Clock })
+	})
 }
