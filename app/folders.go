@@ -89,6 +89,12 @@ func (n *Node) workFolders(ctx context.Context) error {
 	return nil
 }
 
+// setMode is webmail.Options.SetMode.
+func (n *Node) setMode(ctx context.Context, m doppelboden.MailboxID, emergency bool, by string) error {
+	_, err := n.modes.Set(ctx, []doppelboden.MailboxID{m}, emergency, by)
+	return err
+}
+
 // mailbox returns what the directory knows of a mailbox.
 func (h *house) mailbox(id doppelboden.MailboxID) (doppelboden.Mailbox, bool) {
 	return h.Directory().Mailbox(id)

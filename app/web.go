@@ -31,7 +31,7 @@ func (n *Node) startWeb(ctx context.Context) error {
 		Open: func(t doppelboden.TenantID, m doppelboden.MailboxID, by string) webmail.Box {
 			return box{n.folders.Open(t, m, by)}
 		},
-		Standing: n.standing, MostBytes: n.opts.Node.Limits.MessageMB << 20, Log: n.log, Clock: n.clock,
+		Standing: n.standing, SetMode: n.setMode, MostBytes: n.opts.Node.Limits.MessageMB << 20, Log: n.log, Clock: n.clock,
 	})
 	if err != nil {
 		return err

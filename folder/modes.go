@@ -74,6 +74,7 @@ type Modes struct {
 
 	mu    sync.Mutex
 	modes map[doppelboden.MailboxID]store.Mode
+	here  map[doppelboden.TenantID]int        // how many are emergency
 	works map[doppelboden.MailboxID]time.Time // of emergency mailboxes that are in no event: since when, as far as is known
 	used  map[doppelboden.MailboxID]time.Time // what the database does not know yet
 }
@@ -83,7 +84,7 @@ func NewModes(o ModesOptions) (*Modes, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Modes{opts: o, modes: map[doppelboden.MailboxID]store.Mode{}, works: map[doppelboden.MailboxID]time.Time{},
+	return &Modes{opts: o, modes: map[doppelboden.MailboxID]store.Mode{}, here: map[doppelboden.TenantID]int{}, works: map[doppelboden.MailboxID]time.Time{},
 		used: map[doppelboden.MailboxID]time.Time{}}, nil
 }
 
@@ -99,7 +100,10 @@ func (m *Modes) Load(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.modes = all
+	m.modes, m.here = map[doppelboden.MailboxID]store.Mode{}, map[doppelboden.TenantID]int{}
+	for _, one := range all {
+		m.know(one)
+	}
 	return nil
 }
 
@@ -134,6 +138,28 @@ func (m *Modes) All() []store.Mode {
 	m.mu.Unlock()
 	slices.SortFunc(list, func(a, b store.Mode) int { return int(a.Mailbox - b.Mailbox) })
 	return list
+}
+
+// Any reports whether any mailbox of a tenant is used here.
+func (m *Modes) Any(t doppelboden.TenantID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.here[t] > 0
+}
+
+// know makes a mode known. The caller holds mu.
+func (m *Modes) know(one store.Mode) {
+	if m.modes[one.Mailbox].Emergency {
+		m.here[m.modes[one.Mailbox].Tenant]--
+	}
+	if one.Emergency {
+		m.here[one.Tenant]++
+	}
+	if one.Emergency || one.Event != 0 {
+		m.modes[one.Mailbox] = one
+	} else {
+		delete(m.modes, one.Mailbox)
+	}
 }
 
 // Used notes that a door opened a mailbox for somebody. It costs no disk access.
@@ -200,11 +226,7 @@ func (m *Modes) put(ctx context.Context, list []store.Mode) error {
 		}
 		m.mu.Lock()
 		for _, one := range part {
-			if one.Emergency || one.Event != 0 {
-				m.modes[one.Mailbox] = one
-			} else {
-				delete(m.modes, one.Mailbox)
-			}
+			m.know(one)
 			delete(m.used, one.Mailbox)
 			delete(m.works, one.Mailbox)
 		}

@@ -53,6 +53,9 @@ func (c *crisis) is(m doppelboden.Mailbox, emergency bool, when string) {
 	if got := c.Emergency(m.ID); got != emergency {
 		c.town.t.Errorf("%s: mailbox %s is in %s mode, want %s", when, m.Address, NameOf(got), NameOf(emergency))
 	}
+	if c.Any(m.Tenant) != (c.Emergency(c.anna.ID) || c.Emergency(c.bert.ID)) || c.Any(c.carl.Tenant) {
+		c.town.t.Errorf("%s: mailboxes of the tenants are used here: %v, %v", when, c.Any(m.Tenant), c.Any(c.carl.Tenant))
+	}
 	works := c.works
 	c.reload(c.db, false)
 	c.works = works // a restart would begin to wait anew
@@ -153,7 +156,9 @@ func TestWhatOneNodeDecidedTheOthersKnow(t *testing.T) {
 // A deafStore takes nothing.
 type deafStore struct{ ModeStore }
 
-func (deafStore) PutModes(context.Context, []store.Mode) error { return errors.New("the database is away") }
+func (deafStore) PutModes(context.Context, []store.Mode) error {
+	return errors.New("the database is away")
+}
 
 func TestAModeThatIsNotKeptDoesNotHold(t *testing.T) {
 	c := newCrisis(t)

@@ -61,7 +61,10 @@ type Options struct {
 	Slips     Slips
 	Directory func() *city.Directory
 	// Standing says what is known of a mailbox now.
-	Standing  func(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (Standing, error)
+	Standing func(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (Standing, error)
+	// SetMode notes that a mailbox is used here from now on, or in the groupware; nil: people
+	// can't say so here.
+	SetMode   func(ctx context.Context, m doppelboden.MailboxID, emergency bool, by string) error
 	MostBytes int64 // of a mail with all its attachments
 	Log       *slog.Logger
 	Clock     func() time.Time // default time.Now
@@ -110,6 +113,7 @@ func New(o Options) (*Door, error) {
 		"POST /m/{box}/folders":                      d.putFolder,
 		"GET /m/{box}/settings":                      d.settings,
 		"POST /m/{box}/settings":                     d.saveSettings,
+		"POST /m/{box}/mode":                         d.setMode,
 	} {
 		o.Server.Mount(pattern, d.with(page))
 	}

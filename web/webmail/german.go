@@ -136,7 +136,12 @@ var german = web.Words{
 	// Address book, settings
 	"Name, address or department": "Name, Adresse oder Amt", "Find": "Finden", "list": "Verteiler", "shared mailbox": "Funktionspostfach", "Members": "Mitglieder",
 	"Write": "Schreiben", "There are more. Type a part of the name.": "Es gibt mehr. Geben Sie einen Teil des Namens ein.", "Nobody was found.": "Niemand gefunden.",
-	"Signature": "Signatur", "stands below every mail of this mailbox": "steht unter jeder Nachricht aus diesem Postfach", "Save": "Speichern",
+	"Where you work": "Wo Sie arbeiten",
+	"You use this mailbox here. Nobody takes it away from you: it stays like that until you say otherwise, or until nobody has used it here for some time.": "Sie benutzen dieses Postfach hier. Niemand nimmt es Ihnen weg: Das bleibt so, bis Sie etwas anderes sagen oder bis es hier eine Zeit lang niemand mehr benutzt hat.",
+	"The city's mail system works for me again": "Das Mailsystem der Stadt geht bei mir wieder",
+	"You use this mailbox in the city's mail system. If that does not work for you, work here: your colleagues notice nothing.": "Sie benutzen dieses Postfach im Mailsystem der Stadt. Wenn das bei Ihnen nicht geht, arbeiten Sie hier: Ihre Kolleginnen und Kollegen merken davon nichts.",
+	"Mine does not work: I work here": "Meins geht nicht: Ich arbeite hier",
+	"Signature":                       "Signatur", "stands below every mail of this mailbox": "steht unter jeder Nachricht aus diesem Postfach", "Save": "Speichern",
 	"Keys": "Tasten", "next or previous mail": "nächste oder vorige Nachricht", "open it": "öffnen", "tick it": "ankreuzen", "new mail": "neue Nachricht",
 	"reply, reply to all, forward": "antworten, allen antworten, weiterleiten", "archive, delete": "ins Archiv, löschen", "star": "Stern", "back to the list": "zurück zur Liste", "search": "suchen",
 	"New folder": "Neuer Ordner", "Make it": "Anlegen", "Name of the folder": "Name des Ordners", "Rename": "Umbenennen",

@@ -19,6 +19,7 @@ type settingsPage struct {
 	Signature string
 	Action    string
 	Done      *done
+	Mode      *modePart // nil: nothing is to be said about that
 }
 
 // settings shows the settings of a mailbox.
@@ -35,6 +36,9 @@ func (d *Door) settings(w http.ResponseWriter, r *http.Request, k *desk) error {
 	}
 	if len(list) > 0 {
 		p.Signature = list[0].Value
+	}
+	if p.Mode, err = d.modeOf(r.Context(), k); err != nil {
+		return err
 	}
 	d.show(w, r, k, http.StatusOK, "settings", web.Page{Title: "Settings", Nav: n, Data: p})
 	return nil

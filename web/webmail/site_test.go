@@ -72,7 +72,7 @@ here = true
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err = New(Options{Standing: s.standing, Server: server, Open: s.open, People: s.town, Search: s.town, Slips: s.town, Directory: func() *city.Directory { return s.dir },
+	door, err = New(Options{Standing: s.standing, SetMode: s.setMode, Server: server, Open: s.open, People: s.town, Search: s.town, Slips: s.town, Directory: func() *city.Directory { return s.dir },
 		MostBytes: 20 << 20, Log: slog.New(slog.DiscardHandler), Clock: s.clock})
 	if err != nil {
 		t.Fatal(err)
