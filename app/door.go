@@ -26,25 +26,26 @@ const (
 )
 
 // Begin implements smtpd.Intake.
-func (d door) Begin(_ context.Context, e smtpd.Envelope) (smtpd.Transaction, error) {
+func (d door) Begin(ctx context.Context, e smtpd.Envelope) (smtpd.Transaction, error) {
 	var who *intake.Own
 	hop := d.n.house.hop(e.Hop, e.Told)
 	if d.name == doorSubmission {
 		hop = nil // who sends is known without it
 		var err error
-		if who, err = d.n.own.asOwn(e.Login); err != nil {
+		if who, err = d.n.asWriter(ctx, e.Login); err != nil {
 			return nil, err
 		}
 	}
-	t, err := d.in.Begin(intake.Envelope{
+	envelope := intake.Envelope{
 		Own: who, Hop: hop,
 		Door: d.name, Peer: e.Peer.String(), PeerName: e.PeerName, Helo: e.Helo, Proto: e.Proto, TLS: cipher(e.TLS),
 		Sender: e.Sender, SMTPUTF8: e.SMTPUTF8, EightBit: e.EightBit, Ret: e.Ret, EnvID: e.EnvID, Size: e.Size,
-	})
+	}
+	t, err := d.in.Begin(envelope)
 	if err != nil {
 		return nil, err
 	}
-	return transaction{t}, nil
+	return &journaling{transaction: transaction{t}, n: d.n, envelope: envelope}, nil
 }
 
 // cipher describes a connection's encryption as Received lines do.

@@ -54,6 +54,7 @@ type world struct {
 	late   error // what CatchUp answers instead of waiting
 	tenant doppelboden.Tenant
 	boxes  []doppelboden.Mailbox // anna, bert, postmaster
+	titles map[doppelboden.ID]string
 }
 
 const route = "stadt/groupware"
@@ -290,7 +291,13 @@ func (w *world) text(id doppelboden.ID) string {
 
 // subject returns the subject of a message.
 func (w *world) subject(id doppelboden.ID) string {
-	return fieldsOf([]byte(w.text(id))).subject
+	if w.titles == nil {
+		w.titles = map[doppelboden.ID]string{}
+	}
+	if _, known := w.titles[id]; !known {
+		w.titles[id] = fieldsOf([]byte(w.text(id))).subject
+	}
+	return w.titles[id]
 }
 
 // same reports what differs.

@@ -17,6 +17,7 @@ type session struct {
 	backend  *IMAP
 	link     *link
 	broken   bool              // only good for Close
+	single   bool              // nobody wants the connection for this mailbox soon
 	delim    string            // between the parts of folders' names; "" before it is known
 	raw      map[string]string // our names of folders: the server's
 	selected string            // the server's name; "" before Select
@@ -66,7 +67,7 @@ func (s *session) Close() error {
 	}
 	s.link, s.broken = nil, true
 	switch {
-	case well && s.backend.keep(l):
+	case well && !s.single && s.backend.keep(l):
 		return nil
 	case well:
 		l.end()

@@ -73,7 +73,9 @@ func (m *IMAP) Mirror(ctx context.Context, owner doppelboden.Address) (Mirror, e
 	if err != nil {
 		return nil, err
 	}
-	return s.(*session), nil
+	one := s.(*session)
+	one.single = true
+	return one, nil
 }
 
 // ReceivedID returns the id in the topmost Received line of ours in a header, or zero. What
