@@ -27,6 +27,7 @@ type Server struct {
 	ready   chan *gate // after their handshake
 	metrics *metrics
 	memory  *budget
+	logins  turns
 
 	mu      sync.Mutex
 	stopped bool

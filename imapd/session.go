@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,9 +59,14 @@ func (s *session) Close() error {
 func (s *session) Login(user, password string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	done, err := s.server.logins.take(s.ctx, s.gate.peer.String()+" "+strings.ToLower(user[:min(len(user), 320)]))
+	if err != nil {
+		return err
+	}
 	in, err := s.server.opts.People.LogIn(s.ctx, account.Attempt{
 		Door: account.DoorIMAP, Peer: s.gate.peer, Agent: s.gate.agent, User: user, Password: password,
 	})
+	done()
 	if err != nil {
 		return s.loginFailed(err)
 	}

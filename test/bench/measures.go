@@ -55,6 +55,8 @@ func runAll(ctx context.Context, c *config, t *table) error {
 		{"append", b.appended},
 		{"rebuilt", b.rebuilt},
 		{"idle", b.idleNode},
+		{"imap", b.mailPrograms},
+		{"waiting-programs", b.idlers},
 	} {
 		if !c.only.MatchString(m.name) {
 			continue

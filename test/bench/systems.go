@@ -181,7 +181,14 @@ func (n *node) start(log, program string, args ...string) error {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(time.Second))
 		line, err := bufio.NewReader(conn).ReadString('\n')
-		return err == nil && strings.HasPrefix(line, "220"), nil
+		if err != nil || !strings.HasPrefix(line, "220") {
+			return false, nil
+		}
+		desk, err := net.Dial("unix", filepath.Join(n.dir, "data", "control.sock"))
+		if err != nil {
+			return false, nil // it is the last to open
+		}
+		return true, desk.Close()
 	})
 }
 
