@@ -206,9 +206,10 @@ func (r *Room) extractOf(ctx context.Context, t doppelboden.TenantID, id doppelb
 	}
 	e, err := r.read(m)
 	if err != nil {
-		r.opts.Log.Warn("a mail cannot be read for lists and searches", "message", id, "err", err)
+		r.unreadable(id, err)
 		return made{}, false, nil
 	}
+	r.metrics.made.WithLabelValues("demand").Inc()
 	sealed, err := r.seal(m, e)
 	if err == nil {
 		err = r.opts.Store.PutExtracts(ctx, []store.Extract{sealed})
@@ -217,4 +218,10 @@ func (r *Room) extractOf(ctx context.Context, t doppelboden.TenantID, id doppelb
 		r.opts.Log.Warn("an extract cannot be kept", "message", id, "err", err)
 	}
 	return e, true, nil
+}
+
+// unreadable notes a mail that is passed over.
+func (r *Room) unreadable(id doppelboden.ID, err error) {
+	r.metrics.failed.Inc()
+	r.opts.Log.Warn("a mail cannot be read for lists and searches", "message", id, "err", err)
 }

@@ -17,6 +17,8 @@ import (
 	"doppelboden/segment"
 	"doppelboden/store"
 	"doppelboden/store/sqlite"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 var ctx = context.Background()
@@ -70,7 +72,7 @@ func newTown(t testing.TB) *town {
 	})
 	w.must(err)
 	w.anna, w.bert, w.carl = boxes[0], boxes[1], boxes[2]
-	w.room, err = New(Options{Store: w.db, Bodies: w.bodies, Keys: w.ring, Log: log, Clock: w.clock})
+	w.room, err = New(Options{Store: w.db, Bodies: w.bodies, Keys: w.ring, Log: log, Registry: prometheus.NewRegistry(), Clock: w.clock})
 	w.must(err)
 	return w
 }

@@ -209,7 +209,7 @@ func (h *holder) fromMail(ctx context.Context, id doppelboden.ID) (has []bool, o
 	}
 	mail, err := h.room.mail(m)
 	if err != nil {
-		h.room.opts.Log.Warn("a mail cannot be read for a search", "message", id, "err", err)
+		h.room.unreadable(id, err)
 		return nil, false, nil
 	}
 	defer mail.Close()
@@ -219,7 +219,7 @@ func (h *holder) fromMail(ctx context.Context, id doppelboden.ID) (has []bool, o
 	}
 	l, err := letter.Parse(r, letter.Limits{})
 	if err != nil {
-		h.room.opts.Log.Warn("a mail cannot be read for a search", "message", id, "err", err)
+		h.room.unreadable(id, err)
 		return nil, false, nil
 	}
 	return h.answer(l), true, nil

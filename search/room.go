@@ -3,10 +3,13 @@ package search
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"doppelboden"
 	"doppelboden/store"
@@ -31,11 +34,12 @@ type Keys interface {
 
 // Options say what a room works with. All must be set unless a default is named.
 type Options struct {
-	Store  Store
-	Bodies Bodies
-	Keys   Keys
-	Log    *slog.Logger
-	Clock  func() time.Time // default time.Now
+	Store    Store
+	Bodies   Bodies
+	Keys     Keys
+	Log      *slog.Logger
+	Registry prometheus.Registerer
+	Clock    func() time.Time // default time.Now
 }
 
 // A Room finds mails and sums them up. Its methods may be called by any number of
@@ -44,15 +48,32 @@ type Room struct {
 	opts    Options
 	workers int           // how many goroutines one search uses
 	reading chan struct{} // holds a place for each mail that is being read; see extractOf
+	metrics metrics
+}
+
+// metrics counts what becomes of extracts.
+type metrics struct {
+	made   *prometheus.CounterVec // by "how": worker, demand
+	failed prometheus.Counter
 }
 
 // New returns a room.
 func New(o Options) (*Room, error) {
-	if o.Store == nil || o.Bodies == nil || o.Keys == nil || o.Log == nil {
-		return nil, errors.New("search: Store, Bodies, Keys and Log must be set")
+	if o.Store == nil || o.Bodies == nil || o.Keys == nil || o.Log == nil || o.Registry == nil {
+		return nil, errors.New("search: Store, Bodies, Keys, Log and Registry must be set")
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Room{opts: o, workers: max(runtime.GOMAXPROCS(0), 2), reading: make(chan struct{}, 2)}, nil
+	m := metrics{
+		made: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "doppelboden_search_extracts_total",
+			Help: "Extracts of mails that were made: after acceptance (worker), or because somebody needed one at once (demand)."}, []string{"how"}),
+		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "doppelboden_search_failures_total", Help: "Mails that could not be read for lists and searches."}),
+	}
+	for _, c := range []prometheus.Collector{m.made, m.failed} {
+		if err := o.Registry.Register(c); err != nil {
+			return nil, fmt.Errorf("search: %w", err)
+		}
+	}
+	return &Room{opts: o, workers: max(runtime.GOMAXPROCS(0), 2), reading: make(chan struct{}, 2), metrics: m}, nil
 }

@@ -20,7 +20,7 @@ type Hit struct {
 const (
 	// firstBatch is how many mails are looked through before the first hits are told; each
 	// batch after it is larger, up to lastBatch.
-	firstBatch, lastBatch = 50, 500
+	firstBatch, lastBatch = 50, 400
 )
 
 // Search yields what q finds in the places, the newest first as far as their folders are
@@ -287,7 +287,7 @@ func (r *Room) contents(ctx context.Context, t doppelboden.TenantID, ids []doppe
 				var err error
 				if c, buf, err = decodeContent(packed, buf); err == nil {
 					each(e.Message, &c)
-					return nil
+					return ctx.Err() // who searches may have enough by now
 				}
 			}
 			without = append(without, e.Message)

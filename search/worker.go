@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -153,7 +154,11 @@ func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 			w.wait(ctx, time.Millisecond, nil) // others may run between two mails
 		}
 	}
-	return w.room.opts.Store.PutExtracts(ctx, made)
+	if err := w.room.opts.Store.PutExtracts(ctx, made); err != nil {
+		return fmt.Errorf("keep extracts: %w", err)
+	}
+	w.room.metrics.made.WithLabelValues("worker").Add(float64(len(made)))
+	return nil
 }
 
 // one makes one extract. It reports false for what is gone or cannot be read.
@@ -172,6 +177,6 @@ func (w *Worker) one(ctx context.Context, id doppelboden.ID) (store.Extract, boo
 			return sealed, true, nil
 		}
 	}
-	w.room.opts.Log.Warn("a mail cannot be read for lists and searches", "message", id, "err", err)
+	w.room.unreadable(id, err)
 	return store.Extract{}, false, nil
 }

@@ -5,13 +5,19 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 
 	"doppelboden"
 	"doppelboden/store"
 )
 
-// extractsAtOnce is how many extracts one read takes before others have the connection.
-const extractsAtOnce = 256
+const (
+	// extractsAtOnce is how many extracts one statement reads. One at a time takes twice as
+	// long.
+	extractsAtOnce = 32
+	// extractsPage is how many are read before others have the connection.
+	extractsPage = 4 * extractsAtOnce
+)
 
 // PutExtracts adds extracts, or replaces them.
 func (s *Store) PutExtracts(ctx context.Context, list []store.Extract) error {
@@ -39,7 +45,7 @@ func (s *Store) PutExtracts(ctx context.Context, list []store.Extract) error {
 	})
 }
 
-// extractQueries read one extract, with what is asked for.
+// extractQueries read extracts, with what is asked for.
 var extractQueries = map[store.Take]string{
 	0:                                  extractQuery("NULL", "NULL"),
 	store.TakeSummary:                  extractQuery("e.summary", "NULL"),
@@ -48,8 +54,9 @@ var extractQueries = map[store.Take]string{
 }
 
 func extractQuery(summary, text string) string {
-	return "SELECT m.key_version, m.body_key, ifnull(e.format, 0), " + summary + ", " + text +
-		" FROM message m LEFT JOIN extract e ON e.message = m.num WHERE m.id = ? AND m.tenant = ?"
+	return "SELECT m.id, m.key_version, m.body_key, ifnull(e.format, 0), " + summary + ", " + text +
+		" FROM message m INDEXED BY message_id LEFT JOIN extract e ON e.message = m.num WHERE m.tenant = ? AND m.id IN (?" +
+		strings.Repeat(", ?", extractsAtOnce-1) + ")"
 }
 
 // Extracts yields extracts.
@@ -57,7 +64,7 @@ func (s *Store) Extracts(ctx context.Context, t doppelboden.TenantID, ids []dopp
 	text := extractQueries[take]
 	return walk(func() (page []store.Extracted, err error) {
 		for len(ids) > 0 && len(page) == 0 && err == nil {
-			some := ids[:min(len(ids), extractsAtOnce)]
+			some := ids[:min(len(ids), extractsPage)]
 			ids = ids[len(some):]
 			page, err = s.extracts(ctx, t, some, text)
 		}
@@ -69,12 +76,19 @@ func (s *Store) Extracts(ctx context.Context, t doppelboden.TenantID, ids []dopp
 func (s *Store) extracts(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, text string) (page []store.Extracted, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		page = make([]store.Extracted, 0, len(ids))
-		for i := range ids {
-			err := c.query(ctx, func(row []driver.Value) error {
-				page = append(page, store.Extracted{Message: ids[i], KeyVersion: int(asInt(row[0])), Key: asBlob(row[1]),
-					Format: int(asInt(row[2])), Summary: asBlob(row[3]), Text: asBlob(row[4])})
+		var args [1 + extractsAtOnce]driver.Value
+		args[0] = int64(t)
+		for len(ids) > 0 {
+			for i := range extractsAtOnce { // what is named twice is found once
+				args[1+i] = ids[min(i, len(ids)-1)][:]
+			}
+			ids = ids[min(extractsAtOnce, len(ids)):]
+			// Not with ctx: the driver would start a goroutine to watch it, for some microseconds.
+			err := c.query(background, func(row []driver.Value) error {
+				page = append(page, store.Extracted{Message: asID(row[0]), KeyVersion: int(asInt(row[1])), Key: asBlob(row[2]),
+					Format: int(asInt(row[3])), Summary: asBlob(row[4]), Text: asBlob(row[5])})
 				return nil
-			}, text, ids[i][:], int64(t))
+			}, text, args[:]...)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,122 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// A patience records for how long the worker wanted to wait, and lets no time pass.
+type patience struct {
+	mu    sync.Mutex
+	waits []time.Duration
+}
+
+func (p *patience) timer(d time.Duration) (<-chan time.Time, func() bool) {
+	p.mu.Lock()
+	p.waits = append(p.waits, d)
+	p.mu.Unlock()
+	fired := make(chan time.Time, 1)
+	fired <- time.Time{}
+	return fired, func() bool { return true }
+}
+
+func TestTheWorkerStepsAsideWhileMailPoursIn(t *testing.T) {
+	w := newTown(t)
+	w.fill()
+	rested := func(arrived int) time.Duration {
+		p := &patience{}
+		worker := NewWorker(w.room, p.timer)
+		worker.Arrived(arrived)
+		worker.rest(ctx, 10*time.Millisecond)
+		return p.waits[0]
+	}
+	if got := rested(busyRate - 1); got != restIdle*10*time.Millisecond {
+		t.Errorf("on a quiet day the worker rests for %v after 10 ms", got)
+	}
+	if got := rested(busyRate); got != restBusy*10*time.Millisecond {
+		t.Errorf("while mail pours in the worker rests for %v after 10 ms", got)
+	}
+	worker := NewWorker(w.room, nil)
+	worker.Arrived(busyRate)
+	if w.pass(time.Second); !worker.busy() {
+		t.Error("a second later the burst is forgotten, wanted it to count")
+	}
+	if w.pass(time.Second); worker.busy() {
+		t.Error("two seconds later the worker still steps aside")
+	}
+}
+
+func TestTheWorkerReadsWhatComesAndEndsWithItsContext(t *testing.T) {
+	w := newTown(t)
+	worker := NewWorker(w.room, nil)
+	run, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { worker.Run(run) })
+	id := w.accept(mail("a@b.example", "anna@stadt.example", "neu", "x"), w.anna)
+	worker.Arrived(1)
+	deadline := time.Now().Add(20 * time.Second)
+	for has := 0; has == 0; {
+		w.must(w.db.Extracts(ctx, w.anna.Tenant, []doppelboden.ID{id}, 0, func(e store.Extracted) error { has = e.Format; return nil }))
+		if time.Now().After(deadline) {
+			t.Fatal("after 20 s there is no extract")
+		}
+	}
+	cancel()
+	work.Wait()
+}
+
+func TestOneMailThatCannotBeReadStopsNobody(t *testing.T) {
+	w := newTown(t)
+	lost := w.message(mail("a@b.example", "anna@stadt.example", "verloren", "antrag"), w.anna)
+	lost.Body.Offset += 1 << 20
+	_, err := w.db.Accept(ctx, lost)
+	w.must(err)
+	at := w.fill()
+	w.extractAll()
+	if got := w.find("antrag", at); got != "Öffnungszeiten | Bauantragsformular" {
+		t.Errorf("found %q", got)
+	}
+	sums, err := w.room.Summaries(ctx, w.anna.Tenant, []doppelboden.ID{lost.ID})
+	if err != nil || len(sums) != 0 {
+		t.Errorf("a summary of what cannot be read: %v, %v", sums, err)
+	}
+}
+
+// brokenStore fails to keep extracts.
+type brokenStore struct {
+	Store
+	err error
+}
+
+func (b brokenStore) PutExtracts(context.Context, []store.Extract) error { return b.err }
+
+func TestWhatCannotBeKeptIsMadeAgainLater(t *testing.T) {
+	w := newTown(t)
+	w.fill()
+	whole := w.room.opts.Store
+	w.room.opts.Store = brokenStore{whole, errors.New("the disk is full")}
+	if next, err := NewWorker(w.room, nil).step(ctx, 0); err == nil || next != 0 {
+		t.Errorf("went on to %d, %v; wanted to stay where it is", next, err)
+	}
+	if sums, err := w.room.Summaries(ctx, w.anna.Tenant, messagesIn(t, w, w.inbox(w.anna))); err != nil || len(sums) != 4 {
+		t.Errorf("while nothing can be kept a list has %d mails, %v; wanted 4", len(sums), err)
+	}
+	w.room.opts.Store = whole
+	w.extractAll()
+	if list, _, err := w.db.Unextracted(ctx, format, 0, 100); err != nil || len(list) > 0 {
+		t.Errorf("%d mails are without an extract, %v", len(list), err)
+	}
+}
+
+// messagesIn returns the messages in a folder.
+func messagesIn(t testing.TB, w *town, at store.Place) (ids []doppelboden.ID) {
+	t.Helper()
+	w.must(w.db.Shown(ctx, at, store.ShownFilter{}, func(s store.Shown) error { ids = append(ids, s.Message); return nil }))
+	return ids
+}
