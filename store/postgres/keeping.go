@@ -138,24 +138,27 @@ const (
 	loadRange = "SELECT " + lyingColumns + " FROM copy c WHERE c.mailbox = $1 AND c.folder = $2 AND c.uid >= $3 AND c.uid <= $4 ORDER BY c.uid"
 	loadFresh = "SELECT " + lyingColumns + " FROM copy c WHERE c.mailbox = $1 AND c.folder = $2 AND c.folder > 0 AND c.uid IS NULL"
 	loadOpen  = "SELECT " + lyingColumns + " FROM copy c WHERE c.mailbox = $1 AND c.mailbox + 0 IS NOT NULL AND c.open ORDER BY c.deed"
-	// loadUIDs finds single ones.
-	loadUIDs = "SELECT " + lyingColumns + ` FROM unnest($3::bigint[]) u (uid) JOIN copy c ON c.mailbox = $1 AND c.folder = $2 AND c.uid = u.uid ORDER BY c.uid`
+	// loadUIDs finds single ones, one by one: OFFSET 0 keeps the server from reading the
+	// whole folder for them.
+	loadUIDs = "SELECT " + lyingColumns + ` FROM unnest($3::bigint[]) u (uid)
+		CROSS JOIN LATERAL (SELECT * FROM copy c WHERE c.mailbox = $1 AND c.folder = $2 AND c.uid = u.uid OFFSET 0) c ORDER BY c.uid`
 
-	copyWritten = `u (n, message, id, size, scan, folder, uid, flags, date, change, known, open, was_folder, was_use, was_flags, at)`
-	copyArrays  = `unnest($3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-		$12::bigint[], $13::bigint[], $14::boolean[], $15::text[], $16::text[], $17::bigint[], $18::bigint[]) `
+	// What is written says its mailbox in every row, likewise.
+	copyWritten = `u (mailbox, n, message, id, size, scan, folder, uid, flags, date, change, known, open, was_folder, was_use, was_flags, at)`
+	copyArrays  = `unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
+		$11::bigint[], $12::bigint[], $13::bigint[], $14::boolean[], $15::text[], $16::text[], $17::bigint[], $18::bigint[]) `
 	insertLying = `INSERT INTO copy (mailbox, tenant, message, id, size, scan, folder, uid, flags, date, change, known, deed, open, was_folder, was_use, was_flags, at)
-		SELECT $1, $2, u.message, u.id, u.size, u.scan, u.folder, u.uid, u.flags, u.date, u.change, u.known,
+		SELECT u.mailbox, $1, u.message, u.id, u.size, u.scan, u.folder, u.uid, u.flags, u.date, u.change, u.known,
 			CASE WHEN u.open THEN nextval('deed') END, u.open, u.was_folder, u.was_use, u.was_flags, u.at FROM ` + copyArrays + copyWritten
 	updateLying = `UPDATE copy c SET folder = u.folder, uid = u.uid, flags = u.flags, change = u.change, known = u.known,
 			deed = CASE WHEN u.open AND c.deed IS NULL THEN nextval('deed') ELSE c.deed END, open = u.open, was_folder = u.was_folder, was_use = u.was_use,
 			was_flags = u.was_flags, at = u.at
-		FROM ` + copyArrays + copyWritten + ` WHERE c.mailbox = $1 AND c.n = u.n AND c.tenant = $2`
-	deleteLying = "DELETE FROM copy c USING unnest($2::bigint[]) u (n) WHERE c.mailbox = $1 AND c.n = u.n"
+		FROM ` + copyArrays + copyWritten + ` WHERE c.mailbox = u.mailbox AND c.n = u.n AND c.tenant - 0 = $1`
+	deleteLying = "DELETE FROM copy c USING unnest($1::bigint[], $2::bigint[]) u (mailbox, n) WHERE c.mailbox = u.mailbox AND c.n = u.n"
 )
 
 // lyingTypes are the types of copyArrays.
-var lyingTypes = []uint32{i, i, b, i, i, i, i, i, i, i, i, l, s, s, i, i}
+var lyingTypes = []uint32{i, i, i, b, i, i, i, i, i, i, i, i, l, s, s, i, i}
 
 // maxUID is the greatest one.
 const maxUID = int64(1<<32 - 1)
@@ -189,26 +192,22 @@ func (k *keeping) rowsOf(folder int64, uids []uint32) ([]store.Lying, error) {
 
 // put writes copies that are new or were changed.
 func (k *keeping) put(rows []store.Lying) error {
-	var made, changed []*column
-	var gone []int64
+	var made, changed, gone []*column
 	for at := range rows {
 		one := &rows[at]
 		switch {
 		case one.Gone && one.N != 0:
-			gone = append(gone, one.N)
+			put(&gone, []uint32{i, i}, int64(k.Mailbox), one.N)
 		case one.Gone || !one.Dirty:
 		case one.N != 0:
-			putLying(&changed, one)
+			k.putLying(&changed, one)
 		default:
-			putLying(&made, one)
+			k.putLying(&made, one)
 		}
 	}
-	var list []statement
-	if gone != nil {
-		list = append(list, statement{text: deleteLying, args: []any{int64(k.Mailbox), gone}})
-	}
+	list := insert(nil, deleteLying, gone)
 	for _, st := range insert(insert(nil, updateLying, changed), insertLying, made) {
-		st.args = append([]any{int64(k.Mailbox), int64(k.Tenant)}, st.args...)
+		st.args = append([]any{int64(k.Tenant)}, st.args...)
 		list = append(list, st)
 	}
 	if list == nil {
@@ -221,7 +220,7 @@ func (k *keeping) put(rows []store.Lying) error {
 }
 
 // putLying appends a copy to columns.
-func putLying(columns *[]*column, one *store.Lying) {
+func (k *keeping) putLying(columns *[]*column, one *store.Lying) {
 	var uid, folder, use, flags any
 	if one.UID != 0 {
 		uid = int64(one.UID)
@@ -229,6 +228,6 @@ func putLying(columns *[]*column, one *store.Lying) {
 	if one.Was != nil {
 		folder, use, flags = one.Was.Folder, string(one.Was.Use), int64(one.Was.Flags)
 	}
-	put(columns, lyingTypes, one.N, one.Message, one.ID[:], one.Size, int64(one.Scan), one.Folder, uid, int64(one.Flags), micros(one.Date),
+	put(columns, lyingTypes, int64(k.Mailbox), one.N, one.Message, one.ID[:], one.Size, int64(one.Scan), one.Folder, uid, int64(one.Flags), micros(one.Date),
 		one.Change, one.Known, one.Open, folder, use, flags, micros(one.At))
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"doppelboden/store"
 )
 
 // Plans must not depend on what the server knows of the tables: they were empty a minute
@@ -117,6 +119,45 @@ func checkPlans(t *testing.T, c *conn, when string) {
 			t.Errorf("%s (%s): indexes %q, wanted %q:\n%s", q.what, when, got, q.want, plan)
 		}
 	}
+}
+
+// What a change writes, and single mails that it reads, are found one by one, however large
+// the mailbox is.
+func TestMailsOfALargeMailboxAreFoundOneByOne(t *testing.T) {
+	s := openNew(t)
+	landed := benchLanded(&testChain{name: "landing/1"}, 1000, 1000)
+	for _, m := range landed[0].Messages {
+		m.Deliveries[0].Mailbox, m.Copies[0].Mailbox, m.Copies[0].Folder = 1, 1, "Akten"
+	}
+	if err := s.Drain(ctx, landed); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Look(ctx, store.Place{Tenant: 1, Mailbox: 1, Folder: 2}); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		c := raw(t, s)
+		const arrays = "bigint[], bigint[], bigint[], bytea[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], boolean[], text[], text[], bigint[], bigint[]"
+		nulls := strings.TrimSuffix(strings.Repeat("NULL, ", 17), ", ")
+		for i, q := range []struct{ text, types, args, want string }{
+			{updateLying, "bigint, " + arrays, "1, " + nulls, "(mailbox = u.mailbox) AND (n = u.n)"},
+			{deleteLying, "bigint[], bigint[]", "'{1}', '{1}'", "(mailbox = u.mailbox) AND (n = u.n)"},
+			{loadUIDs, "bigint, bigint, bigint[]", "1, 2, '{1,3}'", "(uid = u.uid)"},
+			{loadDeeds, "bigint[]", "'{1,3}'", "(deed = u.deed)"},
+			{loadMessages, "bigint, bigint[]", "1, '{1,3}'", "(message = u.num)"},
+		} {
+			plan := planOf(t, c, fmt.Sprintf("one%d", i), q.text, q.types, q.args)
+			if !strings.Contains(strings.Join(regexp.MustCompile(`Index Cond: .*`).FindAllString(plan, -1), "\n"), q.want) {
+				t.Errorf("%s: no index finds %s:\n%s%s", when, q.want, q.text, plan)
+			}
+		}
+	}
+	check("not analysed")
+	if err := raw(t, s).script(ctx, "ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
+	check("analysed")
 }
 
 // planOf returns how a statement is run.
