@@ -204,7 +204,7 @@ func (n *Node) startControl() error {
 		Node: n.opts.Node, Version: n.opts.Version, Started: n.started,
 		Scanners: n.scanning.station.Status,
 		Database: n.databaseStatus,
-		Store:    view{n.store, n.landing}, Queue: decisions{n.house.queue, view{n.store, n.landing}}, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Salvage: rescue{n}, Replays: replays{n}, Directories: n.house.people.refresher, Events: n.events, Modes: n.modes, Appeals: n.appeals, Trust: n.accounts, Accounts: n.accounts,
+		Store:    view{n.store, n.landing}, Queue: decisions{n.house.queue, view{n.store, n.landing}}, House: n.house, Ledger: proof{n}, Keys: n.vault, Backups: saver{n}, Salvage: rescue{n}, Replays: replays{n}, Directories: n.house.people.refresher, Events: n.events, Modes: n.modes, Harvest: n.harvest, Handback: n.handback, Appeals: n.appeals, Trust: n.accounts, Accounts: n.accounts,
 		Tallies: control.Tallies{Doors: n.tallyDir(), Replies: n.tallyDir(), Flush: n.flushTallies},
 		Clock:   n.clock, Log: n.log,
 	})

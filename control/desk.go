@@ -137,7 +137,9 @@ type Options struct {
 	Replays     Replays // nil: this node hands no mail over
 	Events      Events
 	Modes       Modes
-	Trust       Trust // nil: no directory lets people in
+	Harvest     Harvest
+	Handback    Handback // nil: this node hands nothing back
+	Trust       Trust    // nil: no directory lets people in
 	Accounts    Accounts
 	Tallies     Tallies
 	Directories Directories

@@ -9,6 +9,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/event"
+	"doppelboden/handback"
 	"doppelboden/queue"
 	"doppelboden/scan"
 	"doppelboden/store"
@@ -40,6 +41,8 @@ type Status struct {
 	Tenants []TenantStatus     `json:"tenants"`
 	Lists   []ListStatus       `json:"lists,omitempty"` // of directories
 	Routes  []queue.LaneStatus `json:"routes"`
+
+	Handback *handback.Status `json:"handback,omitempty"` // what people did that has not gone back
 
 	Scanners  []scan.Status   `json:"scanners,omitempty"`
 	Unscanned []UnscannedMail `json:"unscanned,omitempty"` // what waits for them
@@ -99,6 +102,7 @@ func (d *Desk) status(ctx context.Context, _ *call) (any, error) {
 		return nil, fmt.Errorf("measure the disk: %w", err)
 	}
 	d.lists(&s)
+	d.owed(&s)
 	d.stored(ctx, &s)
 	return s, nil
 }

@@ -113,6 +113,9 @@ func (p *program) eventShow() *cobra.Command {
 				return p.object(s)
 			}
 			p.eventStory(s, boxes)
+			if status, err := client.Status(ctx); err == nil && s.Route != "" {
+				p.wayBackOf(status, s.Tenant+"/"+s.Route)
+			}
 			return nil
 		})
 	p.eventTenantFlag(c, &ref.Tenant)

@@ -16,7 +16,7 @@ import (
 
 func (p *program) mailboxCommand() *cobra.Command {
 	return p.group("mailbox", p.say.T("the mailboxes for which mail is taken"),
-		p.mailboxAdd(), p.mailboxImport(), p.mailboxList(), p.mailboxShow(), p.mailboxRemove(), p.mailboxRefresh(), p.mailboxAssign(), p.mailboxMode(), p.mailboxMember(), p.mailboxDeputy())
+		p.mailboxAdd(), p.mailboxImport(), p.mailboxList(), p.mailboxShow(), p.mailboxRemove(), p.mailboxRefresh(), p.mailboxAssign(), p.mailboxMode(), p.mailboxDeeds(), p.mailboxCoverage(), p.mailboxSync(), p.mailboxMember(), p.mailboxDeputy())
 }
 
 func (p *program) mailboxAdd() *cobra.Command {

@@ -86,6 +86,7 @@ func (p *program) status(s control.Status) {
 			}
 		}
 	}
+	p.wayBackOf(s, "")
 	p.scanners(s)
 	p.print(p.say.T("Disk: %s of %s free", p.bytes(s.DiskFree), p.bytes(s.DiskTotal)))
 	if s.Knot > 0 {
