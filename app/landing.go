@@ -93,6 +93,8 @@ func (n *Node) drained(all []*doppelboden.Message) {
 		}
 	}
 	n.folders.Arrived(all)
+	n.extracts.Arrived(len(all))
+	n.harvest.Arrived(all)
 }
 
 // lastWords answers for messages that landed right before a crash whether they may have
