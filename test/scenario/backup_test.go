@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -35,11 +34,7 @@ func onEngines(t *testing.T, boxes int, test func(t *testing.T, c *city, groupwa
 		groupware := receive(t)
 		server := peer.For[*peer.PostgresServer](t, peer.Postgres{})
 		c := foundAs(t, "", "smtp://"+groupware.Addr, boxes, func(c *city) {
-			c.edit("node.toml", "[listen]", fmt.Sprintf("[database]\nurl = \"postgres://%s@%s/%s?sslmode=disable\"\npassword_file = \"database.password\"\n\n[listen]",
-				peer.PostgresRole, server.Addr(), peer.PostgresDatabase))
-			if err := os.WriteFile(filepath.Join(c.dir, "keys", "database.password"), []byte(peer.PostgresPassword+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			c.onPostgres(server)
 		})
 		test(t, c, groupware, func() {
 			for _, statement := range []string{"DROP DATABASE " + peer.PostgresDatabase + " WITH (FORCE)",

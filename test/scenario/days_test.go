@@ -53,11 +53,7 @@ func mailsADay(t *testing.T) int {
 // hand-over, and all 2,520 senders are answered.
 func TestEightyFourDaysOfMailArriveInARebuiltGroupwareAsIfTheyHadComeOnTheirDays(t *testing.T) {
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram)
-	t.Run("SQLite", func(t *testing.T) { eightyFourDays(t, conf.Database{}) })
-	t.Run("PostgreSQL", func(t *testing.T) {
-		p := peer.For[*peer.PostgresServer](t, peer.Postgres{})
-		eightyFourDays(t, conf.Database{URL: fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", peer.PostgresRole, p.Addr(), peer.PostgresDatabase)})
-	})
+	onBothEngines(t, eightyFourDays)
 }
 
 func eightyFourDays(t *testing.T, db conf.Database) {

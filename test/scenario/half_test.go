@@ -23,7 +23,7 @@ const halfPeople = 60
 // TestHalfTheMailboxesWorkWhileTheOthersAreInAnOutage is the third story of CASES.md: for
 // some staff everything works, for a colleague in the same house nothing does. A real
 // Dovecot loses the storage of one department under load, gets it back, falls as a whole
-// in the middle of the backlog, and returns.
+// in the middle of the backlog, and returns. The node works with PostgreSQL.
 //
 // It was shown to find its faults: with an event for everybody who was asked lately instead
 // of those who were refused, 60 mailboxes are in it; with an end that the first mail
@@ -33,7 +33,8 @@ func TestHalfTheMailboxesWorkWhileTheOthersAreInAnOutage(t *testing.T) {
 	all := users(halfPeople)
 	bad, good := all[:halfPeople/2], all[halfPeople/2:]
 	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: all})
-	h := &half{city: found(t, "", "lmtp://"+dovecot.Addr(), 1), acked: &ackedMails{records: map[string]load.Record{}}}
+	database := peer.For[*peer.PostgresServer](t, peer.Postgres{})
+	h := &half{city: foundAs(t, "", "lmtp://"+dovecot.Addr(), 1, func(c *city) { c.onPostgres(database) }), acked: &ackedMails{records: map[string]load.Record{}}}
 	h.people(bad, good)
 	stop := h.send(all)
 	h.await(300) // the queue begins gently

@@ -13,6 +13,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/app"
+	conf "doppelboden/city"
 	"doppelboden/control"
 	"doppelboden/send"
 	"doppelboden/setup"
@@ -30,7 +31,11 @@ import (
 // too early; and when a 550 bounces at once, everything does.
 func TestAHalfRestoredGroupwareDestroysNothingAndAMailboxThatIsReallyGoneIsReturned(t *testing.T) {
 	peer.Need(t, peer.DovecotProgram, peer.SlapdProgram, peer.SlapaddProgram, peer.LdapmodifyProgram)
-	h := newHalfRestored(t, 12)
+	onBothEngines(t, halfRestoredGroupware)
+}
+
+func halfRestoredGroupware(t *testing.T, db conf.Database) {
+	h := newHalfRestored(t, db, 12)
 
 	h.groupware() // without users
 	const each = 6
@@ -108,7 +113,7 @@ type halfRestored struct {
 	resting peer.Slapd
 }
 
-func newHalfRestored(t *testing.T, n int) *halfRestored {
+func newHalfRestored(t *testing.T, db conf.Database, n int) *halfRestored {
 	t.Helper()
 	h := &halfRestored{t: t, clock: hand.At(time.Now()), people: users(n)}
 	ldif := ""
@@ -118,14 +123,20 @@ func newHalfRestored(t *testing.T, n int) *halfRestored {
 	}
 	h.slapd = peer.For[*peer.SlapdServer](t, peer.Slapd{LDIF: ldif})
 	h.dovecot = peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: h.people, Quiet: true})
-	conf, err := setup.Create(setup.Options{Dir: filepath.Join(t.TempDir(), "city"), Domain: "stadt.example", Groupware: "lmtp://" + h.dovecot.Addr(),
+	node, err := setup.Create(setup.Options{Dir: filepath.Join(t.TempDir(), "city"), Domain: "stadt.example", Groupware: "lmtp://" + h.dovecot.Addr(),
 		Listen: "127.0.0.1", DNS: "none", Now: h.clock.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf.Limits.MinFreeMB = 16
-	h.configure(conf.City, conf.Keys)
-	h.node, err = app.New(t.Context(), app.Options{Node: conf, Version: "test", Clock: h.clock.Now, Timer: h.clock.Timer,
+	node.Limits.MinFreeMB = 16
+	if node.Database = db; db.Postgres() {
+		node.Database.Password.File = "database.password"
+		if err := os.WriteFile(filepath.Join(node.Keys, "database.password"), []byte(peer.PostgresPassword+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.configure(node.City, node.Keys)
+	h.node, err = app.New(t.Context(), app.Options{Node: node, Version: "test", Clock: h.clock.Now, Timer: h.clock.Timer,
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))})
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +149,7 @@ func newHalfRestored(t *testing.T, n int) *halfRestored {
 	if err := h.node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.client = control.NewClient(conf.Data, nil)
+	h.client = control.NewClient(node.Data, nil)
 	h.refresh(true)
 	return h
 }

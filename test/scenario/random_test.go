@@ -89,7 +89,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{t: t, dice: rand.New(rand.NewPCG(seed, 0)), boxes: users(40), acked: &ackedMails{records: map[string]load.Record{}}}
 	h.postgres = peer.For[*peer.PostgresServer](t, peer.Postgres{})
 	h.dovecot = peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: h.boxes, Quiet: true})
-	h.city = foundAs(t, "", "lmtp://"+h.dovecot.Addr(), len(h.boxes), h.onPostgres)
+	h.city = foundAs(t, "", "lmtp://"+h.dovecot.Addr(), len(h.boxes), func(c *city) { c.onPostgres(h.postgres) })
 	h.mirrored()
 	h.victims = []*victim{
 		{name: "node", kill: func() error { h.city.kill(); return nil }, start: func() error { h.city.start(); return nil }},
@@ -97,15 +97,6 @@ func newHistory(t *testing.T, seed uint64) *history {
 		{name: "dovecot", kill: h.killDovecot, start: h.startDovecot},
 	}
 	return h
-}
-
-// onPostgres has the node work with PostgreSQL.
-func (h *history) onPostgres(c *city) {
-	c.edit("node.toml", "\n[listen]", fmt.Sprintf("\n[database]\nurl = \"postgres://%s@%s/%s\"\npassword_file = \"database.password\"\n\n[listen]",
-		peer.PostgresRole, h.postgres.Addr(), peer.PostgresDatabase))
-	if err := os.WriteFile(filepath.Join(c.dir, "keys", "database.password"), []byte(peer.PostgresPassword), 0o600); err != nil {
-		h.t.Fatal(err)
-	}
 }
 
 // mirrored waits until the node can start without PostgreSQL.

@@ -32,11 +32,7 @@ import (
 // opened again goes by LMTP whatever its age, citizens get replies from people on vacation.
 func TestAGroupwareThatIsRestoredWronglyIsNoticedAndOneCommandBringsBackWhatItLost(t *testing.T) {
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram, peer.SieveProgram)
-	t.Run("SQLite", func(t *testing.T) { restoredWrongly(t, conf.Database{}) })
-	t.Run("PostgreSQL", func(t *testing.T) {
-		p := peer.For[*peer.PostgresServer](t, peer.Postgres{})
-		restoredWrongly(t, conf.Database{URL: fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", peer.PostgresRole, p.Addr(), peer.PostgresDatabase)})
-	})
+	onBothEngines(t, restoredWrongly)
 }
 
 func restoredWrongly(t *testing.T, db conf.Database) {
@@ -232,6 +228,9 @@ func (w *wrongly) count(s doppelboden.State) int64 {
 	status, err := w.client.Status(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if len(status.Tenants) == 0 {
+		return -1 // the database was too busy to say
 	}
 	return status.Tenants[0].Counts[s.String()]
 }
