@@ -2,11 +2,13 @@ package webmail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 
 	"doppelboden"
+	"doppelboden/folder"
 	"doppelboden/letter"
 	"doppelboden/search"
 	"doppelboden/store"
@@ -109,7 +111,10 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, k *desk) error {
 		return err
 	}
 	if l == nil {
-		p.Unsafe = doppelboden.PublicOf(err)
+		p.Unsafe = "This mail can't be opened yet: nobody has looked for malware in it so far. Try again later."
+		if errors.Is(err, folder.ErrMalware) {
+			p.Unsafe = "Malware was found in this mail. It is kept back. Call your help desk if you need it."
+		}
 	} else {
 		p.fill(l, r.URL.Query())
 	}

@@ -403,6 +403,14 @@ func (d *Door) problems(r *http.Request, k *desk, dr draft) (list []string) {
 	return list
 }
 
+// refusals say in plain words what the rooms answer.
+var refusals = map[string]string{
+	"nothing is sent to the Internet from here":                                                    "From here nothing can be sent to addresses outside of the city. Your text is kept as a draft.",
+	"the members of this list cannot be reached from here":                                         "The members of this list can't be reached from here. Your text is kept as a draft.",
+	"this list has too many members":                                                               "This list has too many members for one mail. Your text is kept as a draft.",
+	"this administration is in attack mode: its own systems send nothing through us at the moment": "At the moment nothing is sent, for safety. Your text is kept as a draft.",
+}
+
 // refused says why the rooms did not take a mail.
 func (d *Door) refused(r *http.Request, err error) string {
 	switch doppelboden.CodeOf(err) {
@@ -413,5 +421,9 @@ func (d *Door) refused(r *http.Request, err error) string {
 	case doppelboden.StorageFull, doppelboden.Temporary:
 		return d.pages.T(r, "It could not be sent just now. Your text is kept as a draft; try again in a minute.")
 	}
-	return d.pages.T(r, "It was not sent: %s", doppelboden.PublicOf(err))
+	public := doppelboden.PublicOf(err)
+	if sentence, ok := refusals[public]; ok {
+		return d.pages.T(r, sentence)
+	}
+	return d.pages.T(r, "It was not sent: %s", public)
 }
