@@ -79,6 +79,8 @@ func TestAOneTimePasswordLetsInOnce(t *testing.T) {
 	if done.Needs != "" || done.Session == half.Session || done.Device == "" {
 		t.Errorf("after it: %+v", done)
 	}
+	_, err = w.room.Session(ctx, half.Session)
+	code(t, "the cookie from before the step", err, doppelboden.NotFound)
 	_, err = w.room.Step(ctx, logIn().Session, NeedsTOTP, next)
 	code(t, "the same once more", err, doppelboden.Policy)
 	if _, err := w.newRoom().Step(ctx, logIn().Session, NeedsTOTP, next); doppelboden.CodeOf(err) != doppelboden.Policy {
