@@ -277,7 +277,7 @@ func sortRoutes(list []RouteStatus) {
 // harmless is a server's text as a log and a terminal may show it.
 func harmless(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if r < ' ' || r >= 0x7f && r <= 0x9f {
 			return '?'
 		}
 		return r

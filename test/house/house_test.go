@@ -45,6 +45,7 @@ var floors = map[string]int{
 	"filing":          rooms,
 	"folder":          rooms,
 	"handback":        rooms,
+	"harvest":         rooms,
 	"event":           rooms,
 	"intake":          rooms,
 	"letter":          rooms,
