@@ -31,7 +31,7 @@ import (
 // answers before its sync.
 func TestWhatPeopleDoSurvivesAnyCrash(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		f.Value.Set("25") // each takes a third of a second, for the landing drains at its own pace
+		f.Value.Set("15") // each takes a third of a second, for the landing drains at its own pace
 		defer f.Value.Set(f.DefValue)
 	}
 	root, runs := t.TempDir(), 0
