@@ -24,6 +24,13 @@ const does = {
     page.on("console", (m) => { if (m.type() === "error") errors.push(m.text()); });
     page.on("dialog", (d) => { errors.push("dialog: " + d.message()); d.dismiss(); });
   },
+  // A device that makes and shows passkeys without asking anybody.
+  async authenticator() {
+    const cdp = await context.newCDPSession(page);
+    await cdp.send("WebAuthn.enable");
+    await cdp.send("WebAuthn.addVirtualAuthenticator", { options: { protocol: "ctap2", transport: "internal", hasResidentKey: true,
+      hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true } });
+  },
   async open({ url }) { const r = await page.goto(url); return r ? r.status() : 0; },
   async fill({ at, text }) { await page.locator(at).first().fill(text); },
   async type({ at, text }) { await page.locator(at).first().pressSequentially(text); },
