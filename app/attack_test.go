@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,11 @@ func TestInAttackModeMailIsTakenAndTheOwnSystemsGetAndGiveNothingUntilSomebodyOp
 	if text := openAlarms(t, n)["outage"]; !strings.Contains(text, "Attack mode of stadt") {
 		t.Errorf("the alarm says %q", text)
 	}
+	box, _ := n.house.Directory().Holder(parse(t, anna.Address))
+	if number, _, in := n.events.InOutage(box); !in || number != a.Event.Number || !slices.Contains(n.spared(), box) {
+		t.Errorf("her mailbox is in event %d (%v) and spared by retention: %v; want event %d and true", number, in, slices.Contains(n.spared(), box), a.Event.Number)
+	}
+	waitFor(t, "her emergency mailbox is open", func() bool { return n.modes.Emergency(box) })
 	ref := control.EventRef{Number: a.Event.Number}
 	if _, err := client.CloseEvent(t.Context(), control.EventWord{EventRef: ref}); doppelboden.CodeOf(err) != doppelboden.Invalid {
 		t.Errorf("closed while ways are shut: %v, want invalid", err)

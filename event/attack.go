@@ -13,17 +13,25 @@ import (
 func (t *Tracker) Attack(ctx context.Context, tenant doppelboden.TenantID, by, why string) (Summary, error) {
 	now := t.opts.Clock()
 	t.mu.Lock()
-	for _, e := range t.machine.episodes {
-		if e.Kind == store.Attack && e.Tenant == tenant && e.open() {
-			s := t.summary(e)
-			t.mu.Unlock()
-			return s, nil
-		}
+	if e := t.attack(tenant); e != nil {
+		s := t.summary(e)
+		t.mu.Unlock()
+		return s, nil
 	}
 	e := t.machine.newEpisode(store.Event{Tenant: tenant, Kind: store.Attack, Since: now, Why: why})
 	e.step(store.EventStep{What: stepOpened, At: now, By: by, Note: why})
 	t.mu.Unlock()
 	return t.kept(ctx, e, fmt.Sprintf("attack mode %d is begun by %s", e.Number, by), by)
+}
+
+// attack returns the attack on a tenant that lasts, or nil. The caller holds t.mu.
+func (t *Tracker) attack(tenant doppelboden.TenantID) *episode {
+	for _, e := range t.machine.episodes {
+		if e.Kind == store.Attack && e.Tenant == tenant && e.open() {
+			return e
+		}
+	}
+	return nil
 }
 
 // Released writes into the story of an attack which ways were opened again.

@@ -275,17 +275,24 @@ func (t *Tracker) heldFor(ctx context.Context, tenant doppelboden.TenantID) (map
 	return held, err
 }
 
-// InOutage reports whether a mailbox is in an open event, and in which since when.
+// InOutage reports whether a mailbox is in an open event, and in which since when. In attack
+// mode all mailboxes of the tenant are, while nothing is handed over.
 func (t *Tracker) InOutage(id doppelboden.MailboxID) (number int64, since time.Time, in bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e := t.machine.of(id); e != nil {
 		return e.Number, e.Since, true
 	}
+	dir := t.opts.Directory()
+	if m, ok := dir.Mailbox(id); ok && dir.Shut(m.Tenant, store.ShutHandover) {
+		if e := t.attack(m.Tenant); e != nil {
+			return e.Number, e.Since, true
+		}
+	}
 	return 0, time.Time{}, false
 }
 
-// Concerned returns the mailboxes that are in open events.
+// Concerned returns the mailboxes that are in open events: of an attack all of the tenant.
 func (t *Tracker) Concerned() []doppelboden.MailboxID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -296,6 +303,13 @@ func (t *Tracker) Concerned() []doppelboden.MailboxID {
 		}
 		for id := range e.members {
 			ids = append(ids, id)
+		}
+		if e.Kind == store.Attack {
+			for m := range t.opts.Directory().All() {
+				if m.Tenant == e.Tenant {
+					ids = append(ids, m.ID)
+				}
+			}
 		}
 	}
 	return ids

@@ -4,7 +4,7 @@ import "maps"
 
 // german holds the German text of every key that stays the same whatever its numbers
 // are: one map for each topic, in a file of its own.
-var german = together(plain, database, events, held, wayback, backups, replays, notices, attacks, modes, accounts, harvests, handbacks)
+var german = together(plain, database, events, held, wayback, backups, replays, notices, attacks, modes, accounts, harvests, handbacks, emergencies)
 
 // foreign holds the German text of sentences that other packages make, such as the public
 // texts of errors.

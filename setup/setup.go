@@ -38,19 +38,28 @@ import (
 
 // Options say what is made.
 type Options struct {
-	Dir         string    // the folder; must not exist, or be empty
-	Domain      string    // of the first tenant; U-labels are fine
-	Groupware   string    // smtp://host:port, lmtp://host:port or here
-	Listen      string    // IP address of the listeners
-	MXPort      int       // 0: any free one
-	Submission  int       // port for own senders; 0: any free one
-	MetricsPort int       // 0: any free one
-	WebPort     int       // 0: any free one
-	IMAPSPort   int       // the same
-	Hostname    string    // name in the DNS; empty: "mx." and the domain
-	DNS         string    // name server as address:port, or "none"; empty: those of the machine
-	Now         time.Time // start of the certificate's validity
+	Dir         string // the folder; must not exist, or be empty
+	Domain      string // of the first tenant; U-labels are fine
+	Groupware   string // smtp://host:port, lmtp://host:port or here
+	Listen      string // IP address of the listeners
+	MXPort      int    // 0: any free one
+	Submission  int    // port for own senders; 0: any free one
+	MetricsPort int    // 0: any free one
+	WebPort     int    // 0: any free one
+	IMAPSPort   int    // the same
+	Hostname    string // name in the DNS; empty: "mx." and the domain
+	DNS         string // name server as address:port, or "none"; empty: those of the machine
+	// Emergency: the city has no groupware at the moment and never prepared. Mail waits for a
+	// groupware to come, people work in emergency mailboxes and answer from here, and mail
+	// for people whom nobody has listed yet is kept.
+	Emergency bool
+	ACME      string    // URL of the authority that makes the certificate; empty: none does
+	Now       time.Time // start of the certificate's validity
 }
+
+// Nowhere stands for a groupware that is to come: RFC 6761, section 6.4, promises that no
+// such host ever exists.
+const Nowhere = "smtp://groupware.invalid:25"
 
 // Names within the folder.
 const (
@@ -70,6 +79,8 @@ var cityText string
 
 // values fill the templates.
 type values struct {
+	Emergency                                                                    bool
+	ACME, Page                                                                   string
 	Tenant, Domain, Groupware, Hostname, DNS, MX, Submission, Metrics, Web, IMAP string
 }
 
@@ -122,7 +133,10 @@ func (o *Options) values() (values, error) {
 	if err != nil || strings.HasPrefix(a.Domain, "[") {
 		return values{}, invalid("the domain is not one: write it as musterstadt.de")
 	}
-	v := values{Domain: a.Domain, Groupware: o.Groupware, Hostname: o.Hostname, DNS: o.DNS}
+	v := values{Domain: a.Domain, Groupware: o.Groupware, Hostname: o.Hostname, DNS: o.DNS, Emergency: o.Emergency, ACME: o.ACME}
+	if v.Groupware == "" && o.Emergency {
+		v.Groupware = Nowhere
+	}
 	if v.Hostname == "" {
 		v.Hostname = "mx." + a.Domain
 	}
@@ -142,8 +156,15 @@ func (o *Options) values() (values, error) {
 	v.MX = net.JoinHostPort(o.Listen, strconv.Itoa(o.MXPort))
 	v.Submission = net.JoinHostPort(o.Listen, strconv.Itoa(o.Submission))
 	v.Web = net.JoinHostPort(o.Listen, strconv.Itoa(o.WebPort))
+	v.Page = "https://" + v.Hostname
+	if o.WebPort != 443 {
+		v.Page = "https://" + net.JoinHostPort(v.Hostname, strconv.Itoa(o.WebPort))
+	}
 	v.IMAP = net.JoinHostPort(o.Listen, strconv.Itoa(o.IMAPSPort))
 	v.Metrics = net.JoinHostPort(o.Listen, strconv.Itoa(o.MetricsPort))
+	if o.Emergency {
+		v.Metrics = net.JoinHostPort("127.0.0.1", strconv.Itoa(o.MetricsPort)) // they are nobody's outside
+	}
 	return v, nil
 }
 

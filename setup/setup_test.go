@@ -2,6 +2,7 @@ package setup
 
 import (
 	"crypto/tls"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -115,5 +116,33 @@ func TestATenantsNameIsMadeOfItsDomain(t *testing.T) {
 		if got := tenantName(domain); got != want {
 			t.Errorf("%s: %q, want %q", domain, got, want)
 		}
+	}
+}
+
+func TestACityThatNeverPreparedGetsMailThatIsKeptPagesAndAWayOut(t *testing.T) {
+	o := options(filepath.Join(t.TempDir(), "city"))
+	o.Groupware, o.Emergency, o.WebPort, o.ACME, o.Hostname = "", true, 443, "https://ca.example/directory", "notfall.a.de"
+	o.Listen = "0.0.0.0"
+	n, err := Create(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(n.City)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := city.Parse(n.City, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := c.Tenants[0]
+	if len(one.Unknown) != 1 || !one.Unknown[0].Keep || one.Internet == nil || one.Accounts.Page != "https://notfall.a.de" || one.Routes[0].Here {
+		t.Errorf("tenant %+v: mail for strangers is not kept, or nobody can answer, or the page is another", one)
+	}
+	if host, _, _ := net.SplitHostPort(n.Metrics); host != "127.0.0.1" {
+		t.Errorf("the metrics are at %s, where everybody reads them", n.Metrics)
+	}
+	if n.ACME != "https://ca.example/directory" {
+		t.Errorf("the certificate is made by %q", n.ACME)
 	}
 }
