@@ -39,6 +39,11 @@ func (b *Box) Open(ctx context.Context, id doppelboden.ID) (*Mail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the mail: %w", err)
 	}
+	return r.read(m, r.opts.Mail)
+}
+
+// read reads a mail whose message was found.
+func (r *Room) read(m *doppelboden.Message, o courier.Options) (*Mail, error) {
 	switch m.Scan {
 	case doppelboden.Unscanned:
 		return nil, ErrUnscanned
@@ -46,7 +51,7 @@ func (b *Box) Open(ctx context.Context, id doppelboden.ID) (*Mail, error) {
 		return nil, ErrMalware
 	}
 	mail := &Mail{Message: m, room: r}
-	text, err := mail.open()
+	text, err := mail.openBy(o)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +80,12 @@ func (m *Mail) Reader() (io.ReadCloser, error) {
 }
 
 // open reads the mail from its segment.
-func (m *Mail) open() (io.ReadCloser, error) {
+func (m *Mail) open() (io.ReadCloser, error) { return m.openBy(m.room.opts.Mail) }
+
+// openBy is open with another way to the segment.
+func (m *Mail) openBy(o courier.Options) (io.ReadCloser, error) {
 	t := m.room.texts.Get().(*courier.Text)
-	if err := t.Open(m.room.opts.Mail, m.Message); err != nil {
+	if err := t.Open(o, m.Message); err != nil {
 		t.Close()
 		m.room.texts.Put(t)
 		return nil, fmt.Errorf("open the body: %w", err)
