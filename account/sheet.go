@@ -277,7 +277,7 @@ func QR(text string) (string, error) {
 	}
 	var b bytes.Buffer
 	side := code.Size + 8
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img"><path fill="#fff" d="M0 0h%dv%dH0z"/><path d="`, side, side, side, side)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" aria-hidden="true"><path fill="#fff" d="M0 0h%dv%dH0z"/><path d="`, side, side, side, side)
 	for row := range code.Size {
 		for from := 0; from < code.Size; from++ {
 			to := from
