@@ -158,22 +158,21 @@ func TestAfterAChangeOfUIDValidityEverythingIsFoundAgain(t *testing.T) {
 	g := withDovecot(t, w)
 	anna := w.boxes[0]
 	at := w.clock().Add(-time.Hour)
-	both := func(c *imapclient.Client) {
+	put := func(c *imapclient.Client, subjects ...string) {
 		if err := c.Create("Projekt", nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range []string{"A", "B"} {
+		for _, s := range subjects {
 			g.append(c, "Projekt", letter("bert", "anna", s, at), at)
 		}
 	}
-	g.as("anna", both)
+	g.as("anna", func(c *imapclient.Client) { put(c, "A", "B") })
 	w.fill(anna)
 	g.as("anna", func(c *imapclient.Client) {
 		if err := c.Delete("Projekt").Wait(); err != nil {
 			t.Fatal(err)
 		}
-		both(c)
-		g.append(c, "Projekt", letter("bert", "anna", "C", at), at)
+		put(c, "C", "B", "A") // with the UIDs of A and B
 	})
 	for range 2 {
 		w.fill(anna)
@@ -186,6 +185,21 @@ func TestAfterAChangeOfUIDValidityEverythingIsFoundAgain(t *testing.T) {
 		}
 		return nil
 	}))
+}
+
+func TestATraceThatSomebodyWroteIntoAMailOpensNoOtherMail(t *testing.T) {
+	w := open(t)
+	g := newFake()
+	w.route.Backend = g
+	anna, bert := w.boxes[0], w.boxes[1]
+	secret := w.arrive("mx", "eva@example.org", letter("eva", "anna", "Geheim", w.clock()), "anna@stadt.example")
+	forged := fmt.Sprintf("Received: from x by mx.stadt.example (Doppelboden) with ESMTP id %s;\r\n\tnow\r\n", secret)
+	g.put(bert.Address, "INBOX", forged+letter("bert", "bert", "Neugier", w.clock()), w.clock(), 0)
+	g.put(anna.Address, "INBOX", forged+letter("bert", "anna", "Verdeckt", w.clock()), w.clock(), 0)
+	w.fill(bert)
+	w.fill(anna)
+	same(t, "bert, who named a mail of anna's", w.shows(bert), line{doppelboden.Inbox, "Neugier", 0})
+	same(t, "anna, to whom somebody wrote with a trace of another mail of hers", w.shows(anna), line{doppelboden.Inbox, "Geheim", 0}, line{doppelboden.Inbox, "Verdeckt", 0})
 }
 
 func TestNothingIsReadInAttackModeOrWhileTheRouteIsHeld(t *testing.T) {
