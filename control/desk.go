@@ -136,7 +136,7 @@ type Options struct {
 	Salvage     Salvage
 	Replays     Replays // nil: this node hands no mail over
 	Events      Events
-	Modes       Modes
+	Modes       Modes // nil: nobody says how mailboxes are used
 	Harvest     Harvest
 	Handback    Handback // nil: this node hands nothing back
 	Trust       Trust    // nil: no directory lets people in

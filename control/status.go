@@ -31,6 +31,7 @@ type Status struct {
 	ConfigAt  time.Time         `json:"config_at"`
 	Newest    int64             `json:"config_newest"` // the newest version; another is in use only after a crash while it was applied
 	Mailboxes int               `json:"mailboxes"`
+	UsedHere  int               `json:"mailboxes_used_here,omitempty"` // of these, in emergency mode
 
 	// Refusing says why no mail is taken; empty: mail is taken.
 	Refusing string `json:"refusing,omitempty"`
@@ -84,6 +85,9 @@ func (d *Desk) status(ctx context.Context, _ *call) (any, error) {
 		Since: d.opts.Started, Now: d.opts.Clock(),
 		Listeners: house.Listeners(), Mailboxes: dir.Len(), Routes: d.opts.Queue.Status(),
 		Events: d.opts.Events.Open(), Alarms: []doppelboden.Alarm{},
+	}
+	if d.opts.Modes != nil {
+		s.UsedHere = len(d.opts.Modes.All())
 	}
 	for _, r := range node.Roles {
 		s.Roles = append(s.Roles, string(r))

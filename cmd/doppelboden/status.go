@@ -74,6 +74,9 @@ func (p *program) status(s control.Status) {
 	} else {
 		p.print(p.say.T("Mailboxes: %d; configuration: version %s by %s of %s", s.Mailboxes, strconv.FormatInt(s.Config, 10), say.Plain(s.ConfigBy), p.clock(s.ConfigAt)))
 	}
+	if s.UsedHere > 0 {
+		p.print(p.say.T("Mailboxes that are used here and not in the groupware: %d. Which ones: doppelboden mailbox mode", s.UsedHere))
+	}
 	p.tenants(s)
 	p.lists(s)
 	for _, r := range s.Routes {
