@@ -140,8 +140,9 @@ func (b *bench) withReaders(ctx context.Context, boxes []string, f func(n *node,
 	}
 	out, err := n.run(ctx, "--node", n.config(), "status", "--json")
 	var status struct{ Listeners map[string]string }
-	if err := errors.Join(err, json.Unmarshal(out, &status)); err != nil {
-		return err
+	// It ends with 1 as soon as there is an alarm: nobody answers behind this node.
+	if bad := json.Unmarshal(out, &status); bad != nil || status.Listeners["imap"] == "" {
+		return errors.Join(err, bad, errors.New("the node does not say where its IMAP is"))
 	}
 	return f(n, status.Listeners["imap"])
 }

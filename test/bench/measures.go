@@ -57,6 +57,7 @@ func runAll(ctx context.Context, c *config, t *table) error {
 		{"idle", b.idleNode},
 		{"imap", b.mailPrograms},
 		{"waiting-programs", b.idlers},
+		{"webmail", b.atWork},
 	} {
 		if !c.only.MatchString(m.name) {
 			continue
