@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -69,6 +70,9 @@ func (r *rates) forget(now time.Time) {
 	}
 }
 
+// ErrTooMany is in the tree of what Allow refuses. Pages say it in their language.
+var ErrTooMany = errors.New("more recipients than an hour allows")
+
 // Allow counts recipients to which somebody writes from a mailbox, and refuses more than an
 // hour allows: a stolen password must not burn the city's reputation. Doors that take
 // people's mail by SMTP ask it; Send does by itself. The code is Policy for what no hour
@@ -83,7 +87,7 @@ func (r *Room) Allow(m doppelboden.Mailbox, by string, recipients int) error {
 		r.opts.Limited(m, by, most)
 	}
 	if recipients > most {
-		return &doppelboden.Error{Code: doppelboden.Policy, Public: fmt.Sprintf("you may write to %d recipients within an hour, and this mail has %d; please ask your administrator", most, recipients)}
+		return &doppelboden.Error{Code: doppelboden.Policy, Public: fmt.Sprintf("you may write to %d recipients within an hour, and this mail has %d; please ask your administrator", most, recipients), Cause: ErrTooMany}
 	}
-	return &doppelboden.Error{Code: doppelboden.Busy, Public: fmt.Sprintf("you may write to %d recipients within an hour; please try again in %d minutes", most, int(wait.Minutes())+1)}
+	return &doppelboden.Error{Code: doppelboden.Busy, Public: fmt.Sprintf("you may write to %d recipients within an hour; please try again in %d minutes", most, int(wait.Minutes())+1), Cause: ErrTooMany}
 }

@@ -302,7 +302,7 @@ func TestWhoWritesToTooManyIsStoppedAndTold(t *testing.T) {
 	if err := send(3); err != nil {
 		t.Errorf("what was refused counts: %v", err)
 	}
-	if err := send(1); doppelboden.CodeOf(err) != doppelboden.Busy || !strings.Contains(err.Error(), "21 minutes") {
+	if err := send(1); doppelboden.CodeOf(err) != doppelboden.Busy || !errors.Is(err, ErrTooMany) || !strings.Contains(err.Error(), "21 minutes") {
 		t.Errorf("the fourth within an hour: %v, want busy for 20 minutes", err)
 	}
 	if len(w.told) != 1 || w.told[0] != "person:1" {
@@ -318,7 +318,7 @@ func TestWhoWritesToTooManyIsStoppedAndTold(t *testing.T) {
 	}
 	w.most = 2
 	w.pass(3 * time.Hour)
-	if err := send(3); doppelboden.CodeOf(err) != doppelboden.Policy {
+	if err := send(3); doppelboden.CodeOf(err) != doppelboden.Policy || !errors.Is(err, ErrTooMany) {
 		t.Errorf("more than any hour allows: %v, want policy", err)
 	}
 	if got := len(w.goes()); got != 5 {

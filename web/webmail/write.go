@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -420,6 +421,9 @@ func (d *Door) refused(r *http.Request, err error) string {
 		return d.pages.T(r, "You have written to very many people within a short time. Your text is kept; send it again in an hour, or call your help desk.")
 	case doppelboden.StorageFull, doppelboden.Temporary:
 		return d.pages.T(r, "It could not be sent just now. Your text is kept as a draft; try again in a minute.")
+	}
+	if errors.Is(err, folder.ErrTooMany) {
+		return d.pages.T(r, "This mail goes to more people than you may write to within an hour. Your text is kept as a draft; ask your help desk.")
 	}
 	public := doppelboden.PublicOf(err)
 	if sentence, ok := refusals[public]; ok {
