@@ -7,7 +7,6 @@ import (
 	"doppelboden"
 	"doppelboden/folder"
 	"doppelboden/imapd"
-
 )
 
 // startIMAP opens the door for mail programs.
@@ -39,6 +38,16 @@ func (b imapBox) Open(ctx context.Context, id doppelboden.ID) (imapd.Mail, error
 		return nil, err
 	}
 	return imapMail{m}, nil
+}
+
+// Several implements imapd.Mailbox.
+func (b imapBox) Several(ctx context.Context, number int64, uids []uint32, yield func(uint32, imapd.Mail, error) error) error {
+	return b.Box.Several(ctx, number, uids, func(uid uint32, m *folder.Mail, err error) error {
+		if err != nil {
+			return yield(uid, nil, err)
+		}
+		return yield(uid, imapMail{m}, nil)
+	})
 }
 
 // An imapMail is a mail as mail programs read it.

@@ -250,6 +250,16 @@ func (b *fakeBox) Open(_ context.Context, id doppelboden.ID) (Mail, error) {
 	return fakeMail(body), nil
 }
 
+func (b *fakeBox) Several(ctx context.Context, folder int64, uids []uint32, yield func(uint32, Mail, error) error) error {
+	return b.Shown(ctx, folder, store.ShownFilter{UIDs: uids}, func(m store.Shown) error {
+		if m.Scan == doppelboden.Malware {
+			return yield(m.UID, nil, &doppelboden.Error{Code: doppelboden.Policy, Public: "kept back"})
+		}
+		mail, err := b.Open(ctx, m.Message)
+		return yield(m.UID, mail, err)
+	})
+}
+
 // renumber is what store.Folders.Renumber does.
 func (b *fakeBox) renumber() {
 	b.mu.Lock()

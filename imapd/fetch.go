@@ -16,7 +16,7 @@ const (
 	// fetchBatch is how many mails' rows are read at once.
 	fetchBatch = 500
 	// fetchAhead is how many mails are opened before their turn, each of at most 256 KB.
-	fetchAhead = 4
+	fetchAhead = 8
 	// headRead is how much of a mail is read at first when only its header is asked for.
 	headRead = 16 << 10
 )
@@ -89,7 +89,11 @@ func (f *fetch) batch(places []int) error {
 	if !f.body {
 		return f.plain(places, rows)
 	}
-	mails := f.open(rows)
+	uids := make([]uint32, len(rows))
+	for i, row := range rows {
+		uids[i] = row.UID
+	}
+	mails := f.s.openAll(uids)
 	defer mails.close()
 	for _, at := range places {
 		if len(rows) == 0 || rows[0].UID != v.mails[at].uid {
@@ -98,8 +102,7 @@ func (f *fetch) batch(places []int) error {
 		}
 		row := rows[0]
 		rows = rows[1:]
-		opened := mails.next()
-		if err := f.one(at, row, opened, read[row.UID]); err != nil {
+		if err := f.one(at, row, mails.next(row.UID), read[row.UID]); err != nil {
 			return err
 		}
 	}

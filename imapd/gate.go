@@ -373,7 +373,7 @@ func (g *gate) Write(p []byte) (int, error) {
 	if !g.wrote {
 		g.wrote, g.plus = true, bytes.HasPrefix(p, []byte("+ "))
 	}
-	g.out = append(g.out, g.withID(p)...)
+	g.gather(g.withID(p))
 	if g.through || len(g.out) >= writeBuffer {
 		if err := g.flushLocked(); err != nil {
 			return 0, err
@@ -395,7 +395,15 @@ func (g *gate) withID(p []byte) []byte {
 func (g *gate) say(text string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.out = append(g.out, text...)
+	g.gather([]byte(text))
+}
+
+// gather adds to what is written later. The caller holds mu.
+func (g *gate) gather(p []byte) {
+	if g.out == nil {
+		g.out, _ = g.server.buffers.Get().([]byte)
+	}
+	g.out = append(g.out, p...)
 }
 
 // flush writes what was gathered.
@@ -413,10 +421,10 @@ func (g *gate) flushLocked() error {
 		return err
 	}
 	_, err := g.conn.Write(g.out)
-	g.out = g.out[:0]
-	if g.through || cap(g.out) > writeBuffer {
-		g.out = nil // whoever idles needs no buffer
+	if cap(g.out) <= 4*writeBuffer {
+		g.server.buffers.Put(g.out[:0])
 	}
+	g.out = nil // whoever waits needs no buffer
 	return err
 }
 
@@ -456,7 +464,7 @@ func (g *gate) farewell() {
 	if g.bye == "" {
 		g.bye = sayEnds
 	}
-	g.out = append(g.out, "* BYE "+g.bye+"\r\n"...)
+	g.gather([]byte("* BYE " + g.bye + "\r\n"))
 	_ = g.flushLocked() // nobody may be there to hear it
 }
 

@@ -37,6 +37,9 @@ type Mailbox interface {
 	// Open opens a mail. The code of its error is NotFound, or Policy for a mail that
 	// nobody may read yet.
 	Open(ctx context.Context, id doppelboden.ID) (Mail, error)
+	// Several opens mails of a folder in the order of their UIDs, which rise; those that are
+	// not there are passed over. An error of yield ends it and is returned.
+	Several(ctx context.Context, folder int64, uids []uint32, yield func(uid uint32, m Mail, err error) error) error
 }
 
 // A Mail is one mail as people see it.

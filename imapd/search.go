@@ -122,14 +122,14 @@ func (s *session) search(c *imap.SearchCriteria) (places []int, err error) {
 
 // searchIn opens mails and looks into them.
 func (s *session) searchIn(c *imap.SearchCriteria, open []*candidate) (places []int, err error) {
-	rows := make([]store.Shown, len(open))
+	uids := make([]uint32, len(open))
 	for i, one := range open {
-		rows[i] = one.row
+		uids[i] = one.row.UID
 	}
-	mails := openAll(s.ctx, s.view.box, rows)
+	mails := s.openAll(uids)
 	defer mails.close()
 	for _, one := range open {
-		o := mails.next()
+		o := mails.next(one.row.UID)
 		if code := doppelboden.CodeOf(o.err); o.err != nil && code != doppelboden.NotFound && code != doppelboden.Policy {
 			return nil, o.err
 		}

@@ -28,6 +28,7 @@ type Server struct {
 	metrics *metrics
 	memory  *budget
 	logins  turns
+	buffers sync.Pool // of []byte, for what is written
 
 	mu      sync.Mutex
 	stopped bool
@@ -52,7 +53,8 @@ func NewServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opts: o, ready: make(chan *gate), memory: newBudget(o.Memory), lns: map[net.Listener]struct{}{}, gates: map[*gate]struct{}{},
+		buffers: sync.Pool{New: func() any { return make([]byte, 0, writeBuffer+8<<10) }},
+		opts:    o, ready: make(chan *gate), memory: newBudget(o.Memory), lns: map[net.Listener]struct{}{}, gates: map[*gate]struct{}{},
 		waiting: map[netip.Addr]int{}, people: map[account.PersonID]int{},
 		metrics: &metrics{
 			logins: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "imap_logins_total", Help: "Log-ins of mail programs, by outcome."}, []string{"outcome"}),

@@ -64,10 +64,21 @@ func TestAClientWorksInAMailbox(t *testing.T) {
 		`LIST (SPECIAL-USE) "" "*" RETURN (STATUS (MESSAGES))`: `* STATUS "Gesendet" (MESSAGES 0)`,
 		`LSUB "" "%"`:        `* LSUB (\Noselect \HasChildren) "/" "Funktionspostf&AOQ-cher"`,
 		"UID FETCH 99 FLAGS": "OK",
-		"ENABLE UTF8=ACCEPT": "* ENABLED UTF8=ACCEPT",
 	} {
 		if got := c.do(command, "OK"); !strings.Contains(got, want) {
 			t.Errorf("%s: want %q in:\n%s", command, want, got)
+		}
+	}
+}
+
+func TestUTF8IsSpokenWhenAClientAsksForIt(t *testing.T) {
+	c := start(t, nil).rawIn(t, "anna@stadt.example")
+	if got := c.do("ENABLE UTF8=ACCEPT", "OK"); !strings.Contains(got, "* ENABLED UTF8=ACCEPT") {
+		t.Errorf("ENABLE: %s", got)
+	}
+	for command, want := range map[string]string{"NAMESPACE": `ächer/" "/"))`, `LIST "" Entw*`: `"Entwürfe"`} {
+		if got := c.do(command, "OK"); !strings.Contains(got, want) {
+			t.Errorf("%s: want %q in %s", command, want, got)
 		}
 	}
 }

@@ -19,6 +19,11 @@ import (
 // that it was whole. An error about the bytes has a *Damage in its tree that names
 // where.
 func (s *Store) Reader(t doppelboden.TenantID, b doppelboden.Body) (io.ReadCloser, error) {
+	return s.reader(t, b, s.openAt)
+}
+
+// reader is Reader with another way to open the file of a record.
+func (s *Store) reader(t doppelboden.TenantID, b doppelboden.Body, open func(place, doppelboden.Body) (disk.File, error)) (io.ReadCloser, error) {
 	p, err := parsePlace(b.Segment)
 	if err != nil {
 		return nil, err
@@ -30,7 +35,7 @@ func (s *Store) Reader(t doppelboden.TenantID, b doppelboden.Body) (io.ReadClose
 	if p.big {
 		return s.openBig(t, b, p, &key)
 	}
-	_, rec, err := s.record(p, t, b)
+	_, rec, err := s.record(p, t, b, open)
 	if err != nil {
 		return nil, err
 	}
@@ -50,11 +55,11 @@ func (s *Store) Reader(t doppelboden.TenantID, b doppelboden.Body) (io.ReadClose
 }
 
 // record reads a body's record and checks everything that needs no key.
-func (s *Store) record(p place, t doppelboden.TenantID, b doppelboden.Body) (header, []byte, error) {
+func (s *Store) record(p place, t doppelboden.TenantID, b doppelboden.Body, open func(place, doppelboden.Body) (disk.File, error)) (header, []byte, error) {
 	if b.Size < 0 || b.Size > MaxRecord || b.Offset < 0 {
 		return header{}, nil, bodyDamage(b, "its size or place cannot be")
 	}
-	f, err := s.openAt(p, b)
+	f, err := open(p, b)
 	if err != nil {
 		return header{}, nil, err
 	}

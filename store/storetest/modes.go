@@ -12,6 +12,7 @@ func testModes(t *testing.T, open Open) {
 	t.Run("how mailboxes are used", func(t *testing.T) { modes(t, open) })
 	t.Run("one key is one message", func(t *testing.T) { sendings(t, open) })
 	t.Run("a message is read in its mailbox alone", func(t *testing.T) { messageIn(t, open) })
+	t.Run("what is needed to read the mails of a folder comes in one go", func(t *testing.T) { textsOfAFolder(t, open) })
 }
 
 func modes(t *testing.T, open Open) {
