@@ -50,6 +50,7 @@ func TestWhatPeopleDoSurvivesAnyCrash(t *testing.T) {
 			"send":    m.send,
 			"append":  m.append,
 			"arrives": m.arrives,
+			"delete":  m.delete,
 			"break": func(t *rapid.T) {
 				op := rapid.SampledFrom([]string{diskfault.OpSync, diskfault.OpWrite, diskfault.OpCreate}).Draw(t, "op")
 				left := rapid.IntRange(0, 4).Draw(t, "times before it breaks")
@@ -81,6 +82,8 @@ type people struct {
 	keys     map[string]*sending
 	appended []string // subjects that were answered
 	tried    []string // the others
+	arrived  []string // subjects of strangers' mail that was answered
+	deleted  []string // of these, what was moved into the bin
 }
 
 // A written is a mail that somebody writes.
@@ -172,8 +175,27 @@ func (m *people) append(*rapid.T) {
 }
 
 func (m *people) arrives(*rapid.T) {
-	m.stranger("anna@stadt.example", m.text(m.next(), false)) // what becomes of it on a broken disk is landing's test
+	subject := m.next()
+	if _, err := m.stranger("anna@stadt.example", m.text(subject, false)); err == nil {
+		m.arrived = append(m.arrived, subject)
+	}
 	m.list(m.box(), store.UseInbox)
+}
+
+// delete moves a mail of the inbox into the bin.
+func (m *people) delete(t *rapid.T) {
+	list := m.list(m.box(), store.UseInbox)
+	if len(list) == 0 {
+		t.Skip("nothing to delete")
+	}
+	one := rapid.SampledFrom(list).Draw(t, "mail")
+	subject, bin := subjectOf(m.read(m.box(), one.Message)), m.folderOf(m.box(), store.UseTrash)
+	done, err := m.box().Change(ctx, []store.Change{{Place: m.box().place(1), Action: store.ActMove, UIDs: []uint32{one.UID}, To: bin.Folder}})
+	m.must(err)
+	if len(done) != 1 || len(done[0]) != 1 {
+		t.Fatalf("of one mail %d were moved", len(done[0]))
+	}
+	m.deleted = append(m.deleted, subject)
 }
 
 // subjects returns the subjects of what lies in the folder with a use.
@@ -195,6 +217,12 @@ func (m *people) check() {
 	m.checkSent()
 	m.checkLedger()
 	m.checkDrafts()
+	inbox, bin := m.subjects(store.UseInbox), m.subjects(store.UseTrash)
+	for _, s := range m.arrived {
+		if gone := slices.Contains(m.deleted, s); slices.Contains(inbox, s) == gone || slices.Contains(bin, s) != gone {
+			m.rt.Fatalf("%s arrived, was deleted: %v; the inbox has %q, the bin %q", s, gone, inbox, bin)
+		}
+	}
 	there := m.subjects(store.UseArchive)
 	for _, s := range m.appended {
 		if !slices.Contains(there, s) {
