@@ -385,6 +385,12 @@ func madeHere(t *testing.T, open Open) {
 	synced := made("Drafts")
 	synced.Copies[0].New = false
 	w.acceptThis(synced)
+	toHerself := w.message(w.boxes[2])
+	toHerself.Copies[0].New = true
+	w.acceptThis(toHerself)
+	if d := w.deeds(w.boxes[2]); len(d) != 1 || d[0].Message != toHerself.ID || d[0].Is == nil || d[0].Is.Folder != doppelboden.Inbox {
+		t.Errorf("a mail that was made here lies in the inbox of its recipient: deeds %+v", d)
+	}
 	same(t, "copy", w.get(accepted.ID).Copies, accepted.Copies)
 	deeds := w.deeds(box)
 	if len(deeds) != 3 {
