@@ -17,13 +17,13 @@ import (
 
 // A groupware is a Dovecot with two people in it.
 type groupware struct {
-	t *testing.T
+	t testing.TB
 	*peer.DovecotServer
 	backend *mailbox.IMAP
 }
 
 // withDovecot gives a world's mailboxes a groupware.
-func withDovecot(t *testing.T, w *world) *groupware {
+func withDovecot(t testing.TB, w *world) *groupware {
 	t.Helper()
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram)
 	d := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: []string{"anna@stadt.example", "bert@stadt.example", "postmaster@stadt.example"}, Quiet: true})
