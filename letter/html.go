@@ -91,7 +91,7 @@ func (c *cleaner) picture(cid string) string {
 		return safeHandler(c.opts.CID(n.part()))
 	}
 	if n.decodedSize() > c.data {
-		c.letter.leave(LeftText)
+		c.letter.leave(LeftPicture)
 		return ""
 	}
 	raw, _ := io.ReadAll(n.decoded()) // these readers know no error but the end

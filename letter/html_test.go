@@ -189,6 +189,11 @@ func TestPicturesThatCameWithTheMailAreShown(t *testing.T) {
 	if strings.Contains(string(safe), "javascript") {
 		t.Errorf("a handler's URL that is none was taken: %s", safe)
 	}
+	large := strings.Replace(mail, "iVBORw0K", strings.Repeat("A", maxData/3*4+100), 1)
+	l = read(t, large)
+	if safe, _ := l.HTML(HTMLOptions{}); strings.Contains(string(safe), "data:image") || len(l.Left()) != 1 || l.Left()[0] != LeftPicture {
+		t.Errorf("a picture of more than 8 MB: left out %v", l.Left())
+	}
 	parts := l.Parts()
 	if parts[1].Attachment || !parts[2].Attachment {
 		t.Errorf("wanted the picture that is shown in the text, and not the other, to be no attachment: %+v", parts)

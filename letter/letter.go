@@ -45,6 +45,7 @@ const (
 	LeftParts   Omission = "parts"   // parts beyond the first Limits.Parts
 	LeftHeader  Omission = "header"  // the end of a header, or fields of it
 	LeftText    Omission = "text"    // the end of a text that is too long
+	LeftPicture Omission = "picture" // pictures that came with the mail and are too large
 	LeftCharset Omission = "charset" // characters that could not be read
 	LeftActive  Omission = "active"  // scripts, forms and the like
 )

@@ -96,6 +96,7 @@ var german = web.Words{
 	"parts that are nested too deeply":         "Teile, die zu tief verschachtelt sind",
 	"some of very many parts":                  "einige von sehr vielen Teilen",
 	"some of a very long header":               "ein Teil eines sehr langen Kopfes",
+	"very large pictures in the text":          "sehr große Bilder im Text",
 	"the end of a very long text":              "das Ende eines sehr langen Textes",
 	"characters that cannot be read":           "nicht lesbare Zeichen",
 	"scripts, forms and other active contents": "Skripte, Formulare und andere aktive Inhalte",

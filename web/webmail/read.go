@@ -162,6 +162,7 @@ var lefts = map[letter.Omission]string{
 	letter.LeftParts:   "some of very many parts",
 	letter.LeftHeader:  "some of a very long header",
 	letter.LeftText:    "the end of a very long text",
+	letter.LeftPicture: "very large pictures in the text",
 	letter.LeftCharset: "characters that cannot be read",
 	letter.LeftActive:  "scripts, forms and other active contents",
 }
