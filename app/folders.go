@@ -89,6 +89,12 @@ func (n *Node) workFolders(ctx context.Context) error {
 	return nil
 }
 
+// made tells of a message that was written straight into the database.
+func (n *Node) made(m *doppelboden.Message) {
+	n.house.queue.Notify(m)
+	n.folders.Arrived([]*doppelboden.Message{m})
+}
+
 // setMode is webmail.Options.SetMode.
 func (n *Node) setMode(ctx context.Context, m doppelboden.MailboxID, emergency bool, by string) error {
 	_, err := n.modes.Set(ctx, []doppelboden.MailboxID{m}, emergency, by)

@@ -25,7 +25,7 @@ func (n *Node) openReturner() error {
 	var err error
 	n.returner, err = intake.NewReturner(intake.ReturnerOptions{
 		Hostname: n.opts.Node.Hostname, Directory: n.house.snapshot, Bodies: segments{n.bodies}, Store: n.store,
-		Notify: n.house.queue.Notify, Log: n.log, Registry: n.registry, Clock: n.clock,
+		Notify: n.made, Log: n.log, Registry: n.registry, Clock: n.clock,
 		Ours: n.house.ours, Postmaster: n.house.postmaster, Internet: n.internet.box, Until: n.house.until,
 	})
 	return err
