@@ -30,6 +30,12 @@ func ReadIMAP(t testing.TB, addr, user string) map[string][]Lying {
 	if err := c.Login(user, DovecotPassword).Wait(); err != nil {
 		t.Fatalf("log in: %v", err)
 	}
+	return ReadAll(t, c)
+}
+
+// ReadAll reads all folders of the mailbox that a client has opened.
+func ReadAll(t testing.TB, c *imapclient.Client) map[string][]Lying {
+	t.Helper()
 	folders, err := c.List("", "*", nil).Collect()
 	if err != nil {
 		t.Fatalf("list folders: %v", err)
