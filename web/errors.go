@@ -79,9 +79,8 @@ func (s *Server) toLogIn(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet && r.URL.Path != "/" {
 		to += "?to=" + queryEscape(r.URL.RequestURI())
 	}
-	if r.Header.Get("HX-Request") != "" {
-		w.Header().Set("HX-Redirect", LogInPath)
-		w.WriteHeader(http.StatusNoContent)
+	if r.Header.Get("HX-Request") != "" { // the page stays as it is: somebody may have written on it
+		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)

@@ -83,9 +83,14 @@ func New(o Options) (*Server, error) {
 	if s.pages, err = s.NewPages(templates, german); err != nil {
 		return nil, err
 	}
-	if err := s.serveStatic(); err != nil {
+	links, err := s.serveStatic()
+	if err != nil {
 		return nil, err
 	}
+	s.Mount("GET /favicon.ico", s.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		http.Redirect(w, r, links["mark.svg"], http.StatusFound)
+		return nil
+	}))
 	s.Mount("GET /language", s.Handler(s.setLanguage))
 	s.Mount("/", s.Handler(func(http.ResponseWriter, *http.Request) error { return ErrNotFound }))
 	return s, nil

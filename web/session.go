@@ -18,7 +18,7 @@ import (
 // and for all paths: a neighbour in the domain can't plant one.
 const (
 	sessionCookie  = "__Host-session"
-	visitCookie    = "__Host-visit" // before there is a session: what the token is made from
+	visitCookie    = "__Host-visit" // what the token is made from
 	languageCookie = "__Host-language"
 )
 
@@ -77,7 +77,7 @@ func (s *Server) visited(next http.Handler) http.Handler {
 			who, err := s.opts.Sessions.Visitor(r.Context(), c.Value)
 			switch {
 			case err == nil:
-				v.Visitor, v.Session, v.Token = &who, c.Value, tokenOf(c.Value)
+				v.Visitor, v.Session = &who, c.Value
 			case doppelboden.CodeOf(err) == doppelboden.NotFound, doppelboden.CodeOf(err) == doppelboden.Policy:
 				DropSession(w)
 			default:
@@ -87,14 +87,14 @@ func (s *Server) visited(next http.Handler) http.Handler {
 			}
 		}
 		v.Language = languageOf(r, v.Visitor)
-		if v.Token == "" {
-			v.Token = tokenOf(s.visit(w, r))
-		}
+		v.Token = tokenOf(s.visit(w, r))
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
 	})
 }
 
-// visit returns the secret of a visitor without a session, and gives her one.
+// visit returns the secret of a visitor's browser, and gives it one. It is not that of her
+// session: a page on which somebody has written for long must be good for sending when her
+// session has ended meanwhile and she has logged in again.
 func (s *Server) visit(w http.ResponseWriter, r *http.Request) string {
 	if c, err := r.Cookie(visitCookie); err == nil && len(c.Value) >= 22 {
 		return c.Value
@@ -104,8 +104,9 @@ func (s *Server) visit(w http.ResponseWriter, r *http.Request) string {
 	return value
 }
 
-// tokenOf makes the token of a cookie. Who does not know the cookie can't know it; that it
-// needs no key of ours lets forms outlive a restart of the node.
+// tokenOf makes the token of a browser. Who does not know its cookie can't know it, and no
+// neighbour in the domain can plant one; that it needs no key of ours lets forms outlive a
+// restart of the node.
 func tokenOf(cookie string) string {
 	mac := hmac.New(sha256.New, []byte(cookie))
 	mac.Write([]byte("doppelboden form token"))

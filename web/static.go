@@ -65,11 +65,11 @@ func pack(plain []byte) []byte {
 	return b.Bytes()
 }
 
-// serveStatic mounts the files.
-func (s *Server) serveStatic() error {
-	_, files, err := assets()
+// serveStatic mounts the files, and returns their addresses by name.
+func (s *Server) serveStatic() (map[string]string, error) {
+	links, files, err := assets()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.Mount("GET "+staticPath, s.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		f, ok := files[r.URL.Path]
@@ -88,7 +88,7 @@ func (s *Server) serveStatic() error {
 		_, _ = w.Write(body) // who has gone away needs no answer
 		return nil
 	}))
-	return nil
+	return links, nil
 }
 
 // isStatic reports whether a request is for a file that is the same for everybody.

@@ -29,7 +29,10 @@ func (s sessions) Visitor(_ context.Context, cookie string) (Visitor, error) {
 	return Visitor{}, &doppelboden.Error{Code: doppelboden.NotFound}
 }
 
-const known = "a-session-that-the-rooms-have-made"
+const (
+	known   = "a-session-that-the-rooms-have-made"
+	browser = "the-secret-of-one-browser"
+)
 
 // newServer returns a server at "https://example.com" with a page that changes something.
 func newServer(t *testing.T) (s *Server, changed *int) {
@@ -67,6 +70,7 @@ func ask(s *Server, method, target string, form url.Values, change func(*http.Re
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	r.AddCookie(&http.Cookie{Name: sessionCookie, Value: known})
+	r.AddCookie(&http.Cookie{Name: visitCookie, Value: browser})
 	if change != nil {
 		change(r)
 	}
@@ -78,22 +82,25 @@ func ask(s *Server, method, target string, form url.Values, change func(*http.Re
 func withoutCookies(r *http.Request) { r.Header.Del("Cookie") }
 
 func TestAFormOfAnotherSiteChangesNothing(t *testing.T) {
-	good := url.Values{"token": {tokenOf(known)}}
+	good := url.Values{"token": {tokenOf(browser)}}
 	for name, tc := range map[string]struct {
 		form   url.Values
 		change func(*http.Request)
 		want   int
 	}{
-		"our own page":              {good, func(r *http.Request) { r.Header.Set("Origin", "https://127.0.0.1") }, 1},
-		"our own page by htmx":      {url.Values{}, func(r *http.Request) { r.Header.Set(tokenHeader, tokenOf(known)) }, 1},
-		"no token":                  {url.Values{}, nil, 0},
-		"a wrong token":             {url.Values{"token": {tokenOf("another")}}, nil, 0},
-		"another origin":            {good, func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, 0},
-		"an opaque origin":          {good, func(r *http.Request) { r.Header.Set("Origin", "null") }, 0},
-		"another site":              {good, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 0},
-		"a neighbour in the domain": {good, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") }, 0},
-		"the token of a visitor without a session": {url.Values{"token": {tokenOf("visit-cookie-of-twenty-two")}}, func(r *http.Request) {
-			r.AddCookie(&http.Cookie{Name: visitCookie, Value: "visit-cookie-of-twenty-two"})
+		"our own page":                    {good, func(r *http.Request) { r.Header.Set("Origin", "https://127.0.0.1") }, 1},
+		"our own page by htmx":            {url.Values{}, func(r *http.Request) { r.Header.Set(tokenHeader, tokenOf(browser)) }, 1},
+		"no token":                        {url.Values{}, nil, 0},
+		"a wrong token":                   {url.Values{"token": {tokenOf("another")}}, nil, 0},
+		"another origin":                  {good, func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, 0},
+		"an opaque origin":                {good, func(r *http.Request) { r.Header.Set("Origin", "null") }, 0},
+		"another site":                    {good, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 0},
+		"a neighbour in the domain":       {good, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") }, 0},
+		"the session itself as the token": {url.Values{"token": {known}}, nil, 0},
+		"the token of a short cookie": {url.Values{"token": {tokenOf("short")}}, func(r *http.Request) {
+			withoutCookies(r)
+			r.AddCookie(&http.Cookie{Name: sessionCookie, Value: known})
+			r.AddCookie(&http.Cookie{Name: visitCookie, Value: "short"})
 		}, 0},
 	} {
 		s, changed := newServer(t)
@@ -121,7 +128,7 @@ func TestATokenInALargeFormIsFound(t *testing.T) {
 	}))
 	var b bytes.Buffer
 	m := multipart.NewWriter(&b)
-	_ = m.WriteField("token", tokenOf(known))
+	_ = m.WriteField("token", tokenOf(browser))
 	part, _ := m.CreateFormFile("file", "a.bin")
 	_, _ = part.Write(make([]byte, 3<<20))
 	_ = m.Close()

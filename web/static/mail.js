@@ -41,6 +41,15 @@ if (offers) {
   });
 }
 
+// What could not be saved is said, so that nobody relies on it.
+for (const [event, which] of [["htmx:responseError", "gone"], ["htmx:sendError", "cut"], ["htmx:timeout", "cut"]]) {
+  document.body.addEventListener(event, (e) => {
+    const note = document.querySelector(".savednote");
+    if (!note || !e.detail.elt.closest("#writing")) return;
+    note.textContent = note.dataset[event === "htmx:responseError" && e.detail.xhr.status !== 401 ? "cut" : which];
+  });
+}
+
 const problems = document.getElementById("problems");
 if (problems) problems.focus();
 

@@ -123,6 +123,11 @@ var german = web.Words{
 	// Writing
 	"Text": "Text", "Cc and Bcc": "Kopie und Blindkopie", "a copy, everybody sees it": "alle sehen sie", "a copy, nobody sees it": "niemand sieht sie",
 	"Attach": "Anhängen", "Remove": "Entfernen", "altogether up to %s": "zusammen bis %s", "Send": "Senden", "Save draft": "Entwurf speichern", "Discard": "Verwerfen",
+	"You are not logged in any more": "Sie sind nicht mehr angemeldet",
+	"Your text is still here. Log in in another window, come back to this one, and go on.": "Ihr Text ist noch da. Melden Sie sich in einem anderen Fenster an, kommen Sie hierher zurück, und machen Sie weiter.",
+	"Log in in another window": "In einem anderen Fenster anmelden", "Save the draft and go on": "Entwurf speichern und weiter",
+	"Not saved: you are not logged in any more. Log in in another window, then go on writing here.": "Nicht gespeichert: Sie sind nicht mehr angemeldet. Melden Sie sich in einem anderen Fenster an, und schreiben Sie dann hier weiter.",
+	"Not saved: there is no connection at the moment. It is tried again as you write.":              "Nicht gespeichert: Im Moment gibt es keine Verbindung. Beim Weiterschreiben wird es wieder versucht.",
 	"Draft saved at %s": "Entwurf gespeichert um %s",
 	"%s answers this mail already. Talk to each other before both of you write.": "%s antwortet schon auf diese Nachricht. Sprechen Sie sich ab, bevor Sie beide schreiben.",
 	"On %s %s wrote:": "Am %s schrieb %s:", "Forwarded mail": "Weitergeleitete Nachricht",

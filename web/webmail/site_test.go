@@ -96,7 +96,7 @@ func (s *site) ask(person int, target string, form url.Values) *httptest.Respons
 	s.t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "https://127.0.0.1"+target, nil)
 	if form != nil {
-		page := s.ask(person, "/m/7777/f/1", nil) // any page has the token
+		page := s.ask(7, "/m/7777/f/1", nil) // any page has the browser's token
 		token := regexp.MustCompile(`X-Token":"([^"]+)"`).FindStringSubmatch(page.Body.String())
 		if token == nil {
 			s.t.Fatalf("no token on the page: %s", page.Body)
@@ -106,6 +106,7 @@ func (s *site) ask(person int, target string, form url.Values) *httptest.Respons
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
+	r.AddCookie(&http.Cookie{Name: "__Host-visit", Value: "the-secret-of-one-browser"})
 	if person > 0 {
 		r.AddCookie(&http.Cookie{Name: "__Host-session", Value: fmt.Sprintf("person-%d", person)})
 	}

@@ -121,6 +121,24 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 	return nil
 }
 
+// keepingText shows what somebody wrote to who is not logged in any more: she logs in beside it and
+// goes on.
+func (d *Door) keepingText(next http.Handler) http.Handler {
+	return d.opts.Server.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		if v := web.VisitOf(r); v.Visitor != nil && v.Visitor.Needs == "" {
+			next.ServeHTTP(w, r)
+			return nil
+		}
+		dr, err := readDraft(r)
+		if err != nil {
+			return err
+		}
+		dr.Action = r.URL.Path
+		d.pages.Show(w, r, http.StatusUnauthorized, "ended", web.Page{Title: "You are not logged in any more", Data: dr})
+		return nil
+	})
+}
+
 // toSent leads from a sent mail to where its writer came from.
 func (d *Door) toSent(w http.ResponseWriter, r *http.Request, k *desk) error {
 	back := int64(1)

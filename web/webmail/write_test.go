@@ -124,6 +124,19 @@ func TestFilesOfADraftStayAndCanBeRemoved(t *testing.T) {
 	}
 }
 
+func TestATextOutlivesASession(t *testing.T) {
+	s := newSite(t)
+	w := s.ask(0, "/m/7/compose", form("to", "eva@example.org", "subject", "Lang", "text", "mein langer Text"))
+	s.has("without a session", w.Body.String(), "Sie sind nicht mehr angemeldet", "mein langer Text", `value="eva@example.org"`, `value="Lang"`, `target="_blank"`, strings.Repeat("k", 30))
+	if w.Code != http.StatusUnauthorized || len(s.sent) != 0 || len(s.opened) != 0 {
+		t.Errorf("status %d, %d sent, opened %v", w.Code, len(s.sent), s.opened)
+	}
+	// She logs in beside it, and the same form is good.
+	if w := s.ask(7, "/m/7/compose", form("to", "eva@example.org", "text", "mein langer Text")); len(s.sent) != 1 {
+		t.Errorf("after the log-in: status %d, %d sent", w.Code, len(s.sent))
+	}
+}
+
 func TestAFileOfSomebodyElsesMailCannotBeTaken(t *testing.T) {
 	s := newSite(t)
 	s.put(8, 1, 0, simple)
