@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,6 +97,15 @@ func median(n int, f func()) time.Duration {
 	return took[len(took)/2]
 }
 
+// processor returns how much time of processors the test has used.
+func processor(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // BenchmarkMailboxes compares a mailbox of 50 mails with one of 50,000: the first page of
 // its list, the first hits of a search, and a search to its end.
 func BenchmarkMailboxes(b *testing.B) {
@@ -126,13 +136,16 @@ func BenchmarkMailboxes(b *testing.B) {
 		pages := [2]time.Duration{median(101, page(small)), median(101, page(large))}
 		var hits [2]time.Duration
 		hits[0], hits[1] = median(51, search(small, "antrag", 20, 20)), median(51, search(large, "antrag", 20, 20))
+		begun := processor(b)
 		full := median(5, search(large, "nadelstich", 0, 10))
+		spent := (processor(b) - begun) / 5
 		umlauts := median(5, search(large, "für gebuehr xyz", 0, 0))
 		b.ReportMetric(float64(pages[1])/float64(pages[0]), "page-ratio")
 		b.ReportMetric(float64(hits[1])/float64(hits[0]), "hits-ratio")
 		b.ReportMetric(float64(pages[1].Microseconds()), "µs/page")
 		b.ReportMetric(float64(hits[1].Microseconds()), "µs/first-hits")
 		b.ReportMetric(float64(full.Milliseconds()), "ms/full-search")
+		b.ReportMetric(float64(spent.Milliseconds()), "cpu-ms/full-search")
 		b.ReportMetric(float64(umlauts.Milliseconds()), "ms/umlauts")
 	}
 	var size int64
