@@ -2,9 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
+	"doppelboden/backup"
 	"doppelboden/ledger"
 	"doppelboden/salvage"
 )
@@ -29,6 +34,24 @@ func (n *Node) settleKnown(ctx context.Context) error {
 	n.salvager.Lead(n.lease)
 	if _, err := n.salvager.Delivered(ctx); err != nil {
 		return fmt.Errorf("settle what was delivered: %w", err)
+	}
+	return nil
+}
+
+// renumberRestored gives the folders of all mailboxes other UIDVALIDITYs when the database
+// was restored: clients may have been told UIDs since the backup that come again for
+// other mail (RFC 9051, section 2.3.1.1).
+func (n *Node) renumberRestored(ctx context.Context) error {
+	mark := filepath.Join(n.opts.Node.Data, backup.RestoredFile)
+	if _, err := os.Lstat(mark); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := n.store.Renumber(ctx, 0); err != nil {
+		return fmt.Errorf("number mailboxes anew: %w", err)
+	}
+	n.log.Info("the database was restored; all mailboxes are numbered anew")
+	if err := os.Remove(mark); err != nil {
+		return fmt.Errorf("number mailboxes anew: %w", err)
 	}
 	return nil
 }
@@ -85,6 +108,9 @@ func (n *Node) behind(ctx context.Context) {
 // bringBack has the landing drain again what the database has lost.
 func (n *Node) bringBack(ctx context.Context) {
 	n.log.Error("the database has lost mail that it had; it is brought back from the landing")
+	if err := n.store.Renumber(ctx, 0); err != nil && ctx.Err() == nil {
+		n.log.Error("mailboxes could not be numbered anew; IMAP clients may show wrong mail until they are set up anew", "err", err)
+	}
 	if _, err := (rescue{n}).Salvage(ctx, time.Time{}, false, func(int64) {}); err != nil && ctx.Err() == nil {
 		n.log.Error("what the database lost is not back yet; write: doppelboden salvage", "err", err)
 	}

@@ -7,7 +7,26 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"doppelboden"
 )
+
+// validityOf returns the UIDVALIDITY of the first inbox.
+func validityOf(t *testing.T, n *Node) uint32 {
+	t.Helper()
+	validity := uint32(0)
+	err := n.store.Mailboxes(t.Context(), func(b doppelboden.Mailbox) error {
+		list, err := n.store.Folders(t.Context(), b.Tenant, b.ID)
+		if err == nil && validity == 0 {
+			validity = list[0].Validity
+		}
+		return nil
+	})
+	if err != nil || validity == 0 {
+		t.Fatalf("no inbox has a UIDVALIDITY (%v)", err)
+	}
+	return validity
+}
 
 // TestADatabaseThatComesBackOlderIsMadeWholeWhileTheNodeRuns plays a promotion that lost
 // commits: PostgreSQL dies and comes back as it was a while ago. It turns red without the
@@ -17,6 +36,7 @@ func TestADatabaseThatComesBackOlderIsMadeWholeWhileTheNodeRuns(t *testing.T) {
 	c.start()
 	c.send(3)
 	c.delivered(3)
+	validity := validityOf(t, c.n)
 	c.kill()
 	data := filepath.Join(c.resting.Dir, "data")
 	yesterday := filepath.Join(t.TempDir(), "yesterday")
@@ -42,6 +62,9 @@ func TestADatabaseThatComesBackOlderIsMadeWholeWhileTheNodeRuns(t *testing.T) {
 	})
 	if b := balance(t, c.n); b.Difference != 0 || b.Duplicates != 0 {
 		t.Errorf("balance %+v, want no difference and nothing twice", b)
+	}
+	if now := validityOf(t, c.n); now == validity {
+		t.Errorf("the inbox has the UIDVALIDITY %d as before: clients keep UIDs that the database has lost", now)
 	}
 	if got := c.groupware.Stats().Messages; got != 8 {
 		t.Errorf("the groupware has %d mails, want 8: what it took before the loss must not come again", got)

@@ -24,6 +24,9 @@ func (n *Node) work(ctx context.Context) (err error) {
 	if err := n.settleKnown(ctx); err != nil {
 		return err
 	}
+	if err := n.renumberRestored(ctx); err != nil {
+		return err
+	}
 	w.background(ctx, "knots", n.tieKnots)
 	if n.opts.Node.Has(city.RoleQueue) {
 		if err := n.handback.Load(ctx); err != nil {

@@ -47,6 +47,9 @@ func TestANodeIsBackedUpTwiceRestoredElsewhereAndGoesOn(t *testing.T) {
 		p.stop()
 		burn()
 		again := p.restore(dir)
+		if _, err := os.Stat(filepath.Join(again.dir, "data", backup.RestoredFile)); err != nil {
+			t.Errorf("nothing tells the node that its database was restored: %v", err)
+		}
 		again.start()
 		again.whole(kept)
 		// What it becomes can be backed up itself.
@@ -279,7 +282,14 @@ func TestADatabaseOfYesterdayIsMadeWholeFromTheLanding(t *testing.T) {
 		}
 		_, err := backup.Restore(t.Context(), o)
 		must(t, err)
+		mark := filepath.Join(p.node.Data, backup.RestoredFile)
+		if _, err := os.Stat(mark); err != nil {
+			t.Errorf("nothing tells the node that its database was restored: %v", err)
+		}
 		p.start()
+		if _, err := os.Stat(mark); !os.IsNotExist(err) {
+			t.Errorf("the node has not numbered its mailboxes anew: %v", err)
+		}
 		report, err := p.client().Salvage(t.Context(), time.Time{}, false)
 		must(t, err)
 		if report.Delivered != 0 {

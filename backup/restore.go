@@ -40,6 +40,10 @@ type Restored struct {
 	Bytes    int64     `json:"bytes"`
 }
 
+// RestoredFile lies in the data folder of a node whose database is older than it was: what
+// mailboxes told their clients since is lost, so they are numbered anew when the node starts.
+const RestoredFile = "restored"
+
 // Restore makes a node of a backup: in folders that are empty or do not exist, or, with
 // DatabaseOnly, only its database, which must not be there. Every file is compared with
 // its sum while it is copied, and appears in its place when all of them were right; until
@@ -193,6 +197,9 @@ func (r *restorer) all(ctx context.Context) error {
 		return restoring(err)
 	}
 	if err := r.tryKeys(ctx); err != nil {
+		return err
+	}
+	if err := r.mark(r.draft); err != nil {
 		return err
 	}
 	err := r.publish()
@@ -483,10 +490,22 @@ func (r *restorer) database(ctx context.Context) error {
 		return err
 	}
 	r.count(f)
+	if err := r.mark(r.node.Data); err != nil {
+		return err
+	}
 	if err := os.Rename(draft, to); err != nil {
 		return restoring(err)
 	}
 	if err := (disk.OS{}).SyncDir(r.node.Data); err != nil {
+		return restoring(err)
+	}
+	return nil
+}
+
+// mark says in a data folder that its database is an older one.
+func (r *restorer) mark(dir string) error {
+	text := "restored at " + r.Clock().UTC().Format(time.RFC3339) + "; the node removes this file when it has numbered its mailboxes anew\n"
+	if err := disk.Replace(disk.OS{}, filepath.Join(dir, RestoredFile), []byte(text)); err != nil {
 		return restoring(err)
 	}
 	return nil
@@ -504,6 +523,11 @@ func (r *restorer) dump(ctx context.Context) error {
 	dsn, err := r.dsn()
 	if err != nil {
 		return err
+	}
+	if r.DatabaseOnly {
+		if err := r.mark(r.node.Data); err != nil {
+			return err
+		}
 	}
 	return postgres.Restore(ctx, dsn, filepath.Join(r.Backup, filepath.FromSlash(f.Path)))
 }
