@@ -49,6 +49,11 @@ const does = {
     await frame.waitForLoadState();
     return await frame.locator(text).first().innerText();
   },
+  // What could act in the frame of a mail. The frame has no scripts, so it is looked at from outside.
+  async active() {
+    const frame = await (await page.locator("iframe.mailframe").elementHandle()).contentFrame();
+    return await frame.locator("script, form, input, button, object, embed, iframe, frame, base, meta[http-equiv=refresh], svg, math, [onload], [onerror], [onclick], [onmouseover], a[href^='javascript:' i], img:not([src^='data:'])").count();
+  },
   async url() { return page.url(); },
   async errors() { const all = errors; errors = []; return all; },
   async wide() { return await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth); },

@@ -60,6 +60,7 @@ func TestAPhoneEnrolsByItsCameraAndLogsInWithAPasskey(t *testing.T) {
 	b.Fill("#again", "kurz und gutt")
 	b.Go("button.main")
 	b.See("text=Die beiden Passwörter sind nicht gleich.")
+	b.do(Order{Do: "errors"}) // the browser notes the 422
 	b.Check("a password that was mistyped")
 	b.Fill("#password", "drei kleine worte")
 	b.Fill("#again", "drei kleine worte")
