@@ -27,6 +27,7 @@ func (b *Box) Append(ctx context.Context, folder int64, flags uint32, date time.
 	if err != nil {
 		return at, 0, err
 	}
+	b.did()
 	uid, err = b.number(ctx, folder, id)
 	return at, uid, err
 }

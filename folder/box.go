@@ -31,7 +31,7 @@ func (b *Box) PutFolder(ctx context.Context, f store.Folder) (store.Folder, erro
 	f.Place, f.Name, f.Deed = b.place(f.Folder), norm.NFC.String(f.Name), b.goesBack()
 	f, err := b.room.opts.Store.PutFolder(ctx, f)
 	if err == nil {
-		b.room.Changed(b.mailbox)
+		b.did()
 	}
 	return f, err
 }
@@ -40,7 +40,7 @@ func (b *Box) PutFolder(ctx context.Context, f store.Folder) (store.Folder, erro
 func (b *Box) DropFolder(ctx context.Context, folder int64) error {
 	err := b.room.opts.Store.DropFolder(ctx, b.place(folder), b.goesBack(), b.now())
 	if err == nil {
-		b.room.Changed(b.mailbox)
+		b.did()
 	}
 	return err
 }
@@ -57,8 +57,16 @@ func (b *Box) Change(ctx context.Context, list []store.Change) ([][]store.Change
 	if err != nil {
 		return nil, fmt.Errorf("change the mailbox: %w", err)
 	}
-	b.room.Changed(b.mailbox)
+	b.did()
 	return done, nil
+}
+
+// did tells that somebody did something in the mailbox, and wakes those who watch it.
+func (b *Box) did() {
+	if b.room.opts.Used != nil {
+		b.room.opts.Used(b.mailbox)
+	}
+	b.room.Changed(b.mailbox)
 }
 
 func (b *Box) now() time.Time { return b.room.opts.Clock() }

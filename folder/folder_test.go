@@ -236,3 +236,31 @@ func TestWhatOtherNodesDidIsSeen(t *testing.T) {
 		}
 	}
 }
+
+func TestAMailboxIsUsedByWhoDoesSomethingInIt(t *testing.T) {
+	w := openTown(t)
+	b := w.box()
+	id := w.arrive("anna@stadt.example", "Subject: x\r\n\r\n")
+	w.list(b, store.UseInbox)
+	w.read(b, id)
+	_, stop := b.Watch()
+	stop()
+	if len(w.used) != 0 {
+		t.Error("a mailbox at which a telephone looks is not used by a person")
+	}
+	for what, do := range map[string]func() error{
+		"a flag": func() error {
+			_, err := b.Change(ctx, []store.Change{{Place: b.place(1), Action: store.ActFlag, UIDs: []uint32{1}, Set: doppelboden.Seen}})
+			return err
+		},
+		"a draft":      func() error { _, err := b.SaveDraft(ctx, 0, strings.NewReader(letter), -1); return err },
+		"a sent mail":  func() error { _, err := b.Send(ctx, outgoing(letter, "eva@example.org")); return err },
+		"a new folder": func() error { _, err := b.PutFolder(ctx, store.Folder{Name: "Neu"}); return err },
+	} {
+		w.used = nil
+		w.must(do())
+		if !slices.Contains(w.used, w.anna.ID) {
+			t.Errorf("%s is no use of the mailbox", what)
+		}
+	}
+}

@@ -60,7 +60,8 @@ type Options struct {
 	Poll time.Duration
 	// Timer waits by Clock; default real time.
 	Timer clock.Timer
-	// Used is told of every mailbox that somebody opens; nil: nobody is told.
+	// Used is told of every mailbox in which somebody did something; nil: nobody is told.
+	// Telephones open mailboxes and read what came, all night long: that is no use.
 	Used func(doppelboden.MailboxID)
 }
 
@@ -100,9 +101,6 @@ func New(o Options) (*Room, error) {
 // Open returns a mailbox to work with. by says who does, such as "person:12"; whether
 // they may is the door's to know.
 func (r *Room) Open(t doppelboden.TenantID, m doppelboden.MailboxID, by string) *Box {
-	if r.opts.Used != nil {
-		r.opts.Used(m)
-	}
 	return &Box{room: r, tenant: t, mailbox: m, by: by}
 }
 

@@ -105,6 +105,7 @@ func (b *Box) Send(ctx context.Context, o Outgoing) (Sent, error) {
 			return Sent{}, err
 		}
 	}
+	b.did()
 	if err := b.room.opts.CatchUp(ctx); err != nil {
 		b.room.opts.Log.Warn("a mail was sent and is not in the folder yet", "message", id.String(), "err", err)
 		return Sent{ID: id, Again: again}, nil

@@ -56,6 +56,7 @@ type town struct {
 	scan  doppelboden.ScanState // what a scanner says
 	most  int                   // recipients in an hour
 	told  []string              // of whom Limited was told
+	used  []doppelboden.MailboxID
 	here  map[doppelboden.MailboxID]bool
 
 	tenants []doppelboden.Tenant // stadt and kreis
@@ -154,6 +155,7 @@ func (w *town) start() {
 		Store: w.db, Intake: w.intake, CatchUp: w.landing.CatchUp, Mail: courier.Options{Bodies: w.bodies, AuthservID: "mx.stadt.example"},
 		Mailbox: w.mailbox, Most: func(doppelboden.Mailbox) int { w.mu.Lock(); defer w.mu.Unlock(); return w.most }, Node: "node", Log: log, Clock: w.clock,
 		Limited: func(_ doppelboden.Mailbox, by string, _ int) { w.mu.Lock(); w.told = append(w.told, by); w.mu.Unlock() },
+		Used:    func(m doppelboden.MailboxID) { w.mu.Lock(); w.used = append(w.used, m); w.mu.Unlock() },
 		Here:    func(m doppelboden.MailboxID) bool { return w.here[m] }, MaxSize: 4 << 20,
 	})
 	w.must(err)
