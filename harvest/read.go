@@ -142,6 +142,7 @@ func (v *visit) take(ctx context.Context, f *store.HarvestFolder, uids []uint32)
 	}
 	batch := store.HarvestBatch{Folders: []store.HarvestFolder{*f}}
 	var todo []follow
+	laid := map[[16]byte]doppelboden.ID{} // by weak sum: what gets a copy with this batch
 	for i := range finds {
 		one := &finds[i]
 		if one.message.IsZero() && one.like >= 0 {
@@ -150,15 +151,24 @@ func (v *visit) take(ctx context.Context, f *store.HarvestFolder, uids []uint32)
 		if one.message.IsZero() {
 			continue // it went meanwhile, or is too big
 		}
-		batch.Mails = append(batch.Mails, store.Harvest{Folder: f.Name, Validity: f.Validity, UID: one.head.UID, Message: one.message, Flags: one.head.Flags})
-		if !one.fresh {
-			lay, what, err := v.settle(ctx, f, one)
-			if err != nil {
-				return err
-			}
-			batch.Copies = append(batch.Copies, lay...)
-			todo = append(todo, what...)
+		if id, is := laid[one.sums.weak]; is {
+			one.message = id
+		} else if err := v.stand(ctx, one); err != nil {
+			return err
 		}
+		batch.Mails = append(batch.Mails, store.Harvest{Folder: f.Name, Validity: f.Validity, UID: one.head.UID, Message: one.message, Flags: one.head.Flags})
+		if one.fresh || laid[one.sums.weak] == one.message {
+			continue
+		}
+		lay, what, err := v.settle(ctx, f, one)
+		if err != nil {
+			return err
+		}
+		if len(lay) > 0 {
+			laid[one.sums.weak] = one.message
+		}
+		batch.Copies = append(batch.Copies, lay...)
+		todo = append(todo, what...)
 	}
 	v.budget -= len(uids)
 	v.read += len(uids)
@@ -167,6 +177,31 @@ func (v *visit) take(ctx context.Context, f *store.HarvestFolder, uids []uint32)
 		return err
 	}
 	return v.follow(ctx, todo)
+}
+
+// stand sees to it that a find is the message which this mailbox shows: another one that is
+// the same mail may have come to lie here with this very batch.
+func (v *visit) stand(ctx context.Context, one *find) error {
+	there, err := v.r.opts.Store.CopiesOf(ctx, v.route.Tenant, v.box.ID, []doppelboden.ID{one.message})
+	if err != nil {
+		return fmt.Errorf("read copies: %w", err)
+	}
+	if len(there) > 0 {
+		return nil
+	}
+	known, err := v.r.opts.Store.Marked(ctx, v.route.Tenant, [][16]byte{one.sums.weak})
+	if err != nil {
+		return fmt.Errorf("look for the mail: %w", err)
+	}
+	same := match{body: one.message}
+	for _, k := range known {
+		same.same = append(same.same, k.Message)
+	}
+	id, err := v.choose(ctx, same)
+	if err == nil && !id.IsZero() && id != one.message {
+		one.message, one.fresh = id, false
+	}
+	return err
 }
 
 // recognise finds out which mails are messages of ours.
