@@ -19,7 +19,7 @@ func (n *Node) startIMAP(ctx context.Context) error {
 		Mailbox: func(t doppelboden.TenantID, m doppelboden.MailboxID, by string) imapd.Mailbox {
 			return imapBox{n.folders.Open(t, m, by)}
 		},
-		MaxSize: n.opts.Node.Limits.MessageMB << 20,
+		Holds: n.search.Holds, MaxSize: n.opts.Node.Limits.MessageMB << 20,
 	})
 	if err != nil {
 		return err

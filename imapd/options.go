@@ -58,6 +58,9 @@ type Options struct {
 	// Mailbox opens a mailbox; by says who does. Required.
 	Mailbox func(t doppelboden.TenantID, m doppelboden.MailboxID, by string) Mailbox
 
+	// Holds knows of the texts of mails without opening them; nil: SEARCH opens each mail.
+	Holds Holds
+
 	// MaxSize bounds an appended mail, in bytes: 50 MB, as SMTP does.
 	MaxSize int64
 	// MaxConnections bounds all connections: 20,000. An idle one costs some 40 KB.

@@ -8,6 +8,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/letter"
+	"doppelboden/search"
 	"doppelboden/store"
 
 	"github.com/emersion/go-imap/v2"
@@ -74,9 +75,10 @@ type candidate struct {
 	at   int
 	row  store.Shown
 	f    *finder
-	mail func() Mail // opens it; nil when nobody may, or it is gone
-	head []byte      // once it was read
-	said []string    // the texts, folded, once they were read
+	mail func() Mail           // opens it; nil when nobody may, or it is gone
+	head []byte                // once it was read
+	said []string              // the texts, folded, once they were read
+	told map[search.Probe]bool // what is known of its texts without opening it; nil: nothing
 	err  error
 }
 
@@ -122,6 +124,9 @@ func (s *session) search(c *imap.SearchCriteria) (places []int, err error) {
 
 // searchIn opens mails and looks into them.
 func (s *session) searchIn(c *imap.SearchCriteria, open []*candidate) (places []int, err error) {
+	if places, open, err = s.probe(c, open); err != nil || len(open) == 0 {
+		return places, err
+	}
 	uids := make([]uint32, len(open))
 	for i, one := range open {
 		uids[i] = one.row.UID
@@ -227,6 +232,12 @@ func (m *candidate) holds(c *imap.SearchCriteria, open bool) answer {
 	if result == never || !needsMail(c) {
 		return result
 	}
+	if m.told != nil {
+		result = min(result, answerOf(m.holdsTold(c)))
+		if result == never || c.SentSince.IsZero() && c.SentBefore.IsZero() {
+			return result
+		}
+	}
 	if !open {
 		return unknown
 	}
@@ -281,6 +292,9 @@ func (m *candidate) holdsInside(c *imap.SearchCriteria) bool {
 		if sent.IsZero() || !c.SentSince.IsZero() && day(sent).Before(day(c.SentSince)) || !c.SentBefore.IsZero() && !day(sent).Before(day(c.SentBefore)) {
 			return false
 		}
+	}
+	if m.told != nil {
+		return true // what is asked of texts was answered before
 	}
 	for _, h := range c.Header {
 		if !headerHas(m.head, h.Key, fold(h.Value)) {
