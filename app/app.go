@@ -171,11 +171,11 @@ func (n *Node) Start(ctx context.Context) error {
 			return fmt.Errorf("start the MX: %w", err)
 		}
 	}
-	if err := n.startWeb(ctx); err != nil {
-		return fmt.Errorf("start the pages: %w", err)
-	}
 	if err := n.startIMAP(ctx); err != nil {
 		return fmt.Errorf("start IMAP: %w", err)
+	}
+	if err := n.startWeb(ctx); err != nil {
+		return fmt.Errorf("start the pages: %w", err)
 	}
 	// After all listeners, whose addresses it tells.
 	if err := n.startControl(); err != nil {

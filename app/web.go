@@ -43,6 +43,9 @@ func (n *Node) startWeb(ctx context.Context) error {
 	if err := public.Mount(public.Options{Server: server, Store: view{n.store, n.landing}, Clock: n.clock}); err != nil {
 		return err
 	}
+	if err := n.mountSetup(server); err != nil {
+		return err
+	}
 	n.onStop("the pages", server.Shutdown)
 	return n.open(ctx, listener{"web", n.opts.Node.Web, server.Serve})
 }

@@ -47,6 +47,7 @@ type Server struct {
 	mux     *http.ServeMux
 	origins *http.CrossOriginProtection
 	large   chan struct{}    // a place for each large body
+	opened  map[string]bool  // by pattern: see MountOpen
 	bodies  map[string]int64 // by pattern: how large a body may be
 	pages   *Pages
 	took    *prometheus.HistogramVec

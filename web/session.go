@@ -116,7 +116,7 @@ func tokenOf(cookie string) string {
 // guarded lets what changes something pass only from our own pages, and bounds bodies.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || s.isOpen(r) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -66,6 +66,7 @@ var floors = map[string]int{
 	"web/public":      doors,
 	"control":         doors,
 	"imapd":           doors,
+	"web/setup":       doors,
 	"smtpd":           doors,
 	"app":             attic,
 	"cmd/doppelboden": attic,

@@ -51,6 +51,7 @@ var german = web.Words{
 	"Open the authenticator app on your telephone and scan this square, or type the key below it.": "Öffnen Sie die Authenticator-App auf Ihrem Telefon und scannen Sie dieses Quadrat, oder tippen Sie den Schlüssel darunter ein.",
 	"The key as a QR code":          "Der Schlüssel als QR-Code",
 	"Open in an app on this device": "In einer App auf diesem Gerät öffnen",
+	"Set it up without typing":      "Ohne Abtippen einrichten",
 	"Set up the app":                "App einrichten",
 	"Later":                         "Später",
 	"Please log in again":           "Bitte melden Sie sich noch einmal an",

@@ -9,7 +9,7 @@ import (
 
 // clientConfig is Thunderbird's format of autoconfiguration, version 1.1, as published at
 // wiki.mozilla.org/Thunderbird:Autoconfiguration:ConfigFileFormat and, later, in
-// draft-ietf-mailmaint-autoconfig. testdata/autoconfig.rnc has what of it is used here.
+// draft-ietf-mailmaint-autoconfig. testdata/autoconfig.rng has what of it is used here.
 type clientConfig struct {
 	XMLName  xml.Name `xml:"clientConfig"`
 	Version  string   `xml:"version,attr"`
