@@ -44,7 +44,7 @@ func (r *Room) Owed(ctx context.Context, t doppelboden.TenantID, m doppelboden.M
 		if err != nil {
 			return err
 		}
-		o := Owed{Act: act(&d), At: d.At, Message: d.Message.String(), Size: d.Size, Waits: tasks[0].stay == whyWaiting}
+		o := Owed{Act: actOf(&d), At: d.At, Message: d.Message.String(), Size: d.Size, Waits: tasks[0].stay == whyWaiting}
 		if err := yield(o); err != nil {
 			return err
 		}
@@ -52,8 +52,8 @@ func (r *Room) Owed(ctx context.Context, t doppelboden.TenantID, m doppelboden.M
 	return nil
 }
 
-// act names what was done.
-func act(d *store.Deed) string {
+// actOf names what was done.
+func actOf(d *store.Deed) string {
 	switch {
 	case d.Is == nil:
 		return "deleted"
