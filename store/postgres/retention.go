@@ -199,43 +199,24 @@ func (t *tx) lockBoxes(nums []int64) error {
 		JOIN numbering n ON n.mailbox = b.mailbox FOR UPDATE OF n`, nums)
 }
 
-// removeCopies removes what folders show of messages.
+// removeCopies removes what folders show of messages. A mail to a list may lie in thousands
+// of mailboxes.
 func (t *tx) removeCopies(nums []int64) error {
-	type box struct {
-		mailbox doppelboden.MailboxID
-		tenant  doppelboden.TenantID
-	}
-	var boxes []box
-	err := t.query(func(r row) error {
-		boxes = append(boxes, box{doppelboden.MailboxID(asInt(r[0])), doppelboden.TenantID(asInt(r[1]))})
-		return nil
-	}, "SELECT DISTINCT c.mailbox, c.tenant FROM unnest($1::bigint[]) u (num) JOIN copy c ON c.message = u.num AND c.message + 0 IS NOT NULL ORDER BY 1", nums)
-	if err != nil {
-		return fmt.Errorf("find copies: %w", err)
-	}
-	for _, one := range boxes {
-		k, err := t.keep(one.tenant, one.mailbox, 0)
-		if err != nil {
-			return err
-		}
-		rows, err := t.load(nil, loadMessages, int64(one.mailbox), nums)
-		if err != nil {
-			return err
-		}
-		for n := range rows {
-			k.Remove(&rows[n], false, time.Time{})
-		}
-		if err := k.put(rows); err != nil {
-			return err
-		}
-		if err := k.save(); err != nil {
-			return err
-		}
+	if _, err := t.exec(removeCopies, nums); err != nil {
+		return fmt.Errorf("remove copies: %w", err)
 	}
 	return nil
 }
 
-const loadMessages = "SELECT " + lyingColumns + ` FROM unnest($2::bigint[]) u (num) JOIN copy c ON c.message = u.num AND c.message + 0 IS NOT NULL AND c.mailbox - 0 = $1 ORDER BY c.n`
+const removeCopies = `WITH gone AS (DELETE FROM copy c USING unnest($1::bigint[]) u (num) WHERE c.message = u.num AND c.message + 0 IS NOT NULL
+			RETURNING c.mailbox, c.folder, c.uid, c.flags),
+		n AS (UPDATE numbering SET change = change + 1 FROM (SELECT DISTINCT mailbox FROM gone) g
+			WHERE numbering.mailbox = g.mailbox RETURNING numbering.mailbox, numbering.change)
+	UPDATE folder f SET total = f.total - a.total, unseen = f.unseen - a.unseen, change = a.change
+		FROM (SELECT g.mailbox, g.folder, n.change, count(*) FILTER (WHERE g.flags & 2147483648 = 0) AS total,
+				count(*) FILTER (WHERE g.flags & 2147483649 = 0) AS unseen
+			FROM gone g JOIN n ON n.mailbox = g.mailbox WHERE g.uid IS NOT NULL GROUP BY g.mailbox, g.folder, n.change) a
+		WHERE f.mailbox = a.mailbox AND f.number = a.folder`
 
 // stayingQuery leaps through message_body from one tenant and key version to the next, of
 // which there are few, so that each can be looked into for a segment.

@@ -19,6 +19,7 @@ var scansAllowed = map[string]string{
 	"FROM waiting w CROSS JOIN delivery d":     "Boxes leaps from box to box",
 	"AND d.inbox = 1 AND d.tenant = ?3 ORDER":  "Copies sorts a page of each state",
 	"WHERE c.message = ?1":                     "it sorts the copies of one message",
+	"WHERE message = ?1 AND uid IS NOT NULL":   "it groups the copies of one message",
 	"received < ?1 AND (received, num)":        "Expire walks over what is old",
 	"FROM alarm WHERE until IS NULL":           "alarms are few",
 	"CROSS JOIN address a ON a.mailbox = b.id": "it sorts the aliases of one mailbox",

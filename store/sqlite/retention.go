@@ -211,33 +211,22 @@ func (t *tx) remove(num int64, cut time.Time, keep []doppelboden.MailboxID) (boo
 	return true, t.forgetSegment(segment)
 }
 
+// Statements that remove what folders show of the message ?1, in this order: a mail to a list
+// may lie in thousands of mailboxes.
+var removeCopies = [...]string{
+	"UPDATE numbering SET change = change + 1 WHERE mailbox IN (SELECT mailbox FROM copy INDEXED BY copy_message WHERE message = ?1)",
+	`UPDATE folder SET total = folder.total - a.total, unseen = folder.unseen - a.unseen, change = (SELECT n.change FROM numbering n WHERE n.mailbox = a.mailbox)
+		FROM (SELECT mailbox, folder, sum(flags & 0x80000000 = 0) AS total, sum(flags & 0x80000001 = 0) AS unseen FROM copy INDEXED BY copy_message
+			WHERE message = ?1 AND uid IS NOT NULL GROUP BY mailbox, folder) a
+		WHERE folder.mailbox = a.mailbox AND folder.number = a.folder`,
+	"DELETE FROM copy WHERE (mailbox, n) IN (SELECT mailbox, n FROM copy INDEXED BY copy_message WHERE message = ?1)",
+}
+
 // removeCopies removes what folders show of a message.
 func (t *tx) removeCopies(num int64) error {
-	boxes := map[doppelboden.MailboxID]doppelboden.TenantID{}
-	err := t.c.query(background, func(row []driver.Value) error {
-		boxes[doppelboden.MailboxID(asInt(row[0]))] = doppelboden.TenantID(asInt(row[1]))
-		return nil
-	}, "SELECT mailbox, tenant FROM copy INDEXED BY copy_message WHERE message = ?", num)
-	if err != nil {
-		return fmt.Errorf("find copies: %w", err)
-	}
-	for box, tenant := range boxes {
-		rows, err := t.load(nil, "INDEXED BY copy_message WHERE c.message = ? AND c.mailbox = ? ORDER BY c.n", num, int64(box))
-		if err != nil {
-			return err
-		}
-		k, err := t.keep(tenant, box, 0)
-		if err != nil {
-			return err
-		}
-		for i := range rows {
-			k.Remove(&rows[i], false, time.Time{})
-		}
-		if err := k.put(rows); err != nil {
-			return err
-		}
-		if err := k.save(); err != nil {
-			return err
+	for _, text := range removeCopies {
+		if _, err := t.c.exec(background, text, num); err != nil {
+			return fmt.Errorf("remove copies: %w", err)
 		}
 	}
 	return nil
