@@ -38,6 +38,7 @@ func (p Part) Now() bool { return !p.Since.IsZero() && p.Until.IsZero() }
 // Reasons why a part is not complete up to now. Texts for people are made of them.
 const (
 	WhyNothing = "nothing_configured" // no way is configured by which it could come
+	WhyNew     = "no_mail_yet"        // none has come by this way
 	WhyPart    = "internal_missing"   // what goes to the Internet is there, and what goes to colleagues is not
 	WhyRounds  = "rounds"             // it is read again and again, and was at Until
 	WhyFilling = "filling"            // the first reading is not over
@@ -94,7 +95,11 @@ func (r *Room) Coverage(ctx context.Context, t doppelboden.TenantID, m doppelbod
 	c := Coverage{Sync: q.state.At, Trouble: q.state.Trouble}
 	c.Internal = q.internal()
 	c.Folders = q.sync(store.UseNone)
-	c.Inbox = better(Part{Source: SourceMX, Since: q.first}, q.sync(store.UseInbox))
+	c.Inbox = Part{Source: SourceMX, Since: q.mx}
+	if q.mx.IsZero() {
+		c.Inbox.Why = WhyNew
+	}
+	c.Inbox = better(c.Inbox, q.sync(store.UseInbox))
 	c.Sent = q.sent(c.Internal)
 	return c, nil
 }
@@ -107,7 +112,8 @@ type question struct {
 	state   store.HarvestBox
 	folders []store.HarvestFolder
 	marking store.Marking
-	first   time.Time // since when mail of the tenant is kept here; zero: none was taken
+	mx      time.Time // since when the Internet's mail is kept here; zero: none came
+	relay   time.Time // the same of own senders' mail
 }
 
 func (q *question) read(ctx context.Context, m doppelboden.MailboxID) (err error) {
@@ -121,34 +127,56 @@ func (q *question) read(ctx context.Context, m doppelboden.MailboxID) (err error
 	if q.marking, err = s.Marking(ctx, t); err != nil {
 		return fmt.Errorf("read which ways mail came: %w", err)
 	}
-	q.first, err = q.r.firstMail(ctx, t)
+	q.mx, q.relay, err = q.r.firstMail(ctx, t)
 	return err
 }
 
-// firstMail returns since when mail of a tenant is kept here: since the first one that is
-// known, or as long as retention keeps it.
-func (r *Room) firstMail(ctx context.Context, id doppelboden.TenantID) (time.Time, error) {
+// A first says when the first mails came that are known here. Messages up to scanned were
+// looked at.
+type first struct {
+	scanned   int64
+	mx, relay time.Time
+}
+
+// firstMail returns since when the Internet's mail of a tenant is kept here, and that of its
+// own senders: since the first one that is known, or as long as retention keeps it.
+func (r *Room) firstMail(ctx context.Context, id doppelboden.TenantID) (mx, relay time.Time, err error) {
 	t := r.tenant(id)
 	t.mu.Lock()
-	first := t.first
+	f := t.first
 	t.mu.Unlock()
-	for after := int64(0); first.IsZero(); {
-		list, end, err := r.opts.Store.Unmarked(ctx, id, after, 1)
+	for f.mx.IsZero() || f.relay.IsZero() {
+		list, end, err := r.opts.Store.Unmarked(ctx, id, f.scanned, firstPage)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("find the first message: %w", err)
+			return mx, relay, fmt.Errorf("find the first message: %w", err)
 		}
-		if len(list) == 0 && end == after {
-			return time.Time{}, nil
+		for _, u := range list {
+			switch m := u.Message; {
+			case m.Door == doorMX && f.mx.IsZero():
+				f.mx = m.Received
+			case m.Door == doorSubmission && f.relay.IsZero():
+				f.relay = m.Received
+			}
 		}
-		if after = end; len(list) > 0 {
-			first = list[0].Message.Received
+		if end == f.scanned {
+			break
 		}
+		f.scanned = end
 	}
 	t.mu.Lock()
-	t.first = first
+	t.first = f
 	t.mu.Unlock()
-	return later(first, r.opts.Kept()), nil
+	if !f.mx.IsZero() {
+		mx = later(f.mx, r.opts.Kept())
+	}
+	if !f.relay.IsZero() {
+		relay = later(f.relay, r.opts.Kept())
+	}
+	return mx, relay, nil
 }
+
+// firstPage is how many messages are looked at together for the first ones.
+const firstPage = 500
 
 // later returns the later of two times.
 func later(a, b time.Time) time.Time {
@@ -182,8 +210,11 @@ func (q *question) sync(use store.Use) Part {
 		found = true
 		p.Since = later(p.Since, f.Since)
 	}
-	if !found {
-		return p
+	if !found { // it has no such folder
+		if use == store.UseNone {
+			return p
+		}
+		return q.sync(store.UseNone)
 	}
 	p.Since, p.Until = later(p.Since, q.r.opts.Kept()), q.state.Began
 	switch {
@@ -231,8 +262,11 @@ func (q *question) sent(internal Part) Part {
 		return read
 	}
 	p := Part{Source: SourceRelay, Why: WhyPart}
-	if !internal.Since.IsZero() && !q.first.IsZero() {
-		p.Since, p.Until, p.Why = later(q.first, internal.Since), internal.Until, internal.Why
+	switch {
+	case q.relay.IsZero():
+		p.Why = WhyNew
+	case !internal.Since.IsZero():
+		p.Since, p.Until, p.Why = later(q.relay, internal.Since), internal.Until, internal.Why
 	}
 	return better(p, read)
 }

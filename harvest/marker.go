@@ -219,7 +219,7 @@ func (r *Room) Arrived(list []*doppelboden.Message) {
 		switch m.Door {
 		case DoorJournal:
 			journal = true
-		case "submission":
+		case doorSubmission:
 			hairpin = r.internal(m)
 		}
 		if !journal && !hairpin {

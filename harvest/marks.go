@@ -157,8 +157,11 @@ const (
 	DoorSync    = "sync"
 )
 
-// doorMX is that of strangers' mail; see package app.
-const doorMX = "mx"
+// Doors of strangers' mail and of that of own senders; see package app.
+const (
+	doorMX         = "mx"
+	doorSubmission = "submission"
+)
 
 // marksOf returns the sums under which a message is found.
 func marksOf(m *doppelboden.Message, s sums) (list [][16]byte) {

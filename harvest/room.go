@@ -36,7 +36,7 @@ type tenant struct {
 	marker   marker
 
 	mu      sync.Mutex
-	first   time.Time                     // when the first message came that is known; zero: nobody asked
+	first   first
 	journal time.Time                     // when mail last came by a journal report, as far as this run of the node knows
 	hairpin time.Time                     // and from one mailbox to another through us
 	last    map[string]roundTally         // of the last round of each route that is over

@@ -49,7 +49,7 @@ func (g *reading) run(ctx context.Context) {
 		g.status.Took = time.Since(began).Seconds()
 		g.mu.Unlock()
 		wait := g.r.opts.Pace.Every - g.r.opts.Clock().Sub(start)
-		if wait <= 0 {
+		if wait <= 0 || g.unfilled() {
 			wait = time.Second
 		}
 		if !g.wait(ctx, wait) {
@@ -58,10 +58,29 @@ func (g *reading) run(ctx context.Context) {
 	}
 }
 
+// unfilled reports whether the last round has left mailboxes that are not filled.
+func (g *reading) unfilled() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.status.Filling > 0 && g.status.Held == "" && g.status.Trouble == ""
+}
+
+// grownEvery is how many steps of waiting lie between two looks for new mailboxes: a list of
+// 20,000 takes some milliseconds.
+const grownEvery = 6
+
+// grown reports whether there are more mailboxes than in the last round.
+func (g *reading) grown() bool {
+	n := len(g.r.opts.Mailboxes(g.key))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return n > g.status.Mailboxes
+}
+
 // wait waits for the next round, or until somebody wants a mailbox to be read at once. It
 // returns false when ctx ended.
 func (g *reading) wait(ctx context.Context, d time.Duration) bool {
-	for d > 0 {
+	for n := 1; d > 0; n++ {
 		step := min(d, g.r.opts.Pace.Mark)
 		if !clock.Sleep(ctx, g.r.opts.Timer, step) {
 			return false
@@ -69,6 +88,9 @@ func (g *reading) wait(ctx context.Context, d time.Duration) bool {
 		d -= step
 		if g.r.wanted(g.key) {
 			g.urgent(ctx)
+		}
+		if n%grownEvery == 0 && g.grown() {
+			break
 		}
 	}
 	return ctx.Err() == nil

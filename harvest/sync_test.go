@@ -243,8 +243,12 @@ func TestCoverageClaimsNothingThatIsNotProved(t *testing.T) {
 		t.Errorf("the inbox after a first mail: %+v, want complete since then and up to now", c.Inbox)
 	}
 	w.route.Journal, w.route.Relay = true, true
-	if c := ask(); c.Internal.Now() || c.Internal.Why != WhySilent || c.Sent.Now() || c.Sent.Why != WhyPart {
+	if c := ask(); c.Internal.Now() || c.Internal.Why != WhySilent || c.Sent.Now() || c.Sent.Why != WhyNew {
 		t.Errorf("with a journal that never reported: %+v", c)
+	}
+	w.arrive("submission", "anna@stadt.example", letter("anna", "eva", "B", w.clock()), "bert@stadt.example")
+	if c := ask(); c.Sent.Now() || c.Sent.Why != WhyPart {
+		t.Errorf("with a groupware that sends through us, and a journal that never reported: %+v", c.Sent)
 	}
 	_, err := w.report(sample(t, "bcc"), 1000)
 	w.must(err)

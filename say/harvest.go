@@ -12,6 +12,7 @@ var harvests = map[string]string{
 	"complete":                      "vollständig",
 	"up to %s":                      "bis %s",
 	"missing: no way is configured": "fehlt: kein Weg ist eingerichtet",
+	"no mail has come yet":          "noch keine Mail gekommen",
 	"without mail to colleagues":    "ohne Mail an Kollegen",
 	"is being filled":               "wird gefüllt",
 	"not read lately":               "länger nicht gelesen",

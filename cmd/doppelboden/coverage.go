@@ -56,6 +56,7 @@ const freshCoverage = 15 * time.Minute
 func (p *program) part(c harvest.Part) string {
 	why := map[string]string{
 		harvest.WhyNothing: p.say.T("missing: no way is configured"),
+		harvest.WhyNew:     p.say.T("no mail has come yet"),
 		harvest.WhyPart:    p.say.T("without mail to colleagues"),
 		harvest.WhyFilling: p.say.T("is being filled"),
 		harvest.WhyStale:   p.say.T("not read lately"),
