@@ -27,8 +27,9 @@ const (
 	decodedLimit = 1 << 20
 )
 
-// readLimits bound what is read of a mail for its extract.
-var readLimits = letter.Limits{Decoded: 1 << 20}
+// readLimits bound what is read of a mail for its extract. What is searched of a larger one
+// lies before its large files.
+var readLimits = letter.Limits{Size: 32 << 20, Decoded: 1 << 20}
 
 // A content is what of a mail is searched, folded.
 type content struct {

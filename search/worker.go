@@ -142,17 +142,28 @@ func (w *Worker) rest(ctx context.Context, worked time.Duration) {
 // put makes and keeps some extracts.
 func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 	made := make([]store.Extract, 0, len(list))
+	var unreadable []doppelboden.ID
+	var why error
 	for _, id := range list {
-		e, ok, err := w.one(ctx, id)
-		if err != nil {
-			return err
+		m, err := w.room.opts.Store.Message(ctx, id)
+		if err != nil && doppelboden.CodeOf(err) == doppelboden.NotFound {
+			continue // gone by now
 		}
-		if ok {
+		if err != nil {
+			return fmt.Errorf("find %s: %w", id, err)
+		}
+		if e, err := w.one(m); err != nil {
+			unreadable, why = append(unreadable, id), err
+		} else {
 			made = append(made, e)
 		}
 		if w.busy() {
 			w.wait(ctx, time.Millisecond, nil) // others may run between two mails
 		}
+	}
+	if len(unreadable) > 0 { // one line for a whole segment that is missing
+		w.room.metrics.failed.Add(float64(len(unreadable)))
+		w.room.opts.Log.Warn("mails cannot be read for lists and searches", "messages", len(unreadable), "first", unreadable[0], "err", why)
 	}
 	if err := w.room.opts.Store.PutExtracts(ctx, made); err != nil {
 		return fmt.Errorf("keep extracts: %w", err)
@@ -161,22 +172,11 @@ func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 	return nil
 }
 
-// one makes one extract. It reports false for what is gone or cannot be read.
-func (w *Worker) one(ctx context.Context, id doppelboden.ID) (store.Extract, bool, error) {
-	m, err := w.room.opts.Store.Message(ctx, id)
-	if err != nil {
-		if doppelboden.CodeOf(err) == doppelboden.NotFound {
-			err = nil
-		}
-		return store.Extract{}, false, err
-	}
+// one makes one extract.
+func (w *Worker) one(m *doppelboden.Message) (store.Extract, error) {
 	e, err := w.room.read(m)
-	if err == nil {
-		var sealed store.Extract
-		if sealed, err = w.room.seal(m, e); err == nil {
-			return sealed, true, nil
-		}
+	if err != nil {
+		return store.Extract{}, err
 	}
-	w.room.unreadable(id, err)
-	return store.Extract{}, false, nil
+	return w.room.seal(m, e)
 }

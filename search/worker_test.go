@@ -114,6 +114,22 @@ func TestWhatCannotBeKeptIsMadeAgainLater(t *testing.T) {
 	}
 }
 
+// awayStore does not answer.
+type awayStore struct{ Store }
+
+func (awayStore) Message(context.Context, doppelboden.ID) (*doppelboden.Message, error) {
+	return nil, errors.New("the database is away")
+}
+
+func TestNothingIsPassedOverWhileTheDatabaseIsAway(t *testing.T) {
+	w := newTown(t)
+	w.fill()
+	w.room.opts.Store = awayStore{w.db}
+	if next, err := NewWorker(w.room, nil).step(ctx, 0); err == nil || next != 0 {
+		t.Errorf("went on to %d, %v; wanted to stay where it is", next, err)
+	}
+}
+
 // messagesIn returns the messages in a folder.
 func messagesIn(t testing.TB, w *town, at store.Place) (ids []doppelboden.ID) {
 	t.Helper()
