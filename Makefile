@@ -7,7 +7,7 @@ FUZZTIME ?= 20s
 # Where benches work; it must be on the disk that is to be measured.
 export BENCH_DIR ?= /var/tmp
 
-.PHONY: help build run test lint screenshots bench bench-large powercut fuzz clean
+.PHONY: help build run test lint scenario screenshots bench bench-large powercut fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,9 +27,13 @@ test: ## everything: installs what is missing, go vet, all tests (root; Debian)
 lint: ## gofmt, go vet, the direction of imports
 	scripts/lint.sh
 
+scenario: ## the outages of real cities on real processes, each told as it goes
+	scripts/need.sh
+	go test -count=1 -timeout 40m -v ./test/scenario
+
 screenshots: ## docs/screenshots, from a real node in Chromium
 	scripts/need.sh
-	SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run TestPictures ./test/browser
+	SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -tags screenshots -run TestPictures ./test/browser
 
 bench: build ## side by side with Postfix, up to 30 minutes (BENCH_QUICK=1: one round)
 	scripts/need.sh
