@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -170,4 +172,209 @@ func BenchmarkFolders(b *testing.B) {
 	storetest.BenchFolders(b, func(t testing.TB, o storetest.Setup) store.Store {
 		return openAt(t, databaseIn(t, o.Dir), func(own *Options) { own.Chain, own.Clock = o.Chain, o.Clock })
 	})
+}
+
+// Two nodes take mail for a mailbox, look, file, remove folders and mail: nothing is lost or
+// numbered twice, no copy lies in a folder that is not there, and the counters are right.
+func TestTwoNodesWorkInOneMailbox(t *testing.T) {
+	dsn := database(t)
+	nodes := []*Store{openAt(t, dsn), openAt(t, dsn)}
+	put, err := nodes[0].PutTenants(ctx, []string{"stadt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes, err := nodes[0].PutMailboxes(ctx, []doppelboden.Mailbox{
+		{Tenant: put[0].ID, Address: doppelboden.Address{Local: "a", Domain: "b.example"}}, {Tenant: put[0].ID, Address: doppelboden.Address{Local: "c", Domain: "b.example"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mails = 120
+	var wg, accepting sync.WaitGroup
+	done := make(chan struct{})
+	ended := func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+	run := func(what string, n int, f func(i int) error) { // n of 0: until all is accepted
+		if n > 0 {
+			accepting.Add(1)
+		}
+		wg.Go(func() {
+			if n > 0 {
+				defer accepting.Done()
+			}
+			for i := 0; n > 0 && i < n || n == 0 && !ended(); i++ {
+				if err := f(i); err != nil {
+					t.Errorf("%s: %v", what, err)
+					return
+				}
+			}
+		})
+	}
+	for n, s := range nodes {
+		lease, err := s.Join(ctx, fmt.Sprintf("node%d", n), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := store.Place{Tenant: put[0].ID, Mailbox: boxes[0].ID, Folder: 1}
+		run("accept", mails, func(i int) error {
+			m := message(put[0].ID, boxes[0].ID)
+			m.Deliveries[0].State = doppelboden.Delivered
+			if i%2 == 0 { // both mailboxes, in the order that the node likes
+				m.Copies = append(m.Copies, doppelboden.Copy{Mailbox: boxes[(i/2+n)%2].ID, Folder: fmt.Sprintf("Akten/%d", i%4), Message: m.ID, Date: m.Received},
+					doppelboden.Copy{Mailbox: boxes[(i/2+n+1)%2].ID, Folder: fmt.Sprintf("Akten/%d", i%4), Message: m.ID, Date: m.Received})
+			}
+			_, err := s.Accept(ctx, m)
+			return err
+		})
+		run("look", 0, func(i int) error {
+			_, err := s.Look(ctx, at)
+			return err
+		})
+		run("file", 0, func(i int) error {
+			list, err := s.Folders(ctx, at.Tenant, at.Mailbox)
+			if err != nil {
+				return err
+			}
+			to := list[i%len(list)].Folder
+			_, err = s.Change(ctx, []store.Change{{Place: at, Action: store.ActFlag, UIDs: []uint32{uint32(i % 200)}, Set: doppelboden.Seen, Deed: i%3 == 0, At: time.Now()},
+				{Place: at, Action: store.ActMove, UIDs: []uint32{uint32(i % 200)}, To: to, At: time.Now()}})
+			if doppelboden.CodeOf(err) == doppelboden.NotFound {
+				err = nil // the other node has removed the folder
+			}
+			return err
+		})
+		run("drop", 0, func(i int) error {
+			list, err := s.Folders(ctx, at.Tenant, at.Mailbox)
+			if err != nil || len(list) < 2 {
+				return err
+			}
+			return s.DropFolder(ctx, list[len(list)-1].Place, i%2 == 0, time.Now())
+		})
+		run("rebox", mails/4, func(i int) error {
+			m := message(put[0].ID, boxes[0].ID)
+			if _, err := s.Accept(ctx, m); err != nil {
+				return err
+			}
+			return s.Rebox(ctx, lease, []doppelboden.Ref{{Message: m.ID}}, -7)
+		})
+		run("expire", 0, func(i int) error {
+			_, err := s.Expire(ctx, time.Now().Add(time.Hour), nil, 50)
+			return err
+		})
+	}
+	accepting.Wait()
+	close(done)
+	wg.Wait()
+	for _, box := range boxes {
+		checkFolders(t, nodes[0], box.Tenant, box.ID)
+	}
+	r, err := raw(t, nodes[0]).one(ctx, `SELECT count(*) FROM copy c WHERE c.folder > 0 AND NOT EXISTS (SELECT FROM folder f WHERE f.mailbox = c.mailbox AND f.number = c.folder)
+		OR NOT EXISTS (SELECT FROM message m WHERE m.num = c.message)`)
+	if err != nil || asInt(r[0]) != 0 {
+		t.Errorf("%d copies lie in folders that are not there, or are of messages that are gone (%v)", asInt(r[0]), err)
+	}
+}
+
+// checkFolders looks into all folders of a mailbox and compares counters with what they show.
+func checkFolders(t *testing.T, s *Store, tenant doppelboden.TenantID, box doppelboden.MailboxID) {
+	t.Helper()
+	list, err := s.Folders(ctx, tenant, box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := map[doppelboden.ID]int{}
+	for _, f := range list {
+		if f, err = s.Look(ctx, f.Place); err != nil {
+			t.Fatal(err)
+		}
+		total, unseen := int64(0), int64(0)
+		err := s.Shown(ctx, f.Place, store.ShownFilter{Hidden: true}, func(one store.Shown) error {
+			total++
+			if one.Flags&doppelboden.Seen == 0 {
+				unseen++
+			}
+			waiting[one.Message]++
+			return nil
+		})
+		if err != nil || f.Total != total || f.Unseen != unseen || f.Fresh != 0 {
+			t.Errorf("folder %+v shows %d mails, %d of them unseen (%v)", f, total, unseen, err)
+		}
+	}
+	for id, n := range waiting {
+		if n > 2 {
+			t.Errorf("message %s lies in the mailbox %d times", id, n)
+		}
+	}
+}
+
+// A folder that another node removes while mail comes into it takes the mail along, or is
+// made anew: no mail lies nowhere. It turns red when who puts mail into a folder does not hold
+// its row.
+func TestMailThatComesIntoAFolderWhileItIsRemovedLiesSomewhere(t *testing.T) {
+	dsn := database(t)
+	other := openAt(t, dsn)
+	watch := raw(t, other)
+	var drop func() // runs once, right before a commit
+	s := openAt(t, dsn, func(o *Options) {
+		o.faults = &faults{at: func(at fault, _ *op) error {
+			if f := drop; at == faultBeforeCommit && f != nil {
+				drop = nil
+				f()
+			}
+			return nil
+		}}
+	})
+	put, err := s.PutTenants(ctx, []string{"stadt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes, err := s.PutMailboxes(ctx, []doppelboden.Mailbox{{Tenant: put[0].ID, Address: doppelboden.Address{Local: "a", Domain: "b.example"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := s.PutFolder(ctx, store.Folder{Place: store.Place{Tenant: put[0].ID, Mailbox: boxes[0].ID}, Name: "Akten"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dropping sync.WaitGroup
+	dropped := make(chan struct{})
+	drop = func() {
+		dropping.Go(func() {
+			defer close(dropped)
+			if err := other.DropFolder(ctx, folder.Place, true, time.Now()); err != nil {
+				t.Error(err)
+			}
+		})
+		eventually(t, "the other node has removed the folder, or waits", func() bool {
+			select {
+			case <-dropped:
+				return true
+			default:
+			}
+			r, err := watch.one(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+			return err == nil && asInt(r[0]) > 0
+		})
+	}
+	m := message(put[0].ID, boxes[0].ID)
+	m.Copies[0].Folder = "Akten"
+	if _, err := s.Accept(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	dropping.Wait()
+	r, err := watch.one(ctx, "SELECT count(*) FROM copy c WHERE c.folder > 0 AND NOT EXISTS (SELECT FROM folder f WHERE f.mailbox = c.mailbox AND f.number = c.folder)")
+	if err != nil || asInt(r[0]) != 0 {
+		t.Errorf("%d mails lie in a folder that is not there (%v)", asInt(r[0]), err)
+	}
+	if list, err := s.Folders(ctx, put[0].ID, boxes[0].ID); err != nil || len(list) != 1 {
+		t.Errorf("folders %+v (%v), wanted the inbox alone", list, err)
+	}
+	deeds := 0
+	if err := s.Deeds(ctx, store.DeedFilter{}, func(store.Deed) error { deeds++; return nil }); err != nil || deeds != 1 {
+		t.Errorf("%d deeds (%v), wanted the removal of the mail", deeds, err)
+	}
 }
