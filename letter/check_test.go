@@ -18,7 +18,7 @@ var (
 	okAttributes = set(`align alt bgcolor border cellpadding cellspacing charset class clear color colspan content dir face
 		frame height href hspace http-equiv id lang loading name noshade nowrap referrerpolicy rel rowspan rules size span
 		src start style target title type valign value vspace width`)
-	badStyle = regexp.MustCompile(`(?i)url\s*\(|expression|@import|@font-face|javascript|behavior|-moz-binding|position\s*:|content\s*:|z-index|\\|<|transform|animation`)
+	badStyle = regexp.MustCompile(`(?i)url\s*\(|expression|@import|@font-face|javascript|behavior|-moz-binding|position\s*:|content\s*:|z-index|[\s:,(]-\.?\d|\\|<|transform|animation`)
 )
 
 // checkPage parses a page as a browser does and says what must not be in it.
@@ -71,6 +71,12 @@ func checkAttribute(n *html.Node, a html.Attribute, remote bool) string {
 		return "attribute " + said
 	}
 	switch a.Key {
+	case "class":
+		for _, name := range strings.Fields(a.Val) {
+			if strings.HasPrefix(name, "db-") && !ours(n) {
+				return "a class of ours: " + said
+			}
+		}
 	case "style":
 		if badStyle.MatchString(a.Val) {
 			return "style " + said
@@ -102,6 +108,21 @@ func checkAttribute(n *html.Node, a html.Attribute, remote bool) string {
 		}
 	}
 	return ""
+}
+
+// ours reports whether an element is one that the cleaner adds itself.
+func ours(n *html.Node) bool {
+	switch attribute(n, "class") {
+	case "db-target":
+		return n.Data == "span" && attribute(n, "style") == warnStyle
+	case "db-alt":
+		return n.Data == "span" && len(n.Attr) == 1
+	case "db-text":
+		return n.Data == "div" && len(n.Attr) == 1
+	case "db-quote":
+		return n.Data == "blockquote" && len(n.Attr) == 1
+	}
+	return false
 }
 
 func attribute(n *html.Node, key string) string {

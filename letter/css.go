@@ -103,7 +103,7 @@ func cleanValue(name, value string, sheet bool) (string, bool) {
 	if value == "" || len(value) > 300 || !cssValue.MatchString(value) || strings.Contains(value, "//") {
 		return "", false
 	}
-	if name != "letter-spacing" && negative.MatchString(value) {
+	if negative.MatchString(value) {
 		return "", false
 	}
 	return value + important, true
@@ -116,9 +116,6 @@ func cleanSheet(s string) (safe string, remote int) {
 		s = s[:maxSheet]
 	}
 	s = strings.NewReplacer("<!--", "", "-->", "").Replace(cssComment.ReplaceAllString(s, ""))
-	if strings.Contains(s, "\\") {
-		return "", 0 // escapes are for hiding
-	}
 	p := sheetCleaner{rest: s}
 	p.rules()
 	return p.out.String(), p.remote

@@ -151,6 +151,47 @@ func TestLinksShowWhereTheyLead(t *testing.T) {
 	}
 }
 
+func TestStylesNeitherFetchNorMoveNorHideWhatWeSay(t *testing.T) {
+	for style, want := range map[string]string{
+		"color:red":                                "color:red",
+		"COLOR : Red ; Margin:0 AUTO":              "color:Red;margin:0 AUTO",
+		"margin-top:-500px;color:red":              "color:red",
+		"margin:0 -20px":                           "",
+		"text-indent:-9999px":                      "",
+		"letter-spacing:-.5px":                     "",
+		"background:#fff url(http://x/y) top":      "background:#fff top",
+		"background:URL(//x)":                      "",
+		"color:red!important":                      "color:red",
+		"color:red!x":                              "",
+		"width:calc(100% - 3px)":                   "",
+		"font-family:'Open Sans',\"Arial\"":        "font-family:'Open Sans',\"Arial\"",
+		"font-family:'a;color:red":                 "color:red",
+		"width:100px\\9;color:red":                 "color:red",
+		"color:r/**/ed":                            "color:red",
+		"color:/* x":                               "",
+		"position:absolute;top:0":                  "",
+		"direction:rtl;unicode-bidi:bidi-override": "",
+	} {
+		if got, _ := cleanStyle(style, false); got != want {
+			t.Errorf("%s: got %q, wanted %q", style, got, want)
+		}
+	}
+	for sheet, want := range map[string]string{
+		".sm\\:w{width:1px} p{color:red}":                                "p{color:red}\n",
+		"a{content:\"}\"} b{color:red}":                                  "b{color:red}\n",
+		".db-target{display:none} p{color:red!important}":                "p{color:red!important}\n",
+		"@media print{p{color:red} @media x{b{color:red}}} b{color:red}": "@media print{p{color:red}\n}\nb{color:red}\n",
+		"@supports (a:b){p{color:red}} i{color:red}":                     "i{color:red}\n",
+		"p{color:red":                  "p{color:red}\n",
+		"</style><script>p{color:red}": "",
+		"p[title=x]{color:red}":        "",
+	} {
+		if got, _ := cleanSheet(sheet); got != want {
+			t.Errorf("%s: got %q, wanted %q", sheet, got, want)
+		}
+	}
+}
+
 func TestNewslettersStayReadable(t *testing.T) {
 	page := `<html><head><style type="text/css">
 		/* all */ .col{width:300px} @media only screen and (max-width: 600px){ .col { width:100% !important; display:block!important } }

@@ -247,7 +247,7 @@ func TestAnExtractThatWasSwappedOrDamagedIsMadeAgain(t *testing.T) {
 	}))
 	w.must(w.db.PutExtracts(ctx, []store.Extract{
 		{Message: kept[0].Message, Format: format, Summary: kept[1].Summary, Text: kept[1].Text},
-		{Message: kept[1].Message, Format: format, Summary: kept[0].Text, Text: kept[1].Text[:20]},
+		{Message: kept[1].Message, Format: format, Summary: kept[1].Text, Text: kept[1].Text[:20]},
 		{Message: shown[2].Message, Format: format, Summary: []byte{0}, Text: []byte{1}},
 	}))
 	for range 2 {
