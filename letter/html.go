@@ -73,7 +73,7 @@ func (l *Letter) HTML(o HTMLOptions) (safe []byte, remote int) {
 // ownStyle is how a mail looks that says nothing about it.
 const ownStyle = `body{margin:8px;font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;overflow-wrap:anywhere}` +
 	`img{max-width:100%;height:auto}blockquote{margin:.5em 0;padding-left:.8em;border-left:3px solid #aaa}` +
-	`pre{white-space:pre-wrap}.db-text{white-space:pre-wrap}.db-quote{color:#444}`
+	`pre{white-space:pre-wrap}.db-alt{font:13px system-ui,sans-serif;color:#444;background:#fff}.db-text{white-space:pre-wrap}.db-quote{color:#444}`
 
 // maxData is how many bytes of pictures a page holds itself.
 const maxData = 8 << 20
