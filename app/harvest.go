@@ -93,7 +93,7 @@ func (n *Node) harvestHeld(route string) string {
 				continue
 			}
 			if id, ok := d.TenantNamed(t.Name); !ok || d.Shut(id, store.ShutMirror) || d.Stopped(id) {
-				return "attack"
+				return harvest.HeldAttack
 			}
 		}
 	}

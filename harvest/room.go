@@ -131,11 +131,18 @@ func (r *Room) Run(ctx context.Context) {
 	}
 }
 
-// watch looks at new messages of the tenants that are filled, whether they are doubles.
+// HeldAttack is the reason in Options.Held that ends a look that is under way.
+const HeldAttack = "attack"
+
+// watch looks at new messages of the tenants that are filled, whether they are doubles, and
+// ends looks that must not go on.
 func (r *Room) watch(ctx context.Context) {
 	clock.Every(ctx, r.opts.Timer, r.opts.Pace.Mark, func() {
 		seen := map[doppelboden.TenantID]bool{}
-		for _, route := range r.opts.Routes() {
+		for key, route := range r.opts.Routes() {
+			if r.opts.Held(key) == HeldAttack {
+				r.interrupt(key)
+			}
 			if seen[route.Tenant] || route.Backend == nil && !route.Journal {
 				continue
 			}
@@ -145,6 +152,16 @@ func (r *Room) watch(ctx context.Context) {
 			}
 		}
 	})
+}
+
+// interrupt ends the look into a route's mailboxes that is under way.
+func (r *Room) interrupt(route string) {
+	r.mu.Lock()
+	one := r.routes[route]
+	r.mu.Unlock()
+	if one != nil {
+		one.interrupt()
+	}
 }
 
 // begin makes a route known.

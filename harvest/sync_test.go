@@ -223,6 +223,40 @@ func TestNothingIsReadInAttackModeOrWhileTheRouteIsHeld(t *testing.T) {
 	}
 }
 
+// A hanging backend opens no mailbox before its context ends.
+type hanging struct{ opened chan struct{} }
+
+func (h hanging) Mirror(ctx context.Context, _ doppelboden.Address) (mailbox.Mirror, error) {
+	close(h.opened)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestAttackModeEndsALookThatIsUnderWay(t *testing.T) {
+	for name, stop := range map[string]func(w *world){
+		"a tenant is stopped": func(w *world) { w.room.Stop(w.tenant.ID) },
+		"its route is held":   func(w *world) { w.setHeld(HeldAttack) },
+	} {
+		w := open(t)
+		w.room.opts.Pace.Mark = time.Millisecond
+		h := hanging{make(chan struct{})}
+		w.route.Backend = h
+		run, cancel := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		go func() { w.room.Run(run); close(ended) }()
+		<-h.opened
+		stop(w)
+		for state := w.room.Status()[0]; state.Held == ""; state = w.room.Status()[0] {
+			time.Sleep(time.Millisecond) // polls a loop that has no event to wait for
+		}
+		cancel()
+		<-ended
+		if c, err := w.room.Coverage(ctx, w.tenant.ID, w.boxes[0].ID); err != nil || c.Trouble != "" {
+			t.Errorf("%s: the mailbox has the trouble %q (%v), want none", name, c.Trouble, err)
+		}
+	}
+}
+
 func TestCoverageClaimsNothingThatIsNotProved(t *testing.T) {
 	w := open(t)
 	anna := w.boxes[0]

@@ -106,6 +106,8 @@ func (w *world) clock() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.n
 
 func (w *world) pass(d time.Duration) { w.mu.Lock(); defer w.mu.Unlock(); w.now = w.now.Add(d) }
 
+func (w *world) setHeld(why string) { w.mu.Lock(); defer w.mu.Unlock(); w.held = why }
+
 // start opens everything, as after a kill -9.
 func (w *world) start() {
 	w.t.Helper()
@@ -157,7 +159,7 @@ func (w *world) start() {
 		Journal: func(a doppelboden.Address) (Journal, bool) {
 			return Journal{Tenant: w.tenant.ID, Senders: []string{"exchange"}, Postmaster: w.boxes[2].ID}, a == addr("journal@journal.example")
 		},
-		Held: func(string) string { return w.held },
+		Held: func(string) string { w.mu.Lock(); defer w.mu.Unlock(); return w.held },
 		Kept: func() time.Time { return w.clock().AddDate(0, 0, -30) },
 		Log:  log, Registry: prometheus.NewRegistry(), Clock: w.clock, Pace: pace,
 	})

@@ -98,7 +98,7 @@ func (p *program) readings(routes []harvest.RouteStatus) {
 // heldFor says why a route's mailboxes are left alone.
 func (p *program) heldFor(why string) string {
 	switch why {
-	case "attack", "stopped":
+	case harvest.HeldAttack, "stopped":
 		return p.say.T("attack mode")
 	case "outage":
 		return p.say.T("an outage")
