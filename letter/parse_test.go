@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -250,15 +251,25 @@ func bombs() map[string]string {
 	}
 }
 
+// processor returns how much time of processors the test has used, whatever else runs.
+func processor(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 func TestNoMailCostsMuchTimeOrMemory(t *testing.T) {
 	for name, mail := range bombs() {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		start := time.Now()
+		start := processor(t)
 		l := read(t, mail)
 		s, _ := l.Summary(), l.AllText()
 		page, _ := l.HTML(HTMLOptions{})
-		took := time.Since(start)
+		took := processor(t) - start
 		runtime.ReadMemStats(&after)
 		if took > 3*time.Second {
 			t.Errorf("%s: took %v", name, took)
@@ -322,11 +333,11 @@ func TestEveryMailOfTheCollectionIsShown(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		start := time.Now()
+		start := processor(t)
 		l := read(t, string(mail))
 		s := l.Summary()
 		page, _ := l.HTML(HTMLOptions{})
-		if took := time.Since(start); took > time.Second {
+		if took := processor(t) - start; took > time.Second {
 			t.Errorf("%s: took %v", path, took)
 		}
 		if wrong := checkPage(page, false); len(wrong) > 0 {
