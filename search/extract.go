@@ -34,6 +34,7 @@ var readLimits = letter.Limits{Size: 32 << 20, Decoded: 1 << 20}
 // A content is what of a mail is searched, folded.
 type content struct {
 	cut         bool // body is not all of the mail's text
+	headerCut   bool // from, to and header are not all of the mail's header
 	attachments int
 	from        []byte
 	to          []byte // and everybody else it was sent to
@@ -46,8 +47,8 @@ type content struct {
 // contentOf takes out of a mail what is searched.
 func contentOf(l *letter.Letter, s *letter.Summary) *content {
 	c := &content{attachments: s.Attachments}
-	c.from = foldPeople(l.People("from"), l.People("sender"), l.People("reply-to"))
-	c.to = foldPeople(l.People("to"), l.People("cc"), l.People("bcc"))
+	c.from = c.people(l, "from", "sender", "reply-to")
+	c.to = c.people(l, "to", "cc", "bcc")
 	c.subject = fold(nil, s.Subject)
 	var names []string
 	for _, p := range l.Parts() {
@@ -62,20 +63,23 @@ func contentOf(l *letter.Letter, s *letter.Summary) *content {
 	}
 	c.body = fold(nil, text)
 	for _, o := range l.Left() {
+		c.headerCut = c.headerCut || o == letter.LeftHeader
 		c.cut = c.cut || o == letter.LeftText || o == letter.LeftParts || o == letter.LeftDepth || o == letter.LeftSize
 	}
-	c.header = foldFields(l)
+	c.header = c.fields(l)
 	return c
 }
 
-// foldPeople folds names and addresses.
-func foldPeople(lists ...[]letter.Person) []byte {
+// people folds the names and addresses of header fields.
+func (c *content) people(l *letter.Letter, fields ...string) []byte {
 	var b strings.Builder
-	for _, list := range lists {
-		for _, p := range list {
-			if b.Len() < peopleLimit {
-				b.WriteString(p.Name + " <" + p.Address + ">\n")
+	for _, field := range fields {
+		for _, p := range l.People(field) {
+			if b.Len() >= peopleLimit {
+				c.headerCut = true
+				break
 			}
+			b.WriteString(p.Name + " <" + p.Address + ">\n")
 		}
 	}
 	return fold(nil, b.String())
@@ -90,12 +94,16 @@ var unsearched = map[string]bool{
 	"from": true, "to": true, "cc": true, "subject": true, // these are there already
 }
 
-// foldFields folds the other header fields.
-func foldFields(l *letter.Letter) []byte {
+// fields folds the other header fields.
+func (c *content) fields(l *letter.Letter) []byte {
 	var b strings.Builder
 	l.Fields(func(name, value string) {
-		if !unsearched[name] && b.Len() < headerLimit {
-			b.WriteString(name + ": " + value[:min(len(value), headerLimit)] + "\n")
+		switch {
+		case unsearched[name]:
+		case b.Len()+len(value) > headerLimit:
+			c.headerCut = true
+		default:
+			b.WriteString(name + ": " + value + "\n")
 		}
 	})
 	return fold(nil, b.String())
@@ -111,7 +119,10 @@ func (c *content) encode() []byte {
 	b := make([]byte, 0, size+10)
 	b = append(b, 0)
 	if c.cut {
-		b[0] = 1
+		b[0] |= 1
+	}
+	if c.headerCut {
+		b[0] |= 2
 	}
 	b = binary.AppendUvarint(b, uint64(c.attachments))
 	for _, p := range parts {
@@ -130,7 +141,7 @@ func decodeContent(packed, buf []byte) (c content, plain []byte, err error) {
 		return c, buf, fmt.Errorf("unpack an extract: %w", err)
 	}
 	d := decoder{rest: plain[1:]}
-	c.cut = plain[0] == 1
+	c.cut, c.headerCut = plain[0]&1 != 0, plain[0]&2 != 0
 	c.attachments = int(d.uint())
 	for _, p := range []*[]byte{&c.from, &c.to, &c.subject, &c.names, &c.body, &c.header} {
 		*p = d.bytes()

@@ -150,7 +150,7 @@ func (h *holder) fromExtract(e *store.Extracted) (has []bool, whole bool) {
 		switch {
 		case p.Field == AnyText || p.Field == AnyBody:
 			has[i] = h.patterns[i] == nil || c.holds(h.patterns[i], p.Field == AnyText)
-			whole = whole && (has[i] || !c.cut && (p.Field == AnyBody || len(c.header) < headerLimit))
+			whole = whole && (has[i] || !c.cut && (p.Field == AnyBody || !c.headerCut))
 		case inSummary[p.Field]:
 			var sure bool
 			has[i], sure = fieldHolds(&s, p)

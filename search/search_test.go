@@ -266,15 +266,17 @@ func TestIMAPsProbesAreAnsweredAsTheRFCSays(t *testing.T) {
 	w.accept(mail("Jürgen Müller <j@x.example>", "anna@stadt.example", "Plan", "Straße am Markt", "X-Spam: No, score=1", "Message-ID: <ABC@x>", "Bcc: hid@x.example"), w.anna)
 	w.accept(mail("b@x.example", "bert@stadt.example", "Lang", long), w.anna)
 	w.accept(withFile("Datei", "Plan.pdf"), w.anna)
+	w.accept(mail("c@x.example", "bert@stadt.example", "Kopf", "x", "X-Long: "+strings.Repeat("lang ", headerLimit), "X-After: hinterher"), w.anna)
 	var ids []doppelboden.ID
 	w.must(w.db.Shown(ctx, w.inbox(w.anna), store.ShownFilter{}, func(s store.Shown) error { ids = append(ids, s.Message); return nil }))
 	for _, when := range []string{"without extracts", "with extracts"} {
 		for p, want := range map[Probe]string{
-			{AnyBody, "STRASSE"}: "100", {AnyBody, "plan"}: "000", {AnyText, "plan"}: "100", {AnyText, "x-spam: no"}: "100", {AnyBody, "x-spam"}: "000",
-			{AnyText, ""}: "111", {AnyBody, ""}: "111", {AnyBody, "am ende"}: "010", {AnyText, "am ende"}: "010", {AnyText, "received: from there"}: "111",
-			{"from", "MÜLLER"}: "100", {"from", "mueller"}: "000", {"from", "x.example"}: "110", {"to", "bert"}: "010", {"cc", ""}: "000", {"subject", "LAN"}: "110",
-			{"x-spam", ""}: "100", {"x-spam", "SCORE=1"}: "100", {"x-spam", "score=2"}: "000", {"message-id", "<abc@x>"}: "100", {"bcc", "hid@"}: "100",
-			{"to", ""}: "110", {"from", ""}: "111", {"x-none", ""}: "000", {"received", "by us"}: "111",
+			{AnyBody, "STRASSE"}: "1000", {AnyBody, "plan"}: "0000", {AnyText, "plan"}: "1000", {AnyText, "x-spam: no"}: "1000", {AnyBody, "x-spam"}: "0000",
+			{AnyText, ""}: "1111", {AnyBody, ""}: "1111", {AnyBody, "am ende"}: "0100", {AnyText, "am ende"}: "0100", {AnyText, "received: from there"}: "1111",
+			{"from", "MÜLLER"}: "1000", {"from", "mueller"}: "0000", {"from", "x.example"}: "1101", {"to", "bert"}: "0101", {"cc", ""}: "0000", {"subject", "LAN"}: "1100",
+			{"x-spam", ""}: "1000", {"x-spam", "SCORE=1"}: "1000", {"x-spam", "score=2"}: "0000", {"message-id", "<abc@x>"}: "1000", {"bcc", "hid@"}: "1000",
+			{"to", ""}: "1101", {"from", ""}: "1111", {"x-none", ""}: "0000", {"received", "by us"}: "1111",
+			{AnyText, "hinterher"}: "0001", {AnyText, "x-after: nirgends"}: "0000", {AnyBody, "hinterher"}: "0000",
 		} {
 			got := make([]string, len(ids))
 			w.must(w.room.Holds(ctx, w.anna.Tenant, ids, []Probe{p}, func(id doppelboden.ID, has []bool) error {
