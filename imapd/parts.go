@@ -324,9 +324,14 @@ func stripComments(s string) string {
 
 // at returns the part that a path names: RFC 9051, section 6.4.5.1; nil for none.
 func (p *part) at(path []int) *part {
-	for _, n := range path {
-		if p.message != nil {
-			p = p.message
+	for i, n := range path {
+		if i > 0 {
+			switch {
+			case p.message != nil:
+				p = p.message
+			case len(p.children) == 0:
+				return nil // nothing is below a leaf
+			}
 		}
 		switch {
 		case len(p.children) > 0 && n >= 1 && n <= len(p.children):
