@@ -127,7 +127,7 @@ func (h *hand) carry(ctx context.Context, folder string, tasks []*task) error {
 }
 
 // sweep removes copies that moves left behind which were broken off between copying a mail and
-// removing it, on servers where that is two steps: the mail itself lies in the entered folder.
+// removing it: the mail itself lies in the entered folder.
 func (h *hand) sweep(ctx context.Context, folder string, tasks []*task) error {
 	behind := map[string][]*task{}
 	for _, t := range tasks {
@@ -143,10 +143,6 @@ func (h *hand) sweep(ctx context.Context, folder string, tasks []*task) error {
 	}
 	if len(behind) == 0 {
 		return nil
-	}
-	moves, err := h.s.Moves(ctx)
-	if err != nil || moves {
-		return err
 	}
 	for name, twins := range behind {
 		if err := h.find(ctx, name, twins, true); err != nil {
@@ -190,15 +186,18 @@ func (h *hand) flag(ctx context.Context, tasks []*task) error {
 
 // move moves mails of the entered folder, and makes the other one when it is missing.
 func (h *hand) move(ctx context.Context, folder, to string, tasks []*task) error {
-	if moves, err := h.s.Moves(ctx); err != nil || !moves {
-		if err != nil {
-			return err
-		}
+	moves, err := h.s.Moves(ctx)
+	if err != nil {
+		return err
+	}
+	// A server that dies while it moves may leave a mail in both folders, too.
+	doubtful := slices.ContainsFunc(tasks, func(t *task) bool { return len(t.tried) > 0 })
+	if !moves || doubtful {
 		if tasks, err = h.copied(ctx, folder, to, tasks); err != nil || len(tasks) == 0 {
 			return err
 		}
 	}
-	err := h.s.Move(ctx, uidsOf(tasks), to)
+	err = h.s.Move(ctx, uidsOf(tasks), to)
 	if err == nil || doppelboden.CodeOf(err) != doppelboden.NotFound {
 		return err
 	}

@@ -11,7 +11,7 @@
 //   - Only differences are carried out: a mark that somebody has set in the groupware
 //     meanwhile stays.
 //   - What was deleted here goes into the groupware's bin. Nothing is ever expunged but one of
-//     two copies that a move has made, on servers that cannot move.
+//     two copies that a move of ours has made: on servers that cannot move, or that died.
 //   - A mail that cannot be told from another one is left alone, and its owner learns of it.
 //   - A mailbox is worked on when it is well, by priority, beside the mail that waits for it.
 //   - Nothing that goes back makes anybody's out-of-office reply: APPEND and STORE do not, and

@@ -53,6 +53,7 @@ type world struct {
 	// that it was done and nobody heard of it.
 	fault func(what string, after bool) error
 	moves bool // it has MOVE
+	torn  bool // when it dies while it moves, the mail is in both folders
 	full  bool
 
 	letters []intake.Letter
@@ -602,6 +603,11 @@ func (s *session) Move(ctx context.Context, uids []uint32, to string) error {
 		return errNo
 	}
 	if s.w.moves {
+		if err := s.w.broken("half a move", false); err != nil && s.w.torn && s.dead == nil {
+			s.copy(uids, to)
+			s.dead = err
+			return err
+		}
 		return s.do("move", func() error { s.copy(uids, to); s.expunge(uids); return nil })
 	}
 	if err := s.do("copy", func() error { s.copy(uids, to); return nil }); err != nil {

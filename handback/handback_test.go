@@ -246,6 +246,7 @@ func TestWhateverBreaksTheMailboxesAreEqualInTheEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t)
 		w.moves = rapid.Bool().Draw(rt, "has MOVE")
+		w.torn = w.moves && rapid.Bool().Draw(rt, "dies while it moves")
 		w.folders["Papierkorb"], w.uses["Papierkorb"] = &folder{validity: 9, next: 1}, string(store.UseTrash)
 		var all []int64
 		for i := range rapid.IntRange(1, 8).Draw(rt, "mails") {
@@ -261,7 +262,7 @@ func TestWhateverBreaksTheMailboxesAreEqualInTheEnd(t *testing.T) {
 				act(rt, w, &all, fmt.Sprintf("m%d.%d", round, i))
 			}
 			steps := rapid.IntRange(0, 40).Draw(rt, "breaks after")
-			if broke && !w.moves {
+			if broke && (w.torn || !w.moves) {
 				steps = 1000 // a move in two steps survives being broken off once, not any number of times
 			}
 			w.fault = func(string, bool) error {
