@@ -105,7 +105,7 @@ var plain = map[string]string{
 
 	// serve
 	"run the node in the foreground until it is told to stop (SIGTERM, Ctrl-C); --json: log in JSON": "lässt den Knoten im Vordergrund laufen, bis er enden soll (SIGTERM, Strg-C); --json: Protokoll in JSON",
-	"Ready. mx: %s, submission: %s, metrics: %s. Ctrl-C stops the node.":                             "Bereit. mx: %s, submission: %s, metrics: %s. Strg-C hält den Knoten an.",
+	"Ready. mx: %s, submission: %s, web: %s, imap: %s, metrics: %s. Ctrl-C stops the node.":          "Bereit. mx: %s, submission: %s, web: %s, imap: %s, metrics: %s. Strg-C hält den Knoten an.",
 
 	// demo
 	"play one outage on this machine in about two minutes, and tell it in words; leaves nothing behind": "spielt auf dieser Maschine in etwa zwei Minuten einen Ausfall und erzählt ihn; hinterlässt nichts",

@@ -47,6 +47,7 @@ done
 
 "$program" mailbox add postmaster@demo.example >/dev/null
 "$program" mailbox add anna@demo.example --name "Anna Amt" >/dev/null
+[ -e "$city/anna.pdf" ] || "$program" account codes --person anna@demo.example --pdf "$city/anna.pdf" >/dev/null
 "$program" mailbox add feuerwehr@demo.example --name "Feuerwehr" --kind function --priority 9 >/dev/null
 
 cat <<TEXT
@@ -63,6 +64,9 @@ Let the groupware die, send again, see that mail waits, and let it return:
 
     kill $sink
     $program sink --listen $groupware --dir $city/groupware
+
+Anna's emergency mailbox is at https://localhost:${WEB_PORT:-8443} (the certificate is the
+demo's own); the code on her sheet, $city/anna.pdf, lets her in once.
 
 Ctrl-C stops both.
 

@@ -41,7 +41,8 @@ func (p *program) ready(n *app.Node) {
 		// Whoever reads standard output for this line may be gone; the node stays.
 		_ = p.object(map[string]any{"ready": true, "listeners": at})
 	} else {
-		p.print(p.say.T("Ready. mx: %s, submission: %s, metrics: %s. Ctrl-C stops the node.", listener(at["mx"]), listener(at["submission"]), listener(at["metrics"])))
+		p.print(p.say.T("Ready. mx: %s, submission: %s, web: %s, imap: %s, metrics: %s. Ctrl-C stops the node.",
+			listener(at["mx"]), listener(at["submission"]), listener(at["web"]), listener(at["imap"]), listener(at["metrics"])))
 	}
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		fmt.Fprintln(p.err, "doppelboden: systemd:", err)

@@ -63,7 +63,7 @@ func (p *program) status(s control.Status) {
 	}
 	p.print(p.say.T("Node %s (%s), %s, running since %s", s.Node, strings.Join(s.Roles, ", "), s.Hostname, p.clock(s.Since)))
 	var at []string
-	for _, name := range []string{"mx", "proxied", "submission", "submission_tls", "web", "metrics"} {
+	for _, name := range []string{"mx", "proxied", "submission", "submission_tls", "web", "imap", "metrics"} {
 		if addr := s.Listeners[name]; addr != "" {
 			at = append(at, name+" "+addr)
 		}
