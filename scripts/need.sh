@@ -31,6 +31,8 @@ needs=(
     /bin/ip:iproute2
     /usr/bin/gcc:gcc              # go test -race
     /usr/include/stdlib.h:libc6-dev
+    /usr/bin/pdftotext:poppler-utils
+    /usr/bin/zbarimg:zbar-tools
     /usr/bin/chromium:chromium
     /usr/bin/node:nodejs
     /usr/bin/npm:npm
