@@ -30,7 +30,7 @@ func Policy(remote bool, ancestors string) string {
 		images += " https:"
 	}
 	p := "default-src 'none'; style-src 'unsafe-inline'; " + images + "; form-action 'none'; base-uri 'none'"
-	if ancestors != "" { // RFC-less, CSP 3, section 3.3: a page cannot say these two of itself
+	if ancestors != "" { // CSP 3, section 3.3: a page cannot say these two of itself
 		p += "; frame-ancestors " + ancestors + "; sandbox allow-popups allow-popups-to-escape-sandbox"
 	}
 	return p
