@@ -39,6 +39,7 @@ const does = {
   async press({ text }) { await page.keyboard.press(text); },
   async attach({ at, text }) { await page.locator(at).first().setInputFiles(text); },
   async see({ at }) { await page.locator(at).first().waitFor({ state: "visible" }); },
+  async exists({ at }) { await page.locator(at).first().waitFor({ state: "attached" }); },
   async wait({ url }) { await page.waitForURL(url); return page.url(); },
   async text({ at }) { return await page.locator(at).first().innerText(); },
   async value({ at }) { return await page.locator(at).first().inputValue(); },
@@ -77,10 +78,13 @@ for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
   let answer;
   try {
-    answer = { value: (await does[order.do](order)) ?? null };
+    // Without scripts a question to the page itself is never answered; nobody waits for that.
+    const late = new Promise((_, no) => setTimeout(() => no(new Error("no answer within 20 seconds")), 20000).unref());
+    answer = { value: (await Promise.race([does[order.do](order), late])) ?? null };
   } catch (e) {
     answer = { error: String(e).slice(0, 2000), url: page ? page.url() : "" };
   }
   process.stdout.write(JSON.stringify(answer) + "\n");
 }
-await browser.close();
+await Promise.race([browser.close(), new Promise((done) => setTimeout(done, 5000))]);
+process.exit(0);

@@ -124,6 +124,8 @@ func TestADraftSurvivesAPowerCut(t *testing.T) {
 	c.enrol(b, ada)
 	b.Check("the empty list on a telephone")
 	b.Go("a.compose")
+	b.do(Order{Do: "type", At: "#to", Text: "beisp"})
+	b.do(Order{Do: "exists", At: "#offers option[value^='Bea Beispiel <bea.beispiel@stadt.example>']"})
 	b.Fill("#to", "eva.stern@example.org")
 	b.Fill("#subject", "Halb fertig")
 	b.do(Order{Do: "type", At: "#text", Text: "Dieser Satz soll bleiben."})
