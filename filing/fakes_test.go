@@ -26,6 +26,7 @@ type house struct {
 	validity uint32
 	next     uint32
 	lies     []lying
+	flags    [][]string // of lies
 	// append decides about a mail that is put into the folder: whether it is kept, and what
 	// is said. nil: kept, and said so.
 	append  func(n int, m mailbox.Mail) (kept bool, err error)
@@ -177,6 +178,7 @@ func (s *session) Append(_ context.Context, mails []mailbox.Mail) (uids []uint32
 			if perr != nil {
 				return uids, perr
 			}
+			h.flags = append(h.flags, m.Flags)
 			h.lies = append(h.lies, lying{mailbox.Seen{UID: h.next, ID: name, Size: m.Size, Date: m.Date.Truncate(time.Second)}, string(text)})
 			h.next++
 		}
