@@ -17,34 +17,31 @@ type pattern struct {
 // A token is one byte, or a letter that can be written in several ways.
 type token struct {
 	c    byte
-	many bool // as ways has them
+	ways [][]byte // nil: it is what it is
 }
 
-// ways are the spellings of a letter in a folded text. Who asks for "a" finds ä as well, who
-// asks for ä finds "ae" and "a", and who asks for "ae" finds ä.
-type ways [3][]byte
-
-// spellings returns in which ways a token may be written.
-func (t token) spellings() ways {
-	switch t.c {
+// waysOf returns how a letter may be spelled in a folded text. Who asks for "a" finds ä as
+// well, who asks for ä finds "ae" and "a", and who asks for "ae" finds ä.
+func waysOf(c byte) [][]byte {
+	switch c {
 	case 'a', 'o', 'u':
-		return ways{{t.c}, {markOf(t.c)}}
+		return [][]byte{{c}, {markOf(c)}}
 	case markA:
-		return ways{{markA}, []byte("ae"), {'a'}}
+		return [][]byte{{markA}, []byte("ae"), {'a'}}
 	case markO:
-		return ways{{markO}, []byte("oe"), {'o'}}
+		return [][]byte{{markO}, []byte("oe"), {'o'}}
 	case markU:
-		return ways{{markU}, []byte("ue"), {'u'}}
+		return [][]byte{{markU}, []byte("ue"), {'u'}}
 	case markS:
-		return ways{{markS}, []byte("ss")}
+		return [][]byte{{markS}, []byte("ss")}
 	case spelled + markA:
-		return ways{{markA}, []byte("ae")}
+		return [][]byte{{markA}, []byte("ae")}
 	case spelled + markO:
-		return ways{{markO}, []byte("oe")}
+		return [][]byte{{markO}, []byte("oe")}
 	case spelled + markU:
-		return ways{{markU}, []byte("ue")}
+		return [][]byte{{markU}, []byte("ue")}
 	}
-	return ways{{t.c}}
+	return nil
 }
 
 // spelled is added to the mark of an umlaut that was asked for in two letters.
@@ -75,13 +72,13 @@ func newPattern(text string, words bool) *pattern {
 		}
 		switch {
 		case c == 's' && next == 's':
-			p.tokens = append(p.tokens, token{markS, true})
+			p.tokens = append(p.tokens, token{markS, waysOf(markS)})
 			i++
 		case (c == 'a' || c == 'o' || c == 'u') && next == 'e':
-			p.tokens = append(p.tokens, token{spelled + markOf(c), true})
+			p.tokens = append(p.tokens, token{spelled + markOf(c), waysOf(spelled + markOf(c))})
 			i++
 		case c == 'a' || c == 'o' || c == 'u' || c <= markS:
-			p.tokens = append(p.tokens, token{c, true})
+			p.tokens = append(p.tokens, token{c, waysOf(c)})
 		default:
 			p.tokens = append(p.tokens, token{c: c})
 		}
@@ -91,7 +88,7 @@ func newPattern(text string, words bool) *pattern {
 	}
 	for i := 0; i < len(p.tokens); {
 		end := i
-		for end < len(p.tokens) && !p.tokens[end].many {
+		for end < len(p.tokens) && p.tokens[end].ways == nil {
 			end++
 		}
 		if end-i > len(p.anchor) {
@@ -154,15 +151,15 @@ func inWord(c byte) bool {
 // forward returns where tokens may end that begin at i.
 func (p *pattern) forward(text []byte, i int, tokens []token, ends []int) []int {
 	for n, t := range tokens {
-		if !t.many {
+		if t.ways == nil {
 			if i >= len(text) || text[i] != t.c {
 				return ends
 			}
 			i++
 			continue
 		}
-		for _, way := range t.spellings() {
-			if len(way) > 0 && bytes.HasPrefix(text[min(i, len(text)):], way) && len(ends) < cap(ends) {
+		for _, way := range t.ways {
+			if bytes.HasPrefix(text[min(i, len(text)):], way) && len(ends) < cap(ends) {
 				ends = p.forward(text, i+len(way), tokens[n+1:], ends)
 			}
 		}
@@ -178,15 +175,15 @@ func (p *pattern) forward(text []byte, i int, tokens []token, ends []int) []int 
 func (p *pattern) backward(text []byte, i int, tokens []token, begins []int) []int {
 	for n := len(tokens) - 1; n >= 0; n-- {
 		t := tokens[n]
-		if !t.many {
+		if t.ways == nil {
 			if i == 0 || text[i-1] != t.c {
 				return begins
 			}
 			i--
 			continue
 		}
-		for _, way := range t.spellings() {
-			if len(way) > 0 && bytes.HasSuffix(text[:i], way) && len(begins) < cap(begins) {
+		for _, way := range t.ways {
+			if bytes.HasSuffix(text[:i], way) && len(begins) < cap(begins) {
 				begins = p.backward(text, i-len(way), tokens[:n], begins)
 			}
 		}
