@@ -38,6 +38,19 @@ type draft struct {
 	Taken    string // who answers the mail already
 }
 
+// Delay is how long after the last key a draft is saved. With large files that is longer:
+// every saving writes all of it.
+func (d draft) Delay() string {
+	var total int64
+	for _, f := range d.Files {
+		total += f.Size
+	}
+	if total > 1<<20 {
+		return "30s"
+	}
+	return "2s"
+}
+
 // A source is the mail that is answered or forwarded.
 type source struct {
 	Folder int64
