@@ -175,6 +175,7 @@ func (p *program) accountReadiness() *cobra.Command {
 					p.print("  " + say.Plain(address))
 				}
 			}
+			p.print(p.say.T("How complete their mailboxes are: doppelboden mailbox coverage"))
 			if ready < people && !names {
 				p.print(p.say.T("Who could not: doppelboden account readiness --names. Sheets for them: doppelboden account codes"))
 			}
