@@ -13,8 +13,10 @@ import (
 	"doppelboden/mailbox"
 )
 
-// A fake is a groupware in memory. It has CONDSTORE and LIST-STATUS.
+// A fake is a groupware in memory. It has CONDSTORE and LIST-STATUS, unless it is plain: then
+// it does not even say UIDNEXT.
 type fake struct {
+	plain bool
 	mu    sync.Mutex
 	boxes map[string]*fakeBox // by address
 	opens int
@@ -134,16 +136,22 @@ func (s *fakeSession) Tree(context.Context, int) (tree []mailbox.Branch, err err
 	return tree, nil
 }
 
-func (in *fakeFolder) state() mailbox.State {
+func (in *fakeFolder) state(plain bool) mailbox.State {
+	if plain {
+		return mailbox.State{Folder: mailbox.Folder{Validity: in.validity, Exists: uint32(len(in.mails))}}
+	}
 	return mailbox.State{Folder: mailbox.Folder{Validity: in.validity, Next: in.next, Exists: uint32(len(in.mails))}, ModSeq: in.modseq + 1}
 }
 
 func (s *fakeSession) States(context.Context) (map[string]mailbox.State, error) {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
+	if s.f.plain {
+		return nil, nil
+	}
 	all := map[string]mailbox.State{}
 	for name, in := range s.b.folders {
-		all[name] = in.state()
+		all[name] = in.state(false)
 	}
 	return all, nil
 }
@@ -154,7 +162,7 @@ func (s *fakeSession) Look(_ context.Context, folder string) (mailbox.State, err
 	if s.in = s.b.folders[folder]; s.in == nil {
 		return mailbox.State{}, &doppelboden.Error{Code: doppelboden.NotFound, Public: "no such folder"}
 	}
-	return s.in.state(), nil
+	return s.in.state(s.f.plain), nil
 }
 
 func (s *fakeSession) Behind(_ context.Context, from uint32) ([]uint32, error) {

@@ -66,6 +66,23 @@ func TestAReportIsACopyForEverybodyOfOursAndOneAmongWhatItsSenderSent(t *testing
 	}
 }
 
+func TestABigMailInAReportIsKeptAsItIs(t *testing.T) {
+	w := open(t)
+	mail := "From: anna@stadt.example\r\nSubject: Plan\r\nMessage-ID: <plan@stadt.example>\r\n\r\n" +
+		strings.Repeat(strings.Repeat("x", 76)+"\r\n", 20_000) + strings.Repeat("y", 100_000) + "\r\n"
+	kept, err := w.report(wrap("anna@stadt.example", "bert@stadt.example", mail), 32<<10)
+	w.must(err)
+	if got := w.text(kept.ID); got != mail {
+		t.Errorf("the mail has %d bytes and is another one, want %d", len(got), len(mail))
+	}
+	same(t, "bert's mailbox", w.shows(w.boxes[1]), line{doppelboden.Inbox, "Plan", 0})
+	again, err := w.report(wrap("anna@stadt.example", "bert@stadt.example", mail), 32<<10)
+	w.must(err)
+	if again.ID != kept.ID || again.Receipt != kept.Receipt {
+		t.Errorf("the same report again is %v, want the message that there is: %v", again, kept)
+	}
+}
+
 func TestReportsAreReadHoweverTheirTextIsWritten(t *testing.T) {
 	for _, c := range []struct {
 		name       string

@@ -187,6 +187,27 @@ func TestAfterAChangeOfUIDValidityEverythingIsFoundAgain(t *testing.T) {
 	}))
 }
 
+func TestAServerWithoutCONDSTOREIsFollowedAsWell(t *testing.T) {
+	w := open(t)
+	g := newFake()
+	g.plain = true
+	w.route.Backend = g
+	anna := w.boxes[0]
+	for _, s := range []string{"A", "B", "C"} {
+		g.put(anna.Address, "INBOX", letter("eva", "anna", s, w.clock()), w.clock(), 0)
+	}
+	w.fill(anna)
+	g.box(anna.Address).folders["INBOX"].mails[0].flags = doppelboden.Seen
+	g.remove(anna.Address, "INBOX", func(n int, _ *fakeMail) bool { return n == 2 })
+	g.put(anna.Address, "INBOX", letter("eva", "anna", "D", w.clock()), w.clock(), 0)
+	w.pass(16 * time.Minute)
+	w.fill(anna)
+	w.pass(25 * time.Hour)
+	w.fill(anna)
+	same(t, "the mailbox", w.shows(anna), line{doppelboden.Inbox, "A", doppelboden.Seen}, line{doppelboden.Inbox, "B", 0},
+		line{doppelboden.Inbox, "C", doppelboden.Hidden}, line{doppelboden.Inbox, "D", 0})
+}
+
 func TestATraceThatSomebodyWroteIntoAMailOpensNoOtherMail(t *testing.T) {
 	w := open(t)
 	g := newFake()
