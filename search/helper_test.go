@@ -16,7 +16,9 @@ import (
 	"doppelboden/ledger"
 	"doppelboden/segment"
 	"doppelboden/store"
+	"doppelboden/store/postgres"
 	"doppelboden/store/sqlite"
+	"doppelboden/test/peer"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -30,7 +32,7 @@ var day = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 type town struct {
 	t       testing.TB
 	dir     string
-	db      *sqlite.Store
+	db      store.Store
 	ring    *keyring.Ring
 	bodies  *segment.Store
 	room    *Room
@@ -44,14 +46,32 @@ type town struct {
 	now time.Time
 }
 
+// newTown makes a town that works with SQLite.
 func newTown(t testing.TB) *town {
 	t.Helper()
-	dir := t.TempDir()
-	w := &town{t: t, dir: dir, now: day}
-	var err error
-	w.db, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, "node.db"), Chain: ledger.NewChain("node", w.clock()), Clock: w.clock})
+	w := &town{t: t, dir: t.TempDir(), now: day}
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(w.dir, "node.db"), Chain: ledger.NewChain("node", w.clock()), Clock: w.clock})
 	w.must(err)
+	return w.build(db)
+}
+
+// newTownOnPostgres makes a town that works with PostgreSQL.
+func newTownOnPostgres(t *testing.T) *town {
+	t.Helper()
+	w := &town{t: t, dir: t.TempDir(), now: day}
+	server := peer.For[*peer.PostgresServer](t, peer.Postgres{})
+	db, err := postgres.Open(ctx, postgres.Options{DSN: server.DSN(), Chain: ledger.NewChain("node", w.clock()), Clock: w.clock})
+	w.must(err)
+	return w.build(db)
+}
+
+// build makes everything but the store.
+func (w *town) build(db store.Store) *town {
+	w.t.Helper()
+	t, dir := w.t, w.dir
+	w.db = db
 	t.Cleanup(func() { w.db.Close() })
+	var err error
 	w.tenants, err = w.db.PutTenants(ctx, []string{"stadt", "kreis"})
 	w.must(err)
 	master := filepath.Join(dir, "master.key")

@@ -27,7 +27,12 @@ func (w *town) fill() store.Place {
 }
 
 func TestPeopleFindTheirMail(t *testing.T) {
-	w := newTown(t)
+	t.Run("SQLite", func(t *testing.T) { peopleFind(newTown(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { peopleFind(newTownOnPostgres(t)) })
+}
+
+func peopleFind(w *town) {
+	t := w.t
 	at := w.fill()
 	check := func(when string) {
 		t.Helper()
