@@ -284,6 +284,16 @@ type fakePeople struct {
 	needs  string
 	grants map[account.PersonID][]account.Grant
 	agents []string
+	opened map[doppelboden.MailboxID]int
+}
+
+func (p *fakePeople) Opened(_ context.Context, _ doppelboden.TenantID, m doppelboden.MailboxID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opened == nil {
+		p.opened = map[doppelboden.MailboxID]int{}
+	}
+	p.opened[m]++
 }
 
 func newFakePeople() *fakePeople {

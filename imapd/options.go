@@ -11,6 +11,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/account"
+	"doppelboden/search"
 	"doppelboden/store"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,8 @@ type People interface {
 	LogIn(ctx context.Context, a account.Attempt) (account.Login, error)
 	Grants(ctx context.Context, p account.PersonID) ([]account.Grant, error)
 	Open(t doppelboden.TenantID, door string) bool
+	// Opened tells that somebody looks into a mailbox.
+	Opened(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID)
 }
 
 // A Mailbox is one mailbox as one person uses it; see folder.Box for what the methods
@@ -48,6 +51,11 @@ type Mail interface {
 	Reader() (io.ReadCloser, error) // from the beginning, as often as it is asked
 }
 
+// A Prober says which mails hold a text; see search.Room.
+type Prober interface {
+	Holds(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, probes []search.Probe, yield func(id doppelboden.ID, has []bool) error) error
+}
+
 // Options say what a Server is. Zero numbers mean the defaults that stand beside them.
 type Options struct {
 	TLS      *tls.Config // the certificate; required
@@ -60,6 +68,9 @@ type Options struct {
 
 	// Holds knows of the texts of mails without opening them; nil: SEARCH opens each mail.
 	Holds Holds
+
+	// Search looks into mails; nil: each is opened for every SEARCH.
+	Search Prober
 
 	// MaxSize bounds an appended mail, in bytes: 50 MB, as SMTP does.
 	MaxSize int64

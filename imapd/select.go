@@ -30,6 +30,7 @@ func (s *session) Select(name string, o *imap.SelectOptions) (*imap.SelectData, 
 		return nil, refused(err)
 	}
 	s.view = v
+	s.server.opts.People.Opened(s.ctx, s.person.Tenant, b.mailbox)
 	data := &imap.SelectData{
 		Flags: allFlags(), NumMessages: uint32(len(v.mails)), UIDNext: imap.UID(next), UIDValidity: v.validity,
 		List: &imap.ListData{Delim: delimiter, Mailbox: b.nameOn(&f)},

@@ -169,6 +169,11 @@ func TestAFunctionMailboxIsASharedFolderAndNobodyElsesIs(t *testing.T) {
 		t.Errorf("Anna sees: %s", got)
 	}
 	anna.do(`SELECT "Funktionspostf&AOQ-cher/bert"`, "NO [NONEXISTENT]")
+	r.people.mu.Lock()
+	defer r.people.mu.Unlock()
+	if r.people.opened[9] != 1 || r.people.opened[1] != 1 || len(r.people.opened) != 2 {
+		t.Errorf("told as opened: %v, want the office's mailbox and Anna's once", r.people.opened)
+	}
 }
 
 func TestWhoLosesARightLosesTheFolderAtOnce(t *testing.T) {
