@@ -20,6 +20,10 @@ const Reports = "Journal"
 // is not recognised in time is seen as a double later.
 const recognition = 2 * time.Second
 
+// blindFor is how long no report waits after one has waited in vain, as while the database
+// is away.
+const blindFor = 30 * time.Second
+
 // errNotSender is the answer to others.
 var errNotSender = &doppelboden.Error{Code: doppelboden.Policy, Public: "this address takes journal reports from its own sender only"}
 
@@ -240,10 +244,14 @@ func (t *Taking) targets() (list []doppelboden.Copy, nobody bool) {
 // made; copies of a message whose body is the same are made at once. When nobody can tell
 // in time, it is none.
 func (t *Taking) known(ctx context.Context, targets []doppelboden.Copy) (*doppelboden.Message, []doppelboden.Copy) {
+	if t.r.isBlind() {
+		return nil, targets
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recognition)
 	defer cancel()
 	found, left, err := t.look(ctx, targets)
 	if err != nil {
+		t.r.goBlind()
 		t.r.opts.Log.Info("the mail of a journal report is kept before anybody knows whether it is there already", "err", err)
 		return nil, targets
 	}
@@ -264,6 +272,20 @@ func (t *Taking) known(ctx context.Context, targets []doppelboden.Copy) (*doppel
 		return nil, targets
 	}
 	return m, left
+}
+
+// isBlind reports whether nothing can be recognised at the moment.
+func (r *Room) isBlind() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opts.Clock().Before(r.blind)
+}
+
+// goBlind notes that something could not be recognised.
+func (r *Room) goBlind() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blind = r.opts.Clock().Add(blindFor)
 }
 
 // look recognises the mail and returns the copies that are missing.

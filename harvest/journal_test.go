@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -215,6 +216,7 @@ func TestAMailIsOneCopyInAMailboxHoweverManyWaysItCame(t *testing.T) {
 			if way == skip {
 				continue
 			}
+			w.pass(20 * time.Second)
 			if away[i] {
 				w.late = errors.New("away")
 			}

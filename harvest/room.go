@@ -19,6 +19,7 @@ type Room struct {
 	routes  map[string]*reading
 	stopped map[doppelboden.TenantID]bool
 	urgent  map[doppelboden.MailboxID]bool   // to be read before all others
+	blind   time.Time                        // until then no report waits to be recognised
 	reports map[doppelboden.TenantID]trouble // what came by journal and could not be understood or kept
 }
 
