@@ -5,6 +5,16 @@
 const drawer = document.querySelector(".drawer");
 if (drawer && matchMedia("(max-width: 900px)").matches) drawer.open = false;
 
+// The list asks for new mail now and then. It stops when nobody is there, or the session of
+// somebody who went home would never end by itself.
+let touched = Date.now();
+for (const what of ["keydown", "pointerdown", "pointermove", "scroll"]) {
+  document.addEventListener(what, () => { touched = Date.now(); }, { passive: true });
+}
+document.body.addEventListener("htmx:beforeRequest", (e) => {
+  if (e.detail.elt.matches(".fresh") && Date.now() - touched > 600000) e.preventDefault();
+});
+
 // The box that ticks all others.
 const all = document.getElementById("all");
 if (all) {

@@ -75,7 +75,7 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, k *desk) error {
 	l := listing{Action: r.URL.Path, Fresh: k.base + "/fresh", Only: r.URL.Query().Get("only")}
 	l.Shelf, _ = n.shelfOf(number)
 	l.Trash, l.Drafts = f.Use == store.UseTrash, f.Use == store.UseDrafts
-	l.Targets = slices.DeleteFunc(slices.Clone(n.Folders), func(s shelf) bool { return s.Number() == number || s.Use == store.UseDrafts })
+	l.Targets = slices.DeleteFunc(slices.Clone(n.Folders), func(s shelf) bool { return s.Number() == number || s.Use == store.UseDrafts || s.Use == store.UseSent })
 	l.Done = readDone(r.URL.Query())
 	if l.Only != "" {
 		if err := d.only(r, k, &l, number); err != nil {

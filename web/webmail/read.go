@@ -103,7 +103,7 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, k *desk) error {
 	p.Trash, p.Draft = p.Shelf.Use == store.UseTrash, p.Shelf.Use == store.UseDrafts
 	p.Flagged, p.Size, p.Date = s.Flags&doppelboden.Flagged != 0, s.Size, web.Date(k.Language, s.Date)
 	for _, t := range n.Folders {
-		if t.Number() != number && t.Use != store.UseDrafts {
+		if t.Number() != number && t.Use != store.UseDrafts && t.Use != store.UseSent {
 			p.Targets = append(p.Targets, t)
 		}
 	}
