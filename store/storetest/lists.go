@@ -65,6 +65,10 @@ func members(t *testing.T, open Open) {
 	_, err = w.s.PutMailboxes(ctx, []doppelboden.Mailbox{list})
 	w.must(err)
 	same(t, "as a mailbox", w.mailboxesOf(), append(w.boxes[:3:3], list))
+	list.Members = []doppelboden.Address{addr("bert", "stadt.example"), addr("anna", "stadt.example")}
+	_, err = w.s.PutMailboxes(ctx, []doppelboden.Mailbox{list})
+	w.must(err)
+	same(t, "as a mailbox that belongs to people", w.mailboxesOf(), append(w.boxes[:3:3], list))
 }
 
 func retired(t *testing.T, open Open) {
