@@ -78,8 +78,8 @@ func readDraft(r *http.Request) (draft, error) {
 		dr.Refs[i] = strings.Trim(line(ref), "<>")
 	}
 	for i, keep := range f["keep"] {
-		if i < 200 && len(keep) < 100 && i < len(f["keepname"]) {
-			size, _ := strconv.ParseInt(f["keepsize"][min(i, len(f["keepsize"])-1)], 10, 64)
+		if i < 200 && len(keep) < 100 && i < len(f["keepname"]) && i < len(f["keepsize"]) {
+			size, _ := strconv.ParseInt(f["keepsize"][i], 10, 64)
 			dr.Files = append(dr.Files, file{Keep: keep, Name: letter.FileName(f["keepname"][i]), Size: size})
 		}
 	}

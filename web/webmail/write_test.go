@@ -160,6 +160,27 @@ func TestAnAnswerQuotesAndGoesToThoseItShould(t *testing.T) {
 	s.has("with a signature", s.page(7, "/m/7/compose"), "\n-- \nAda Muster\nBauamt")
 }
 
+func TestAFormThatNobodyFilledInBreaksNothing(t *testing.T) {
+	s := newSite(t)
+	for _, f := range []url.Values{
+		{}, {"key": {"short"}}, form("keep", "d:2", "keepname", "x"), form("keep", "d:2"), form("do", "remove:7"), form("do", "remove:-1"), form("do", "nonsense"),
+		form("source", "reply.99999999999999999999.1"), form("source", "reply.1.1"), form("draft", "4711", "do", "discard"), form("refs", "<> \x00 >< a b"),
+	} {
+		for _, target := range []string{"/m/7/compose", "/m/7/compose/auto", "/m/7/f/1", "/m/7/folders", "/m/7/settings"} {
+			func() {
+				defer func() {
+					if p := recover(); p != nil {
+						t.Errorf("%s with %v: the page failed", target, f)
+					}
+				}()
+				if w := s.ask(7, target, f); w.Code >= 500 {
+					t.Errorf("%s with %v: status %d", target, f, w.Code)
+				}
+			}()
+		}
+	}
+}
+
 func TestTypedAddressesAreUnderstood(t *testing.T) {
 	for text, want := range map[string]string{
 		"a@b.de":                                   "a@b.de",
