@@ -121,8 +121,20 @@ func (h *hand) target(t *task) string {
 	return h.tree.theirs(t.deed.Is)
 }
 
+// may returns an error when nothing more may go to the groupware: this node may not, or attack
+// mode or an outage has begun since the visit did.
+func (h *hand) may() error {
+	if !h.opts.Mail.MayDot() || !h.opts.Well(h.box) || h.opts.Stopped(h.place.Tenant) {
+		return errMayNot
+	}
+	return nil
+}
+
 // enter opens a folder. there is false when the groupware has none.
 func (h *hand) enter(ctx context.Context, folder string) (there bool, err error) {
+	if err := h.may(); err != nil {
+		return false, err
+	}
 	if h.open && h.in == folder {
 		return true, nil
 	}
@@ -170,8 +182,9 @@ func (r *Room) settle(ctx context.Context, state *store.Handback, tasks []*task)
 	return nil
 }
 
-// errMayNot ends work when another node may have taken over.
-var errMayNot = errors.New("not handed back: this node may not hand over at the moment")
+// errMayNot ends work when another node may have taken over, or when nothing may go to the
+// groupware any more.
+var errMayNot = errors.New("not handed back: nothing may be handed over at the moment")
 
 // mostLeft bounds what is kept of what could not be done in one mailbox.
 const mostLeft = 200

@@ -233,8 +233,8 @@ func (h *hand) gather(tasks []*task) (mails []mailbox.Mail, batch []*task, err e
 		}
 		total += size
 		mails = append(mails, mailbox.Mail{Date: t.deed.Date, Flags: flagNames(t.deed.Is.Flags), Size: size, Open: func() (io.ReadCloser, error) {
-			if !h.opts.Mail.MayDot() {
-				return nil, errMayNot
+			if err := h.may(); err != nil {
+				return nil, err
 			}
 			if kept != nil {
 				return io.NopCloser(bytes.NewReader(kept)), nil

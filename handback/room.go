@@ -270,7 +270,7 @@ func (r *Room) ended(ctx context.Context, j job, way *route, res result, err err
 		r.mu.Unlock()
 		return
 	}
-	b.tell = res.tell
+	b.tell = res.tell || err != nil // nobody knows whether something is to be told, or was begun
 	b.staying, b.waiting = res.staying, res.waiting
 	why := res.why
 	p := r.opts.Pace

@@ -1,0 +1,109 @@
+package handback
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"doppelboden"
+	"doppelboden/store"
+)
+
+// turn lets a room work on the mailboxes whose turn it is, as Run does.
+func (w *world) turn(r *Room) {
+	w.t.Helper()
+	if err := r.recount(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+	var working sync.WaitGroup
+	r.assign(context.Background(), &working)
+	working.Wait()
+	w.now = w.now.Add(time.Hour)
+}
+
+func TestWhatWasTakenBackAfterABrokenVisitIsTakenBackThereWithoutARestart(t *testing.T) {
+	w := newWorld(t)
+	a := w.delivered("a")
+	w.do(a, move("Bauamt", store.UseNone))
+	w.now = w.now.Add(time.Hour)
+	died := errors.New("the groupware died")
+	w.fault = func(what string, after bool) error {
+		if what == "move" && after {
+			w.opened = func() error { return died }
+			return died
+		}
+		return nil
+	}
+	w.folders["Bauamt"] = &folder{validity: 9, next: 1}
+	r := w.room()
+	w.turn(r)
+	w.do(a, move("INBOX", store.UseInbox)) // nothing is owed any more
+	w.turn(r)                              // the groupware is still away
+	w.turn(r)
+	w.opened, w.fault = nil, nil
+	w.turn(r)
+	w.equal()
+}
+
+func TestTheOwnerIsToldAlsoWhenAnEarlierTryFailed(t *testing.T) {
+	w := newWorld(t)
+	w.number = 3
+	a := w.delivered("a")
+	w.do(a, flag(doppelboden.Seen, 0))
+	w.now = w.now.Add(time.Hour)
+	r := w.room()
+	w.turn(r)
+	w.equal()
+	w.putErr = errors.New("the database is away")
+	w.turn(r)
+	w.turn(r)
+	w.putErr = nil
+	w.turn(r)
+	if len(w.letters) != 1 {
+		t.Errorf("%d letters, want one: the database was away only while the first was begun", len(w.letters))
+	}
+}
+
+func TestAttackModeEndsAVisitThatIsUnderWay(t *testing.T) {
+	for name, stop := range map[string]func(w *world, o *Options){
+		"its way is shut":     func(w *world, _ *Options) { w.well = false },
+		"a tenant is stopped": func(_ *world, o *Options) { o.Stopped = func(doppelboden.TenantID) bool { return true } },
+	} {
+		w := newWorld(t)
+		w.made("one", "<1@x>", sentSpot)
+		w.made("two", "<2@x>", sentSpot)
+		w.made("three", "<3@x>", draftSpot)
+		a := w.delivered("a")
+		w.do(a, flag(doppelboden.Seen, 0))
+		w.now = w.now.Add(time.Hour)
+		r := w.room()
+		begun := 0
+		w.fault = func(what string, after bool) error {
+			if what == "append" && after {
+				stop(w, &r.opts)
+			}
+			if !after && (what == "append" || what == "flag" || what == "make") && len(w.deeds()) > 0 && (!w.well || r.opts.Stopped(1)) {
+				if what != "append" { // opening the next mail fails
+					begun++
+				}
+			}
+			return nil
+		}
+		if _, err := w.serve(r); err == nil {
+			t.Errorf("%s: the visit ended well, want an error", name)
+		}
+		in := 0
+		for _, f := range w.folders {
+			in += len(f.mails)
+		}
+		if in != 2 || begun != 0 || w.folders[""].mails[0].flags != 0 {
+			t.Errorf("%s: %d mails in the groupware, %d other things begun, flags %x; want the one that was on its way, and nothing after it", name, in, begun, w.folders[""].mails[0].flags)
+		}
+		w.fault, w.well = nil, true
+		r.opts.Stopped = func(doppelboden.TenantID) bool { return false }
+		w.back(r)
+		w.equal()
+	}
+}
