@@ -11,7 +11,7 @@ type Message struct {
 	ID       ID
 	Tenant   TenantID
 	Receipt  Receipt   // the public number that the 250 carried
-	Door     string    // "mx", "submission" or "generated"
+	Door     string    // by which it came: "mx", "submission", "journal", "sync", "generated", or one that people use
 	Received time.Time // when the last byte had arrived
 	Peer     string    // the client's IP address, or empty
 	Helo     string    // the client's claim in EHLO, or empty
