@@ -11,7 +11,6 @@ import (
 
 	"doppelboden"
 	"doppelboden/account"
-	"doppelboden/search"
 	"doppelboden/store"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,11 +50,6 @@ type Mail interface {
 	Reader() (io.ReadCloser, error) // from the beginning, as often as it is asked
 }
 
-// A Prober says which mails hold a text; see search.Room.
-type Prober interface {
-	Holds(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, probes []search.Probe, yield func(id doppelboden.ID, has []bool) error) error
-}
-
 // Options say what a Server is. Zero numbers mean the defaults that stand beside them.
 type Options struct {
 	TLS      *tls.Config // the certificate; required
@@ -68,9 +62,6 @@ type Options struct {
 
 	// Holds knows of the texts of mails without opening them; nil: SEARCH opens each mail.
 	Holds Holds
-
-	// Search looks into mails; nil: each is opened for every SEARCH.
-	Search Prober
 
 	// MaxSize bounds an appended mail, in bytes: 50 MB, as SMTP does.
 	MaxSize int64

@@ -33,6 +33,12 @@ needs=(
     /usr/include/stdlib.h:libc6-dev
     /usr/bin/pdftotext:poppler-utils
     /usr/bin/zbarimg:zbar-tools
+    /usr/bin/mbsync:isync
+    /usr/bin/mutt:mutt
+    /usr/bin/script:bsdutils # a terminal for mutt
+    /usr/bin/curl:curl
+    /usr/bin/xmllint:libxml2-utils
+    /usr/bin/openssl:openssl
     /usr/bin/chromium:chromium
     /usr/bin/node:nodejs
     /usr/bin/npm:npm
