@@ -54,6 +54,7 @@ func runAll(ctx context.Context, c *config, t *table) error {
 		{"postgres", b.behindPostgres},
 		{"append", b.appended},
 		{"rebuilt", b.rebuilt},
+		{"handback", b.handBack},
 		{"idle", b.idleNode},
 		{"imap", b.mailPrograms},
 		{"waiting-programs", b.idlers},
