@@ -247,6 +247,44 @@ func TestCurlReadsSearchesAndAppends(t *testing.T) {
 	}
 }
 
+func TestPeopleSendWithTheirProgramsInTheirOwnNameAlone(t *testing.T) {
+	peer.Need(t, curlProgram)
+	n, _ := startReaders(t, "anna", "bert")
+	dir := t.TempDir()
+	send := func(from, header, password string) error {
+		text := "From: " + header + "\r\nTo: bert@stadt.example\r\nSubject: Vom Handy\r\n\r\nHallo\r\n"
+		if err := os.WriteFile(filepath.Join(dir, "m.eml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), curlProgram, "-sSk", "--ssl-reqd", "smtp://"+n.Listeners()["submission"], "--user", "anna@stadt.example:"+password,
+			"--mail-from", from, "--mail-rcpt", "bert@stadt.example", "-T", filepath.Join(dir, "m.eml"))
+		_, err := cmd.CombinedOutput()
+		return err
+	}
+	for _, c := range []struct {
+		from, header, password string
+		taken                  bool
+	}{
+		{"anna@stadt.example", "Anna <anna@stadt.example>", readerPassword, true},
+		{"bert@stadt.example", "anna@stadt.example", readerPassword, false},
+		{"anna@stadt.example", "bert@stadt.example", readerPassword, false},
+		{"anna@stadt.example", "anna@stadt.example", "falsch", false},
+	} {
+		if err := send(c.from, c.header, c.password); (err == nil) != c.taken {
+			t.Errorf("MAIL FROM %s, From %s, password %q: %v, want taken %v", c.from, c.header, c.password, err, c.taken)
+		}
+	}
+	bert, err := program(t, n, "bert").Select("INBOX", nil).Wait()
+	if err != nil || bert.NumMessages != 1 {
+		t.Errorf("Bert has %+v, %v; want one mail", bert, err)
+	}
+	// Programs put a copy there themselves: one of ours would be the second.
+	s := speakTo(t, n.Listeners()["imap"], "anna@stadt.example", readerPassword)
+	if a, err := s.do("STATUS Gesendet (MESSAGES)"); err != nil || !slices.Contains(a.untagged, `STATUS "Gesendet" (MESSAGES 0)`) {
+		t.Errorf("Anna's sent mail: %+v, %v", a, err)
+	}
+}
+
 func TestMuttFlagsDeletesAndSavesInBatch(t *testing.T) {
 	peer.Need(t, muttProgram, scriptProgram)
 	n, _ := startReaders(t, "anna")
