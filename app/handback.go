@@ -26,6 +26,7 @@ func (n *Node) openHandback() (err error) {
 		Busy:    func(route string) bool { return n.house.queue.Busy(route) },
 		Clear:   func(m doppelboden.MailboxID) bool { return n.house.queue.Well(doppelboden.BoxID(m)) },
 		Touch:   func(m doppelboden.MailboxID) { n.house.queue.Touch(m) },
+		Older:   n.cameBack,
 		Stopped: func(t doppelboden.TenantID) bool { return n.house.Directory().Stopped(t) },
 	})
 	return err

@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"doppelboden/backup"
+	"doppelboden/disk"
 	"doppelboden/ledger"
 	"doppelboden/salvage"
 )
@@ -38,6 +40,30 @@ func (n *Node) settleKnown(ctx context.Context) error {
 	return nil
 }
 
+// olderFile lies in the data folder of a node whose database came back older than it was, and
+// says when that was last.
+const olderFile = "older"
+
+// cameBack returns when the database last came back older than it was, or the zero time.
+func (n *Node) cameBack() time.Time {
+	text, err := os.ReadFile(filepath.Join(n.opts.Node.Data, olderFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}
+	}
+	at, wrong := time.Parse(time.RFC3339Nano, strings.TrimSpace(string(text)))
+	if err := errors.Join(err, wrong); err != nil {
+		n.log.Warn("it is not known when the database came back older; everything is compared", "err", err)
+		return n.clock()
+	}
+	return at
+}
+
+// noteOlder notes that the database has just come back older than it was.
+func (n *Node) noteOlder() error {
+	text := n.clock().UTC().Format(time.RFC3339Nano) + "\n"
+	return disk.Replace(disk.OS{}, filepath.Join(n.opts.Node.Data, olderFile), []byte(text))
+}
+
 // renumberRestored gives the folders of all mailboxes other UIDVALIDITYs when the database
 // was restored: clients may have been told UIDs since the backup that come again for
 // other mail (RFC 9051, section 2.3.1.1).
@@ -45,6 +71,9 @@ func (n *Node) renumberRestored(ctx context.Context) error {
 	mark := filepath.Join(n.opts.Node.Data, backup.RestoredFile)
 	if _, err := os.Lstat(mark); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err := n.noteOlder(); err != nil {
+		return fmt.Errorf("note that the database was restored: %w", err)
 	}
 	if err := n.store.Renumber(ctx, 0); err != nil {
 		return fmt.Errorf("number mailboxes anew: %w", err)
@@ -108,6 +137,9 @@ func (n *Node) behind(ctx context.Context) {
 // bringBack has the landing drain again what the database has lost.
 func (n *Node) bringBack(ctx context.Context) {
 	n.log.Error("the database has lost mail that it had; it is brought back from the landing")
+	if err := n.noteOlder(); err != nil {
+		n.log.Error("it cannot be noted that the database came back older; what people did may go back twice", "err", err)
+	}
 	if err := n.store.Renumber(ctx, 0); err != nil && ctx.Err() == nil {
 		n.log.Error("mailboxes could not be numbered anew; IMAP clients may show wrong mail until they are set up anew", "err", err)
 	}

@@ -69,6 +69,9 @@ func TestADatabaseThatComesBackOlderIsMadeWholeWhileTheNodeRuns(t *testing.T) {
 	if got := c.groupware.Stats().Messages; got != 8 {
 		t.Errorf("the groupware has %d mails, want 8: what it took before the loss must not come again", got)
 	}
+	if c.n.cameBack().IsZero() {
+		t.Error("it is not noted that the database came back older: what people did may go back twice")
+	}
 	// What the database lost of its own ledger stays to be seen.
 	report, err := client(c.n).VerifyLedger(t.Context())
 	if err != nil || report.Faults == 0 {

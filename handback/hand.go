@@ -48,6 +48,9 @@ func (r *Room) visit(ctx context.Context, m doppelboden.MailboxID, place Place, 
 	if err := h.compare(ctx, tasks); err != nil {
 		return err
 	}
+	if err := h.lost(ctx, tasks); err != nil {
+		return err
+	}
 	if err := r.settle(ctx, state, tasks); err != nil {
 		return err
 	}

@@ -73,6 +73,9 @@ type Options struct {
 	// Stopped reports whether nothing may go to a tenant's groupware, as in attack mode. What is
 	// being said to it at that moment is said to its end.
 	Stopped func(doppelboden.TenantID) bool
+	// Older returns when the database last came back older than it was, or the zero time: mail
+	// that was made here before may have gone back although nobody knows of it.
+	Older func() time.Time // default: it never did
 	// Language returns in which language the owner of a mailbox reads: "de" or "en".
 	Language func(doppelboden.MailboxID) string
 	Letters  Letters
@@ -93,6 +96,9 @@ func (o *Options) validate() error {
 	if o.Store == nil || o.Lease == nil || o.Mail.Bodies == nil || o.Mail.MayDot == nil || o.Place == nil || o.Well == nil || o.Busy == nil ||
 		o.Clear == nil || o.Touch == nil || o.Event == nil || o.Stopped == nil || o.Language == nil || o.Letters == nil || o.Hostname == "" || o.Log == nil || o.Registry == nil {
 		return errors.New("handback: an option is not set")
+	}
+	if o.Older == nil {
+		o.Older = func() time.Time { return time.Time{} }
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

@@ -23,6 +23,25 @@ const (
 	keptSize = 1 << 20
 )
 
+// lost finds mails that went back before the database lost that they did: it was restored from
+// a backup, or promoted without its last commits. They lie where they were put, or nobody can
+// tell.
+func (h *hand) lost(ctx context.Context, tasks []*task) error {
+	older := h.opts.Older()
+	into := map[string][]*task{}
+	for _, t := range tasks {
+		if t.open() && t.news() && t.deed.At.Before(older) {
+			into[h.target(t)] = append(into[h.target(t)], t)
+		}
+	}
+	for folder, group := range into {
+		if err := h.look(ctx, folder, group, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // compare finds what an earlier try of which nobody knows the end has put into a folder.
 func (h *hand) compare(ctx context.Context, tasks []*task) error {
 	n := h.state.Note

@@ -107,3 +107,25 @@ func TestAttackModeEndsAVisitThatIsUnderWay(t *testing.T) {
 		w.equal()
 	}
 }
+
+func TestWhatWentBackBeforeTheDatabaseCameBackOlderIsNotPutThereTwice(t *testing.T) {
+	w := newWorld(t)
+	before := []int64{w.made("sent", "<1@x>", sentSpot), w.made("draft", "", draftSpot), w.delivered("a")}
+	w.do(before[2], move("Bauamt", store.UseNone))
+	copies := map[int64]store.Deed{}
+	for n, c := range w.copies {
+		copies[n] = c.Deed
+	}
+	w.now = w.now.Add(time.Hour)
+	w.back(w.room())
+	w.equal()
+	clear(w.state) // yesterday's database knows nothing of it
+	for n, d := range copies {
+		w.copies[n] = &lying{d}
+	}
+	restored := w.now
+	w.now = w.now.Add(time.Hour)
+	w.made("later", "<2@x>", sentSpot)
+	w.back(w.room(func(o *Options) { o.Older = func() time.Time { return restored } }))
+	w.equal()
+}
