@@ -187,9 +187,11 @@ func TestWhatIsNoRightPasskeyLetsNobodyIn(t *testing.T) {
 		return name, options
 	}
 	for what, change := range map[string]func(*authenticator){
-		"another key":              func(a *authenticator) { a.key = newAuthenticator(t).key },
-		"an unknown id":            func(a *authenticator) { a.id = make([]byte, 20) },
-		"somebody else's handle":   func(a *authenticator) { a.user = binary.BigEndian.AppendUint64(nil, uint64(w.boxes["bert@stadt.example"])) },
+		"another key":   func(a *authenticator) { a.key = newAuthenticator(t).key },
+		"an unknown id": func(a *authenticator) { a.id = make([]byte, 20) },
+		"somebody else's handle": func(a *authenticator) {
+			a.user = binary.BigEndian.AppendUint64(nil, uint64(w.boxes["bert@stadt.example"]))
+		},
 		"no handle":                func(a *authenticator) { a.user = nil },
 		"a site that looks alike":  func(a *authenticator) { a.origin = "https://notfall.stadt.example.evil.example" },
 		"a user who was not asked": func(a *authenticator) { a.flags = 0x01 },
