@@ -380,3 +380,52 @@ func subjectAs(t *testing.T, n *Node, subject string) {
 		t.Fatalf("send: %+v, %v", a, err)
 	}
 }
+
+// TestInTheTwelfthWeekEverythingThatPeopleDidIsThereAndGoesBack lets 84 days pass after
+// somebody marked a mail that the groupware had and wrote a draft. A mail that nobody touched
+// and that was handed over goes with its time.
+func TestInTheTwelfthWeekEverythingThatPeopleDidIsThereAndGoesBack(t *testing.T) {
+	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram)
+	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: []string{anna.Address}, Quiet: true})
+	node := install(t, "lmtp://"+dovecot.Addr())
+	imapOf(t, node, dovecot.IMAP())
+	h := hand.At(time.Now())
+	n := startAt(t, node, h)
+	if _, err := client(n).AddMailbox(t.Context(), anna); err != nil {
+		t.Fatal(err)
+	}
+	passing := func(what string, is func() bool) {
+		t.Helper()
+		waitFor(t, what, func() bool { h.Forward(time.Second); return is() })
+	}
+	for _, subject := range []string{"before0", "before1"} {
+		subjectAs(t, n, subject)
+	}
+	passing("the mails are delivered", func() bool { return counted(t, n, doppelboden.Delivered) == 2 })
+	resting, err := dovecot.Halt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := at(t, n, anna.Address)
+	a.shown(inbox)
+	a.flag(1, doppelboden.Flagged)
+	a.draft("Entwurf im Notfall")
+	caught(t, n)
+	want := a.here()
+	for range 84 {
+		h.Forward(24 * time.Hour)
+	}
+	if err := n.retention().Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want = slices.DeleteFunc(want, func(l line) bool { return strings.Contains(string(l), "before1") })
+	differ(t, "here after twelve weeks", want, a.here())
+
+	back := peer.For[*peer.DovecotServer](t, resting)
+	passing("everything that was done goes back", func() bool {
+		list, err := n.store.DeedCounts(t.Context())
+		return err == nil && len(list) == 0
+	})
+	got := slices.DeleteFunc(there(t, back.IMAP(), anna.Address, nil), func(l line) bool { return strings.Contains(string(l), "before1") })
+	differ(t, "there", dated(want), dated(got))
+}
