@@ -59,6 +59,7 @@ func runAll(ctx context.Context, c *config, t *table) error {
 		{"imap", b.mailPrograms},
 		{"waiting-programs", b.idlers},
 		{"webmail", b.atWork},
+		{"logins", b.logIns},
 	} {
 		if !c.only.MatchString(m.name) {
 			continue

@@ -38,11 +38,9 @@ func (b *bench) atWork(ctx context.Context) error {
 		return err
 	}
 	return b.withReaders(ctx, boxes, func(n *node, _ string) error {
-		out, err := n.run(ctx, "--node", n.config(), "status", "--json")
-		var status struct{ Listeners map[string]string }
-		// It ends with 1 as well: there is an outage, and an alarm about it.
-		if bad := json.Unmarshal(out, &status); bad != nil || status.Listeners["web"] == "" {
-			return errors.Join(err, bad, errors.New("the node does not say where its pages are"))
+		page, err := n.pages(ctx)
+		if err != nil {
+			return err
 		}
 		for range max(1, webMails/b.scale) {
 			src := peer.Source{Addr: n.Addr(), Sessions: connections, Messages: webPeople, Size: 4096, From: sender, To: "w@" + domain, Number: true}
@@ -50,7 +48,7 @@ func (b *bench) atWork(ctx context.Context) error {
 				return err
 			}
 		}
-		w := &webWork{page: "https://" + status.Listeners["web"], boxes: boxes, took: map[string][]time.Duration{}}
+		w := &webWork{page: page, boxes: boxes, took: map[string][]time.Duration{}}
 		if err := w.run(ctx, webMinutes*time.Minute/time.Duration(b.scale)); err != nil {
 			return err
 		}
@@ -60,6 +58,73 @@ func (b *bench) atWork(ctx context.Context) error {
 			b.t.note("webmail, %s: %d answers, half within %.0f ms, 95 %% within %.0f ms", kind, len(list), ms(quantile(list, .5)), ms(quantile(list, .95)))
 		}
 		r.note(ourSystem, ms(quantile(all, .95)))
+		return nil
+	})
+}
+
+// pages returns where the node's pages are.
+func (n *node) pages(ctx context.Context) (string, error) {
+	out, err := n.run(ctx, "--node", n.config(), "status", "--json")
+	var status struct{ Listeners map[string]string }
+	// It ends with 1 as well: there is an outage, and an alarm about it.
+	if bad := json.Unmarshal(out, &status); bad != nil || status.Listeners["web"] == "" {
+		return "", errors.Join(err, bad, errors.New("the node does not say where its pages are"))
+	}
+	return "https://" + status.Listeners["web"], nil
+}
+
+// Log-ins of people who all come at once, each with a browser of her own.
+const (
+	logInPeople  = 200
+	logInAtOnce  = 40
+	logInSeconds = 60
+	logInsWanted = 20_000.0 / 600 // 20,000 people in ten minutes
+)
+
+// logIns measures how many people log in with their password in a second, while nobody
+// rests.
+func (b *bench) logIns(ctx context.Context) error {
+	if !b.node {
+		return nil
+	}
+	r := b.t.add(row{name: fmt.Sprintf("log-ins with a password, %d at once", logInAtOnce), unit: "log-ins/s", want: logInsWanted})
+	boxes, err := peer.Numbered(ctx, "w@"+domain, logInPeople)
+	if err != nil {
+		return err
+	}
+	return b.withReaders(ctx, boxes, func(n *node, _ string) error {
+		page, err := n.pages(ctx)
+		if err != nil {
+			return err
+		}
+		w := &webWork{page: page, boxes: boxes, took: map[string][]time.Duration{}}
+		begun := time.Now()
+		until := begun.Add(logInSeconds * time.Second / time.Duration(b.scale))
+		errs := make([]error, logInAtOnce)
+		done := make([]int, logInAtOnce)
+		var all sync.WaitGroup
+		for i := range logInAtOnce {
+			all.Go(func() {
+				for k := i; errs[i] == nil && time.Now().Before(until); k += logInAtOnce {
+					var c *clerk
+					if c, errs[i] = w.clerk(boxes[k%len(boxes)]); errs[i] == nil {
+						errs[i] = c.logIn(ctx)
+						c.http.CloseIdleConnections()
+						done[i]++
+					}
+				}
+			})
+		}
+		all.Wait()
+		took := time.Since(begun)
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		total := 0
+		for _, k := range done {
+			total += k
+		}
+		r.note(ourSystem, float64(total)/took.Seconds())
 		return nil
 	})
 }
@@ -87,12 +152,10 @@ type webWork struct {
 func (w *webWork) run(ctx context.Context, length time.Duration) error {
 	people := make([]*clerk, len(w.boxes))
 	for i, box := range w.boxes {
-		jar, err := cookiejar.New(nil)
-		if err != nil {
+		var err error
+		if people[i], err = w.clerk(box); err != nil {
 			return err
 		}
-		people[i] = &clerk{work: w, box: box, http: &http.Client{Jar: jar, Timeout: time.Minute,
-			Transport: &http.Transport{TLSClientConfig: clientTLS(), ForceAttemptHTTP2: true}}}
 		if err := people[i].logIn(ctx); err != nil {
 			return fmt.Errorf("log in as %s: %w", box, err)
 		}
@@ -114,6 +177,16 @@ type clerk struct {
 	box  string
 	base string // "/m/12"
 	http *http.Client
+}
+
+// clerk returns somebody with a new browser.
+func (w *webWork) clerk(box string) (*clerk, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	return &clerk{work: w, box: box, http: &http.Client{Jar: jar, Timeout: time.Minute,
+		Transport: &http.Transport{TLSClientConfig: clientTLS(), ForceAttemptHTTP2: true}}}, nil
 }
 
 var (
