@@ -150,11 +150,22 @@ func (v *visit) hasDeed(ctx context.Context, id doppelboden.ID) (bool, error) {
 // scanFolder is how many mails of a folder are looked for one by one before all of it is read.
 const scanFolder = 20
 
-// follow does here what the groupware did.
+// follow does here what the groupware did. People may have done something since the deeds were
+// read: a look takes a while.
 func (v *visit) follow(ctx context.Context, todo []follow) error {
+	if len(todo) == 0 {
+		return nil
+	}
+	v.deeds = nil
 	byFolder := map[int64][]follow{}
 	for _, one := range todo {
-		byFolder[one.at] = append(byFolder[one.at], one)
+		busy, err := v.hasDeed(ctx, one.message)
+		if err != nil {
+			return err
+		}
+		if !busy {
+			byFolder[one.at] = append(byFolder[one.at], one)
+		}
 	}
 	for number, list := range byFolder {
 		at := store.Place{Tenant: v.route.Tenant, Mailbox: v.box.ID, Folder: number}
