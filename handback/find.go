@@ -121,12 +121,12 @@ func (h *hand) find(ctx context.Context, folder string, tasks []*task, late bool
 	if err != nil {
 		return err
 	}
-	return h.match(tasks, marks)
+	return h.match(folder, tasks, marks)
 }
 
 // match tells which mails of a folder are those of tasks. Several that could be meant are
 // none.
-func (h *hand) match(tasks []*task, marks []mailbox.Mark) error {
+func (h *hand) match(folder string, tasks []*task, marks []mailbox.Mark) error {
 	ids := map[doppelboden.ID][]*mailbox.Mark{}
 	for i := range marks {
 		if !marks[i].ID.IsZero() {
@@ -146,6 +146,12 @@ func (h *hand) match(tasks []*task, marks []mailbox.Mark) error {
 				}
 			}
 		}
+		if len(fit) == 0 && h.sentThere(t, folder) {
+			var err error
+			if fit, err = h.named(t, marks); err != nil {
+				return err
+			}
+		}
 		fit = slices.DeleteFunc(slices.Clone(fit), func(m *mailbox.Mark) bool { return struck(m, t) })
 		switch len(fit) {
 		case 0:
@@ -156,6 +162,28 @@ func (h *hand) match(tasks []*task, marks []mailbox.Mark) error {
 		}
 	}
 	return nil
+}
+
+// sentThere reports whether a mail was sent by the groupware and a folder is where that keeps
+// what it sent. Its copy there has the date of another moment and lacks what we added on the
+// way, and nobody but the owner puts mail there: so the Message-ID alone says which it is.
+func (h *hand) sentThere(t *task, folder string) bool {
+	was := t.deed.Was
+	return was != nil && was.Use == store.UseSent && h.tree.theirs(was) == folder
+}
+
+// named returns the mails with the Message-ID of a task's.
+func (h *hand) named(t *task, marks []mailbox.Mark) (fit []*mailbox.Mark, err error) {
+	name, err := h.messageID(t)
+	if err != nil || name == "" {
+		return nil, err
+	}
+	for i := range marks {
+		if marks[i].MessageID == name {
+			fit = append(fit, &marks[i])
+		}
+	}
+	return fit, nil
 }
 
 // struck reports whether a mail is marked for removal there, although it was not here: it is

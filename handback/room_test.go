@@ -129,3 +129,19 @@ func TestWhatWentBackBeforeTheDatabaseCameBackOlderIsNotPutThereTwice(t *testing
 	w.back(w.room(func(o *Options) { o.Older = func() time.Time { return restored } }))
 	w.equal()
 }
+
+func TestAMailThatTheGroupwareSentThroughUsIsFoundAmongWhatItSent(t *testing.T) {
+	w := newWorld(t)
+	w.folders["Sent Items"], w.uses["Sent Items"] = &folder{validity: 5, next: 1}, string(store.UseSent)
+	seen := sentSpot
+	a := w.here(w.message("a", "<a@stadt.example>", true), &seen, &seen)
+	other := "Subject: b\r\nMessage-ID: <b@stadt.example>\r\n\r\nb\r\n"
+	// The groupware kept its copy before it gave the mail to us, and without what was added on the way.
+	w.there("Sent Items", other, doppelboden.Seen, w.now)
+	w.there("Sent Items", w.bodies[w.copies[a].Message.String()], doppelboden.Seen, w.now.Add(-20*time.Second))
+	w.do(a, move("Bauamt", store.UseNone))
+	w.back(w.room())
+	if sent, moved := w.folders["Sent Items"].mails, w.folders["Bauamt"].mails; len(sent) != 1 || sent[0].text != other || len(moved) != 1 {
+		t.Errorf("%d mails among the sent ones and %d in the folder; want the other one, and the one that was moved", len(sent), len(moved))
+	}
+}
