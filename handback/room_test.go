@@ -145,3 +145,35 @@ func TestAMailThatTheGroupwareSentThroughUsIsFoundAmongWhatItSent(t *testing.T) 
 		t.Errorf("%d mails among the sent ones and %d in the folder; want the other one, and the one that was moved", len(sent), len(moved))
 	}
 }
+
+func TestAMailThatWaitsForItsAuthorGoesIntoTheInboxAndNotWhereSheKeepsWhatSheSent(t *testing.T) {
+	inbox := store.Spot{Folder: "INBOX", Use: store.UseInbox}
+	other := store.Spot{Folder: "Bauamt"}
+	for name, place := range map[string]store.Spot{"sent": sentSpot, "copied": other} {
+		for range 20 { // copies come in any order
+			w := newWorld(t)
+			m := w.message("to me and all", "<1@x>", true)
+			m.Deliveries = []doppelboden.Delivery{{Message: m.ID, Mailbox: user, Box: doppelboden.BoxID(user), State: doppelboden.Queued}}
+			one, two := inbox, place
+			w.here(m, &one, &one)
+			w.here(m, &two, &two) // it went back before the mail itself did
+			lying, err := w.room().Lying(t.Context(), 1, user, []doppelboden.ID{m.ID})
+			if err != nil || len(lying) != 0 {
+				t.Fatalf("%s: the mail is to lie %+v, %v; want that nobody has touched it", name, lying, err)
+			}
+		}
+	}
+	w := newWorld(t)
+	m := w.message("to me and all", "<1@x>", true)
+	m.Deliveries = []doppelboden.Delivery{{Message: m.ID, Mailbox: user, Box: doppelboden.BoxID(user), State: doppelboden.Queued}}
+	one, two := inbox, sentSpot
+	w.here(m, &one, &one)
+	w.do(w.here(m, &two, &two), flag(doppelboden.Flagged, 0))
+	r := w.room()
+	if touched, err := r.Touched(t.Context(), user, []doppelboden.ID{m.ID}); err != nil || len(touched) != 0 {
+		t.Errorf("touched %v, %v; want nothing: only the copy of what she sent was", touched, err)
+	}
+	if lying, err := r.Lying(t.Context(), 1, user, []doppelboden.ID{m.ID}); err != nil || len(lying) != 0 {
+		t.Errorf("the mail is to lie %+v, %v; want that nobody has touched it", lying, err)
+	}
+}

@@ -3,6 +3,7 @@ package handback
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"doppelboden"
 	"doppelboden/filing"
@@ -42,7 +43,7 @@ func (r *Room) deedsAbout(ctx context.Context, t doppelboden.TenantID, m doppelb
 	}
 	deeds := map[doppelboden.ID]store.Deed{}
 	err := r.opts.Store.Deeds(ctx, store.DeedFilter{Tenant: t, Mailbox: m}, func(d store.Deed) error {
-		if d.Was != nil && wanted[d.Message] {
+		if d.Was != nil && d.Was.Use != store.UseSent && wanted[d.Message] { // not the copy of who wrote it
 			deeds[d.Message] = d
 		}
 		return nil
@@ -78,19 +79,43 @@ func (r *Room) Lying(ctx context.Context, t doppelboden.TenantID, m doppelboden.
 	if len(rest) == 0 {
 		return lying, nil
 	}
-	copies, err := r.opts.Store.CopiesOf(ctx, t, m, rest)
+	copies, err := r.copiesThatCame(ctx, t, m, rest)
 	if err != nil {
-		return nil, fmt.Errorf("read where mails lie: %w", err)
+		return nil, err
 	}
 	for _, c := range copies {
 		_, twice := lying[c.Message]
-		untouched := c.Folder == doppelboden.Inbox && c.Flags == 0
-		if c.New || c.Flags&doppelboden.Hidden != 0 || twice || untouched {
+		if twice || c.Folder == doppelboden.Inbox && c.Flags == 0 {
 			continue
 		}
 		lying[c.Message] = filing.Lying{Is: &store.Spot{Folder: c.Folder, Flags: c.Flags}, Flags: flagNames(c.Flags)}
 	}
 	return lying, nil
+}
+
+// copiesThatCame returns the copies of mails that may be what came for a mailbox: while one is
+// in the inbox it is that one, and it never is what the owner keeps of what she sent.
+func (r *Room) copiesThatCame(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, ids []doppelboden.ID) ([]doppelboden.Copy, error) {
+	copies, err := r.opts.Store.CopiesOf(ctx, t, m, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read where mails lie: %w", err)
+	}
+	copies = slices.DeleteFunc(copies, func(c doppelboden.Copy) bool { return c.New || c.Flags&doppelboden.Hidden != 0 })
+	came := map[doppelboden.ID]bool{}
+	for _, c := range copies {
+		came[c.Message] = came[c.Message] || c.Folder == doppelboden.Inbox
+	}
+	copies = slices.DeleteFunc(copies, func(c doppelboden.Copy) bool { return came[c.Message] && c.Folder != doppelboden.Inbox })
+	if !slices.ContainsFunc(copies, func(c doppelboden.Copy) bool { return c.Folder != doppelboden.Inbox }) {
+		return copies, nil
+	}
+	folders, err := r.opts.Store.Folders(ctx, t, m)
+	if err != nil {
+		return nil, fmt.Errorf("read our folders: %w", err)
+	}
+	return slices.DeleteFunc(copies, func(c doppelboden.Copy) bool {
+		return slices.ContainsFunc(folders, func(f store.Folder) bool { return f.Use == store.UseSent && f.Name == c.Folder })
+	}), nil
 }
 
 // Folder returns what the groupware calls the folder where a mail is to lie, and makes it
