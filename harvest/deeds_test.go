@@ -32,6 +32,29 @@ func (s *wakingSession) Heads(ctx context.Context, uids []uint32) ([]mailbox.Hea
 	return s.Mirror.Heads(ctx, uids)
 }
 
+func TestAMailboxThatMovesAwayDuringARoundIsNotReadAnyMore(t *testing.T) {
+	w, g := filled(t, 3)
+	anna, bert := w.boxes[0], w.boxes[1]
+	gone := false
+	place := w.room.opts.Place
+	w.room.opts.Place = func(m doppelboden.MailboxID) (string, doppelboden.Mailbox, bool) {
+		key, box, ok := place(m)
+		if gone && m == bert.ID {
+			key = "stadt/here"
+		}
+		return key, box, ok
+	}
+	w.room.opts.Mailboxes = func(string) []doppelboden.Mailbox { return []doppelboden.Mailbox{anna, bert} }
+	w.route.Backend = &waking{fake: g, heads: func([]uint32) { gone = true }} // somebody moves bert's while anna's is read
+	for _, box := range []doppelboden.Mailbox{anna, bert} {
+		g.put(box.Address, "INBOX", letter("eva", box.Address.Local, "new", w.clock()), w.clock(), 0)
+	}
+	w.room.begin(w.route).round(ctx)
+	if a, b := len(w.shows(anna)), len(w.shows(bert)); a != 4 || b != 3 {
+		t.Errorf("the mailboxes show %d and %d mails, want 4, and 3 in the one that was moved", a, b)
+	}
+}
+
 func TestAMailThatSomebodyMovesDuringALookStaysWhereSheMovedIt(t *testing.T) {
 	w := open(t)
 	g := &waking{fake: newFake()}

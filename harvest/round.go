@@ -113,6 +113,9 @@ func (g *reading) round(ctx context.Context) {
 		if why := g.hold(route); why != "" {
 			return
 		}
+		if key, _, ok := g.r.opts.Place(boxes[i].ID); !ok || key != g.key {
+			continue // it was moved to another route since the round began
+		}
 		seen, err := g.look(ctx, route, boxes[i])
 		tally.add(seen)
 		if seen.filling {
