@@ -118,7 +118,7 @@ func (r *Room) confirmTOTP(ctx context.Context, s store.LoggedIn, p Person, st s
 	s.Second = true
 	return r.enrol(ctx, s, p, st, store.CredentialChange{At: now,
 		End: []store.CredentialEnd{{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kindTOTP}, Why: whyReplaced, At: now}},
-		Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox, Kind: kindTOTP, Data: st.Seed, KeyVersion: st.Version, Counter: step, Made: now, By: byPerson(p)}},
+		Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox, Kind: kindTOTP, Data: st.Seed, KeyVersion: st.Version, Counter: step, Made: now, By: madeBy(s, p)}},
 	})
 }
 
@@ -180,7 +180,11 @@ func (r *Room) keepState(ctx context.Context, s store.LoggedIn, st state) error 
 	if s.State, err = marshal(st); err != nil {
 		return err
 	}
-	if err := r.opts.Store.PutSession(ctx, s, nil); err != nil {
+	err = r.opts.Store.PutSession(ctx, s, s.Hash)
+	if doppelboden.CodeOf(err) == doppelboden.NotFound {
+		return errNobody
+	}
+	if err != nil {
 		return fmt.Errorf("keep the session: %w", err)
 	}
 	return nil

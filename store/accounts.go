@@ -133,8 +133,10 @@ type Accounts interface {
 	// from. DeleteTenantKey is refused while a credential is sealed with the version.
 	Reseal(ctx context.Context, from int, list []Credential) error
 
-	// PutSession begins a session, or changes it, and ends another one in the same commit:
-	// who has got more rights gets another cookie. replaces may be nil.
+	// PutSession begins a session (replaces is nil), or lets the one with the hash replaces go
+	// on, under the same hash or under another one: who has got more rights gets another
+	// cookie. NotFound, and nothing is written, when that one has ended meanwhile: what
+	// somebody ended must not come back. It may be repeated.
 	PutSession(ctx context.Context, s LoggedIn, replaces []byte) error
 
 	// SessionOf returns a session by its hash. NotFound.

@@ -150,9 +150,19 @@ func (s *Store) Reseal(ctx context.Context, from int, list []store.Credential) e
 	})
 }
 
-// PutSession begins a session or changes it.
+// PutSession begins a session or lets one go on.
 func (s *Store) PutSession(ctx context.Context, l store.LoggedIn, replaces []byte) error {
 	return s.write(ctx, func(t *tx) error {
+		if len(replaces) > 0 {
+			// The lock has who ends it wait until this is written, or this find it ended.
+			_, err := t.one("SELECT hash FROM session WHERE hash IN ($1, $2) LIMIT 1 FOR UPDATE", replaces, l.Hash)
+			if errors.Is(err, errNoRow) {
+				return refuse(doppelboden.NotFound, "there is no such session")
+			}
+			if err != nil {
+				return fmt.Errorf("find session: %w", err)
+			}
+		}
 		_, err := t.exec(`INSERT INTO session (hash, tenant, person, needs, source, second, code, state, made, seen, until)
 			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11) ON CONFLICT (hash) DO UPDATE SET needs = excluded.needs, source = excluded.source,
 			second = excluded.second, code = excluded.code, state = excluded.state, seen = excluded.seen, until = excluded.until`,

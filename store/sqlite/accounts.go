@@ -158,9 +158,18 @@ func (s *Store) Reseal(ctx context.Context, from int, list []store.Credential) e
 	})
 }
 
-// PutSession begins a session or changes it.
+// PutSession begins a session or lets one go on.
 func (s *Store) PutSession(ctx context.Context, l store.LoggedIn, replaces []byte) error {
 	return s.write(ctx, func(t *tx) error {
+		if len(replaces) > 0 {
+			row, err := t.c.one(background, "SELECT count(*) FROM session WHERE hash IN (?, ?)", replaces, l.Hash)
+			if err != nil {
+				return fmt.Errorf("find session: %w", err)
+			}
+			if asInt(row[0]) == 0 {
+				return refuse(doppelboden.NotFound, "there is no such session")
+			}
+		}
 		_, err := t.c.exec(background, `INSERT INTO session (hash, tenant, person, needs, source, second, code, state, made, seen, until)
 			VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (hash) DO UPDATE SET needs = excluded.needs, source = excluded.source,
 			second = excluded.second, code = excluded.code, state = excluded.state, seen = excluded.seen, until = excluded.until`,

@@ -222,6 +222,24 @@ func sessions(t *testing.T, open Open) {
 	got, err := w.s.SessionOf(ctx, next.Hash)
 	w.must(err)
 	same(t, "with another cookie", got, next)
+	w.must(w.s.PutSession(ctx, next, list[0].Hash)) // repeated, for nobody knew how it ended
+	next.Seen = cut(day.Add(time.Minute))
+	w.must(w.s.PutSession(ctx, next, next.Hash))
+	got, err = w.s.SessionOf(ctx, next.Hash)
+	w.must(err)
+	same(t, "used once more", got, next)
+
+	// Somebody ended them while a request was under way.
+	late := next
+	late.Hash = []byte{0, 8}
+	_, err = w.s.EndSessions(ctx, store.SessionFilter{Hash: next.Hash})
+	w.must(err)
+	isCode(t, "a session that ended is used", w.s.PutSession(ctx, next, next.Hash), doppelboden.NotFound)
+	isCode(t, "a session that ended gets another cookie", w.s.PutSession(ctx, late, next.Hash), doppelboden.NotFound)
+	for _, hash := range [][]byte{next.Hash, late.Hash} {
+		_, err = w.s.SessionOf(ctx, hash)
+		isCode(t, "a session that ended", err, doppelboden.NotFound)
+	}
 }
 
 func belongings(t *testing.T, open Open) {
