@@ -70,6 +70,7 @@ type Login struct {
 	Session string // the cookie's value; "" for DoorIMAP and DoorSubmission
 	Device  string // a cookie that says that this device was let in; "" for those doors
 	Needs   string // the next step
+	Way     int64  // for the other doors: what let the program in; see Room.Still
 }
 
 // A Session is somebody who is logged in.

@@ -259,7 +259,7 @@ func (r *Room) NewApp(ctx context.Context, cookie, label string) (string, error)
 	password, now := newAppPassword(), r.opts.Clock()
 	plain, _ := plainAppPassword(password)
 	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox,
-		Kind: kindApp, Label: oneLine(label, 60), Lookup: appLookup(plain), Made: now, By: byPerson(p)}}})
+		Kind: kindApp, Label: oneLine(label, 60), Lookup: appLookup(plain), Made: now, By: madeBy(s, p)}}})
 	if err != nil {
 		return "", fmt.Errorf("keep the password of a program: %w", err)
 	}

@@ -222,6 +222,9 @@ func (r *Room) begin(ctx context.Context, a Attempt, who claim, mine credentials
 	case who.conf.Accounts.SecondFactor:
 		needs = NeedsSecond
 	}
+	if source == kindPassword && fromDirectory(mine.first(kindPassword)) {
+		source = sourceDirectory
+	}
 	device := a.Device
 	if needs == NeedsNothing {
 		var err error
@@ -234,6 +237,9 @@ func (r *Room) begin(ctx context.Context, a Attempt, who claim, mine credentials
 	if err != nil {
 		return Login{}, err
 	}
+	if err := r.stillBelieved(ctx, s, cookie); err != nil {
+		return Login{}, err
+	}
 	return Login{Person: who.Person, Session: cookie, Device: device, Needs: needs}, nil
 }
 
@@ -241,12 +247,12 @@ func (r *Room) begin(ctx context.Context, a Attempt, who claim, mine credentials
 // that alone opens her mailbox.
 func (r *Room) logInProgram(ctx context.Context, a Attempt, who claim, mine credentials) (Login, error) {
 	if app := appIn(mine, a.Password); app != nil {
-		return Login{Person: who.Person}, nil
+		return r.letProgramIn(ctx, who, app)
 	}
 	own := mine.first(kindPassword)
 	single := len(mine[kindTOTP])+len(mine[kindPasskey]) == 0 && !who.conf.Accounts.SecondFactor
 	if single && own != nil && r.seen.has(own, a.Password) {
-		return Login{Person: who.Person}, nil
+		return r.letProgramIn(ctx, who, own)
 	}
 	v, _, err := r.enter(ctx, a, who)
 	if err != nil {
@@ -261,7 +267,51 @@ func (r *Room) logInProgram(ctx context.Context, a Attempt, who claim, mine cred
 		return Login{}, errWrong
 	}
 	v.right()
-	return Login{Person: who.Person}, nil
+	if source == kindDirectory { // it may have been kept just now
+		if mine, err = r.live(ctx, who.Person); err != nil {
+			return Login{}, err
+		}
+		own = mine.first(kindDirectory)
+	}
+	return r.letProgramIn(ctx, who, own)
+}
+
+// letProgramIn lets a program in by a credential, unless that comes from a directory that
+// is not believed.
+func (r *Room) letProgramIn(ctx context.Context, who claim, by *store.Credential) (Login, error) {
+	if by == nil { // it ended this very moment
+		return Login{}, errWrong
+	}
+	if fromDirectory(by) {
+		if distrusted, err := r.Distrusted(ctx, who.Tenant); err != nil {
+			return Login{}, err
+		} else if distrusted {
+			return Login{}, errWrong
+		}
+	}
+	return Login{Person: who.Person, Way: by.ID}, nil
+}
+
+// Still reports whether what let a program in is good: passwords are changed, programs
+// revoked, and directories found in the wrong hands while programs stay connected for days.
+func (r *Room) Still(ctx context.Context, p PersonID, way int64) (bool, error) {
+	who, ok := r.PersonOf(p)
+	if !ok {
+		return false, nil
+	}
+	good, doubtful := false, false
+	err := r.opts.Store.Credentials(ctx, store.CredentialFilter{ID: way, Person: who.Mailbox, Live: true}, func(c store.Credential) error {
+		good, doubtful = c.Until.IsZero() || r.opts.Clock().Before(c.Until), fromDirectory(&c)
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("read what let a program in: %w", err)
+	}
+	if good && doubtful {
+		distrusted, err := r.Distrusted(ctx, who.Tenant)
+		return !distrusted, err
+	}
+	return good, nil
 }
 
 // appIn returns the app password that somebody has shown, or nil. It has 130 random bits,
@@ -388,7 +438,7 @@ func (r *Room) keepDirectory(ctx context.Context, who claim, password string, ke
 	}
 	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{
 		End: []store.CredentialEnd{{Tenant: who.Tenant, Person: who.Mailbox, Kinds: []string{kindDirectory}, Why: whyReplaced, At: at}},
-		Put: []store.Credential{{Tenant: who.Tenant, Person: who.Mailbox, Kind: kindDirectory, Data: []byte(data), Made: at, Until: at.Add(life), By: "directory"}},
+		Put: []store.Credential{{Tenant: who.Tenant, Person: who.Mailbox, Kind: kindDirectory, Data: []byte(data), Made: at, Until: at.Add(life), By: byDirectory}},
 	})
 	if err != nil {
 		return fmt.Errorf("keep the directory's password: %w", err)

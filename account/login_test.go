@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/store"
 )
 
 func TestASheetEnrolsOnceAndThePasswordLogsInAfterwards(t *testing.T) {
@@ -356,6 +358,76 @@ func TestANewPasswordIsKnownToProgramsAtOnce(t *testing.T) {
 		_, err = r.LogIn(ctx, a)
 		code(t, "the old password "+name, err, doppelboden.Policy)
 	}
+}
+
+func TestAProgramsWayEndsWithWhatLetItIn(t *testing.T) {
+	w := newWorld(t, "")
+	l := w.enrolled("anna@stadt.example")
+	app, err := w.room.NewApp(ctx, l.Session, "Telefon")
+	w.must(err)
+	program := func(password string) Login {
+		t.Helper()
+		a := web("anna@stadt.example", password)
+		a.Door = DoorSubmission
+		got, err := w.room.LogIn(ctx, a)
+		w.must(err)
+		return got
+	}
+	still := func(name string, p Person, l Login, want bool) {
+		t.Helper()
+		if ok, err := w.room.Still(ctx, p.ID, l.Way); ok != want || err != nil {
+			t.Errorf("%s: %v, %v; wanted %v", name, ok, err, want)
+		}
+	}
+	byApp, byOwn := program(app), program(good)
+	still("the app", l.Person, byApp, true)
+	still("her password", l.Person, byOwn, true)
+	still("her password for Bert", w.person("bert@stadt.example"), byOwn, false)
+	l, err = w.room.Step(ctx, l.Session, NeedsPassword, "ein anderes passwort")
+	w.must(err)
+	still("the password that she has changed", l.Person, byOwn, false)
+	w.must(w.room.Revoke(ctx, l.Session, byApp.Way))
+	still("the app that she has revoked", l.Person, byApp, false)
+}
+
+func TestASessionThatEndsWhileItIsUsedStaysEnded(t *testing.T) {
+	w := newWorld(t, "")
+	l := w.enrolled("anna@stadt.example")
+	w.forward(10 * time.Minute) // its use is to be noted
+	ending := &endingStore{Store: w.store}
+	w.room.opts.Store = ending
+	for name, use := range map[string]func() error{
+		"looked at":      func() error { _, err := w.room.Session(ctx, l.Session); return err },
+		"a new password": func() error { _, err := w.room.Step(ctx, l.Session, NeedsPassword, "ein anderes passwort"); return err },
+		"a new seed":     func() error { _, err := w.room.SetUpTOTP(ctx, l.Session); return err },
+	} {
+		ending.after = true
+		code(t, name, use(), doppelboden.NotFound)
+		if n, err := w.store.EndSessions(ctx, store.SessionFilter{Person: l.Person.Mailbox}); n != 0 || err != nil {
+			t.Errorf("%s: %d sessions are there again, %v", name, n, err)
+		}
+		var err error
+		if l, err = w.room.LogIn(ctx, web("anna@stadt.example", good)); err != nil {
+			t.Fatalf("%s: her password after it: %v", name, err)
+		}
+		w.forward(10 * time.Minute)
+	}
+}
+
+// An endingStore has somebody log out everywhere right after a session was read.
+type endingStore struct {
+	Store
+	after bool
+}
+
+// SessionOf implements store.Accounts.
+func (s *endingStore) SessionOf(ctx context.Context, hash []byte) (store.LoggedIn, error) {
+	l, err := s.Store.SessionOf(ctx, hash)
+	if err == nil && s.after {
+		s.after = false
+		_, err = s.EndSessions(ctx, store.SessionFilter{Person: l.Person})
+	}
+	return l, err
 }
 
 func TestDoorsOpenWithEventsAndCodesCanBeUsedBefore(t *testing.T) {

@@ -25,6 +25,9 @@ const (
 	mostCeremonies = 10_000
 	// mostPasskeys of one person.
 	mostPasskeys = 20
+	// mostPages bounds the addresses of pages that are remembered: a tenant has one, but who
+	// asks writes port and case as she likes.
+	mostPages = 100
 )
 
 // A ceremony is a passkey that somebody is asked for. It lives in this node's memory, so
@@ -81,6 +84,9 @@ func (r *Room) relying(page string) (*webauthn.WebAuthn, error) {
 	w, err := webauthn.New(&webauthn.Config{RPID: u.Hostname(), RPDisplayName: "Doppelboden", RPOrigins: []string{page}})
 	if err != nil {
 		return nil, fmt.Errorf("prepare passkeys: %w", err)
+	}
+	if len(r.passkeys) >= mostPages {
+		clear(r.passkeys)
 	}
 	r.passkeys[page] = w
 	return w, nil
@@ -210,7 +216,7 @@ func (r *Room) FinishPasskey(ctx context.Context, cookie, name, label string, re
 	now := r.opts.Clock()
 	s.Second = true
 	return r.enrol(ctx, s, p, st, store.CredentialChange{At: now, Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox,
-		Kind: kindPasskey, Label: oneLine(label, 60), Lookup: append([]byte("passkey\x00"), key.ID...), Data: data, Made: now, By: byPerson(p)}}})
+		Kind: kindPasskey, Label: oneLine(label, 60), Lookup: append([]byte("passkey\x00"), key.ID...), Data: data, Made: now, By: madeBy(s, p)}}})
 }
 
 // refusedPasskey says nothing of why to the browser; the reason is for the log.
@@ -302,8 +308,14 @@ func (r *Room) passkeyShown(ctx context.Context, a Attempt, row store.Credential
 		return Login{}, err
 	}
 	s := store.LoggedIn{Tenant: p.Tenant, Person: p.Mailbox, Source: kindPasskey, Second: true}
+	if fromDirectory(&row) {
+		s.Source = sourceDirectory
+	}
 	cookie, err := r.putSession(ctx, s, state{Network: networkOf(a.Peer)}, nil)
 	if err != nil {
+		return Login{}, err
+	}
+	if err := r.stillBelieved(ctx, s, cookie); err != nil {
 		return Login{}, err
 	}
 	return Login{Person: p, Session: cookie, Device: device}, nil

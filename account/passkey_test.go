@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -174,6 +175,17 @@ func TestACodeCanEnrolWithAPasskeyAlone(t *testing.T) {
 	}
 	_, err = w.room.LogIn(ctx, web("", sheets[0].Code))
 	code(t, "the code, which is spent", err, doppelboden.Policy)
+}
+
+func TestWhoAsksForManyPagesFillsNoMemory(t *testing.T) {
+	w := newWorld(t, "")
+	for port := range 10 * mostPages {
+		_, _, err := w.room.BeginPasskeyLogin(ctx, fmt.Sprintf("https://node.example:%d", port+1))
+		w.must(err)
+	}
+	if n := len(w.room.passkeys); n > mostPages {
+		t.Errorf("%d pages are remembered, wanted at most %d", n, mostPages)
+	}
 }
 
 func TestWhatIsNoRightPasskeyLetsNobodyIn(t *testing.T) {

@@ -158,6 +158,99 @@ func TestInAnAttackWhatTheDirectoryLetInIsVoid(t *testing.T) {
 	w.must(err)
 }
 
+func TestInAnAttackWhatTheOwnerOfTheDirectorySetForHimselfIsVoid(t *testing.T) {
+	const work, his = "passwort der arbeit", "das nur der angreifer kennt"
+	w := newWorld(t, "directory_password_days = 7")
+	w.verify = func(_, password string) (bool, error) { return password == work, nil }
+	program := func(password string) (Login, error) {
+		a := web("anna@stadt.example", password)
+		a.Door = DoorIMAP
+		return w.room.LogIn(ctx, a)
+	}
+	still := func(l Login) bool {
+		t.Helper()
+		ok, err := w.room.Still(ctx, l.Person.ID, l.Way)
+		w.must(err)
+		return ok
+	}
+	// As Anna he sets a password, logs in with it, and makes himself at home.
+	byDirectory, err := program(work)
+	w.must(err)
+	l, err := w.room.LogIn(ctx, web("anna@stadt.example", work))
+	w.must(err)
+	_, err = w.room.Step(ctx, l.Session, NeedsPassword, his)
+	w.must(err)
+	byHis, err := program(his)
+	w.must(err)
+	l, err = w.room.LogIn(ctx, web("anna@stadt.example", his))
+	w.must(err)
+	app, err := w.room.NewApp(ctx, l.Session, "hintertür")
+	w.must(err)
+	byApp, err := program(app)
+	w.must(err)
+	key := newAuthenticator(t)
+	w.withPasskey(l, key)
+	l, err = w.show(key)
+	w.must(err)
+	for name, one := range map[string]Login{"the directory's password": byDirectory, "his password": byHis, "his app": byApp} {
+		if !still(one) {
+			t.Errorf("before the attack is known, a program with %s is not good any more", name)
+		}
+	}
+	// Bert enrolled with a sheet.
+	own := w.enrolled("bert@stadt.example")
+	a := web("bert@stadt.example", good)
+	a.Door = DoorIMAP
+	bert, err := w.room.LogIn(ctx, a)
+	w.must(err)
+
+	if _, err := w.room.Distrust(ctx, 1, "it"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.room.Session(ctx, l.Session)
+	code(t, "his session", err, doppelboden.NotFound)
+	_, err = w.room.LogIn(ctx, web("anna@stadt.example", his))
+	code(t, "his password", err, doppelboden.Policy)
+	_, err = w.show(key)
+	code(t, "his passkey", err, doppelboden.Policy)
+	for name, one := range map[string]Login{"the directory's password": byDirectory, "his password": byHis, "his app": byApp} {
+		if still(one) {
+			t.Errorf("a program with %s stays connected", name)
+		}
+	}
+	for name, password := range map[string]string{"his password": his, "his app": app} {
+		_, err := program(password)
+		code(t, "a program with "+name, err, doppelboden.Policy)
+	}
+	if _, err := w.room.Session(ctx, own.Session); err != nil || !still(bert) {
+		t.Errorf("Bert, who enrolled with a sheet, is thrown out: %v", err)
+	}
+	// With a sheet Anna is herself again, and stays so in the next attack.
+	w.enrolled("anna@stadt.example")
+	if _, err := w.room.Distrust(ctx, 1, "it"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.room.LogIn(ctx, web("anna@stadt.example", good)); err != nil {
+		t.Errorf("Anna's own password: %v", err)
+	}
+}
+
+func TestALogInThatTheDirectoryIsStillAskedAboutEndsWithTheTrustInIt(t *testing.T) {
+	const work = "passwort der arbeit"
+	w := newWorld(t, "directory_password_days = 7")
+	w.verify = func(_, password string) (bool, error) {
+		_, err := w.room.Distrust(ctx, 1, "it") // while it answers
+		return password == work, err
+	}
+	for _, door := range []string{DoorWeb, DoorIMAP} {
+		a := web("anna@stadt.example", work)
+		a.Door = door
+		_, err := w.room.LogIn(ctx, a)
+		code(t, "a log-in at the door "+door, err, doppelboden.Policy)
+		w.must(w.room.Trust(ctx, 1, "it"))
+	}
+}
+
 func TestPeopleAreRemindedSeldomAndNotInAnEvent(t *testing.T) {
 	w := newWorld(t, "remind_weeks = 4")
 	w.enrolled("anna@stadt.example")

@@ -60,7 +60,11 @@ func (r *Room) putSession(ctx context.Context, s store.LoggedIn, st state, repla
 	if replaces != nil {
 		old = replaces.Hash
 	}
-	if err := r.opts.Store.PutSession(ctx, s, old); err != nil {
+	err = r.opts.Store.PutSession(ctx, s, old)
+	if doppelboden.CodeOf(err) == doppelboden.NotFound {
+		return "", errNobody
+	}
+	if err != nil {
 		return "", fmt.Errorf("keep the session: %w", err)
 	}
 	return cookie, nil
@@ -99,7 +103,11 @@ func (r *Room) session(ctx context.Context, cookie string) (s store.LoggedIn, p 
 	}
 	if now.Sub(s.Seen) > conf.Idle/20 {
 		s.Seen = now
-		if err := r.opts.Store.PutSession(ctx, s, nil); err != nil {
+		err := r.opts.Store.PutSession(ctx, s, s.Hash)
+		if doppelboden.CodeOf(err) == doppelboden.NotFound {
+			return s, p, st, errNobody // it ended this very moment
+		}
+		if err != nil {
 			// She goes on all the same; only her session ends sooner.
 			r.opts.Log.WarnContext(ctx, "cannot note that a session is used", "err", err)
 		}
@@ -237,7 +245,7 @@ func (r *Room) setPassword(ctx context.Context, s store.LoggedIn, p Person, st s
 	now := r.opts.Clock()
 	change := store.CredentialChange{At: now,
 		End: []store.CredentialEnd{{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kindPassword}, Why: whyReplaced, At: now}},
-		Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox, Kind: kindPassword, Data: []byte(data), Made: now, By: byPerson(p)}},
+		Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox, Kind: kindPassword, Data: []byte(data), Made: now, By: madeBy(s, p)}},
 	}
 	return r.enrol(ctx, s, p, st, change)
 }
@@ -245,6 +253,14 @@ func (r *Room) setPassword(ctx context.Context, s store.LoggedIn, p Person, st s
 // enrol carries out a change of credentials, which spends the code of a session that came by
 // one, and lets the session go on with more rights.
 func (r *Room) enrol(ctx context.Context, s store.LoggedIn, p Person, st state, change store.CredentialChange) (Login, error) {
+	// A password may have waited long for its hash; who ended the session meanwhile must not
+	// find it changed.
+	if _, err := r.opts.Store.SessionOf(ctx, s.Hash); err != nil {
+		if doppelboden.CodeOf(err) == doppelboden.NotFound {
+			return Login{}, errNobody
+		}
+		return Login{}, fmt.Errorf("read the session: %w", err)
+	}
 	if s.Needs == NeedsEnrol {
 		change.Spend, change.Token = s.Code, s.Hash
 		change.End = append(change.End, store.CredentialEnd{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kindTOTP}, Why: whyReplaced, At: change.At})
@@ -294,6 +310,24 @@ func (r *Room) proceed(ctx context.Context, s store.LoggedIn, p Person, st state
 		return Login{}, err
 	}
 	return Login{Person: p, Session: cookie, Device: device, Needs: s.Needs}, nil
+}
+
+// byDirectory begins the By of what the directory's word has brought about.
+const byDirectory = "directory"
+
+// madeBy says by whom a credential is made in a session: whether she herself, or somebody
+// who may be anybody in whose hands the directory is.
+func madeBy(s store.LoggedIn, p Person) string {
+	if s.Source == sourceDirectory {
+		return byDirectory + ", for " + byPerson(p)
+	}
+	return byPerson(p)
+}
+
+// fromDirectory reports whether a credential is good only as long as the directory is
+// believed.
+func fromDirectory(c *store.Credential) bool {
+	return c != nil && (c.By == byDirectory || strings.HasPrefix(c.By, byDirectory+", for "))
 }
 
 // byPerson names a person in the ledger.

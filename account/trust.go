@@ -19,15 +19,17 @@ const (
 )
 
 // Distrust has nobody let in any more because of what a tenant's directory said: passwords
-// that were kept are void, sessions that came from them end, and it is not asked. What
-// people have set here themselves stays good. It returns how many sessions ended.
+// that were kept are void, sessions that came from them end, and it is not asked. So is
+// what was set in such sessions: who owns the directory logs in as anybody, and would have
+// given herself a password of her own. What people have set here in other ways stays good.
+// It returns how many sessions ended.
 func (r *Room) Distrust(ctx context.Context, t doppelboden.TenantID, by string) (int, error) {
 	now := r.opts.Clock()
 	// First the memo: what logs in meanwhile is not let in by the directory.
 	if err := r.opts.Store.PutMemos(ctx, []store.Memo{{Tenant: t, What: memoDistrusted, At: now}}); err != nil {
 		return 0, fmt.Errorf("note that the directory is not believed: %w", err)
 	}
-	void, err := r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{End: []store.CredentialEnd{{Tenant: t, Kinds: []string{kindDirectory}, Why: whyVoid, At: now}}})
+	void, err := r.voidDirectory(ctx, t, now)
 	if err != nil {
 		return 0, fmt.Errorf("end what the directory let in: %w", err)
 	}
@@ -35,7 +37,46 @@ func (r *Room) Distrust(ctx context.Context, t doppelboden.TenantID, by string) 
 	if err != nil {
 		return 0, fmt.Errorf("end the sessions: %w", err)
 	}
-	return ended, r.note(ctx, t, by, fmt.Sprintf("the directory is not believed; %d kept passwords are void, %d sessions ended", void, ended))
+	return ended, r.note(ctx, t, by, fmt.Sprintf("the directory is not believed; %d passwords and keys that came by it are void, %d sessions ended", void, ended))
+}
+
+// voidDirectory ends what a tenant's directory has let in, and what was set by whom it let in.
+func (r *Room) voidDirectory(ctx context.Context, t doppelboden.TenantID, now time.Time) (void int, err error) {
+	var ends []store.CredentialEnd
+	f := store.CredentialFilter{Tenant: t, Kinds: []string{kindDirectory, kindPassword, kindTOTP, kindPasskey, kindApp}, Live: true}
+	err = r.opts.Store.Credentials(ctx, f, func(c store.Credential) error {
+		if fromDirectory(&c) {
+			ends = append(ends, store.CredentialEnd{ID: c.ID, Why: whyVoid, At: now})
+		}
+		return nil
+	})
+	for len(ends) > 0 && err == nil {
+		part := ends[:min(len(ends), codesAtOnce)]
+		ends = ends[len(part):]
+		var n int
+		n, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{End: part})
+		void += n
+	}
+	return void, err
+}
+
+// stillBelieved ends a session that the directory's word has just begun, when the directory
+// is not believed: somebody may have said so while it was asked.
+func (r *Room) stillBelieved(ctx context.Context, s store.LoggedIn, cookie string) error {
+	if s.Source != sourceDirectory {
+		return nil
+	}
+	distrusted, err := r.Distrusted(ctx, s.Tenant)
+	if err == nil && !distrusted {
+		return nil
+	}
+	if _, ending := r.opts.Store.EndSessions(ctx, store.SessionFilter{Hash: hashOf(cookie)}); err == nil {
+		err = ending
+	}
+	if err != nil {
+		return err
+	}
+	return errWrong
 }
 
 // Trust believes a tenant's directory again. What was void stays so.

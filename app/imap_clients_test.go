@@ -1,8 +1,10 @@
 package app
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/smtp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"doppelboden/control"
 	"doppelboden/test/peer"
 )
 
@@ -282,6 +285,34 @@ func TestPeopleSendWithTheirProgramsInTheirOwnNameAlone(t *testing.T) {
 	s := speakTo(t, n.Listeners()["imap"], "anna@stadt.example", readerPassword)
 	if a, err := s.do("STATUS Gesendet (MESSAGES)"); err != nil || !slices.Contains(a.untagged, `STATUS "Gesendet" (MESSAGES 0)`) {
 		t.Errorf("Anna's sent mail: %+v, %v", a, err)
+	}
+}
+
+func TestAProgramThatIsConnectedSendsNothingMoreWhenItsPasswordHasEnded(t *testing.T) {
+	n, client := startReaders(t, "anna")
+	c, err := smtp.Dial(n.Listeners()["submission"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.StartTLS(&tls.Config{InsecureSkipVerify: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Auth(smtp.PlainAuth("", "anna@stadt.example", readerPassword, "127.0.0.1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Mail("anna@stadt.example"); err != nil {
+		t.Fatalf("with her password: %v", err)
+	}
+	if err := c.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	// Somebody else had it, so she got another one.
+	if err := client.SetPassword(t.Context(), control.Secret{Person: "anna@stadt.example", Password: "ein ganz anderes"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Mail("anna@stadt.example"); err == nil || !strings.HasPrefix(err.Error(), "550") && !strings.HasPrefix(err.Error(), "554") {
+		t.Errorf("with a password that has ended MAIL is answered with %v, wanted a refusal for good", err)
 	}
 }
 

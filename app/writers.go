@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -14,7 +15,8 @@ import (
 )
 
 // personPrefix marks names of people among those of the city's own senders, which begin
-// with the name of a tenant and have no colon.
+// with the name of a tenant and have no colon. Behind it stand her number and that of the
+// password that let her program in, such as "person:12/345".
 const personPrefix = "person:"
 
 // writers are all who may send through the submission: the city's own senders, and people
@@ -35,7 +37,7 @@ func (w writers) Login(ctx context.Context, peer netip.Addr, user, password stri
 	in, err := w.n.accounts.LogIn(ctx, account.Attempt{Door: account.DoorSubmission, Peer: peer, Agent: "SMTP", User: user, Password: password})
 	switch {
 	case err == nil && in.Needs == account.NeedsNothing:
-		return fmt.Sprintf("%s%d", personPrefix, in.Person.ID), nil
+		return fmt.Sprintf("%s%d/%d", personPrefix, in.Person.ID, in.Way), nil
 	case err == nil, doppelboden.CodeOf(err) == doppelboden.Policy:
 		return w.n.own.book.Login(ctx, peer, user, password)
 	}
@@ -53,12 +55,19 @@ func (n *Node) asWriter(ctx context.Context, login string) (*intake.Own, error) 
 // asPerson returns a person who has logged in as intake knows a sender. Her mail leaves no
 // copy among her sent mail: programs put one there themselves.
 func (n *Node) asPerson(ctx context.Context, login string) (*intake.Own, error) {
-	id, err := strconv.ParseInt(strings.TrimPrefix(login, personPrefix), 10, 64)
-	if err != nil {
+	name, by, _ := strings.Cut(login, "/")
+	id, err := strconv.ParseInt(strings.TrimPrefix(name, personPrefix), 10, 64)
+	way, bad := strconv.ParseInt(by, 10, 64)
+	if err := errors.Join(err, bad); err != nil {
 		return nil, fmt.Errorf("read the name of a person: %w", err)
 	}
+	// A connection may be older than the end of the password that opened it.
+	still, err := n.accounts.Still(ctx, account.PersonID(id), way)
+	if err != nil {
+		return nil, err
+	}
 	p, there := n.accounts.PersonOf(account.PersonID(id))
-	if !there {
+	if !still || !there {
 		return nil, &doppelboden.Error{Code: doppelboden.Policy, Public: "you are not known any more"}
 	}
 	if !n.accounts.Open(p.Tenant, account.DoorSubmission) {
@@ -69,8 +78,8 @@ func (n *Node) asPerson(ctx context.Context, login string) (*intake.Own, error) 
 	}
 	box, _ := n.house.mailbox(p.Mailbox)
 	return &intake.Own{
-		Tenant: p.Tenant, Name: login, Person: true,
+		Tenant: p.Tenant, Name: name, Person: true,
 		MaySend: func(a doppelboden.Address) bool { return n.accounts.MaySend(ctx, p.ID, a) },
-		Allow:   func(recipients int) error { return n.folders.Allow(box, login, recipients) },
+		Allow:   func(recipients int) error { return n.folders.Allow(box, name, recipients) },
 	}, nil
 }

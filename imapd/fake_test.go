@@ -285,6 +285,13 @@ type fakePeople struct {
 	grants map[account.PersonID][]account.Grant
 	agents []string
 	opened map[doppelboden.MailboxID]int
+	ended  map[int64]bool // ways that let nobody in any more
+}
+
+func (p *fakePeople) Still(_ context.Context, id account.PersonID, way int64) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return way == 100+int64(id) && !p.ended[way], nil
 }
 
 func (p *fakePeople) Opened(_ context.Context, _ doppelboden.TenantID, m doppelboden.MailboxID) {
@@ -318,7 +325,7 @@ func (p *fakePeople) LogIn(_ context.Context, a account.Attempt) (account.Login,
 	}
 	for id, name := range map[account.PersonID]string{1: "anna@stadt.example", 2: "bert@stadt.example"} {
 		if a.User == name && a.Password == "geheim" && a.Door == account.DoorIMAP && a.Peer.IsValid() {
-			return account.Login{Person: account.Person{ID: id, Tenant: 1, Mailbox: doppelboden.MailboxID(id)}, Needs: p.needs}, nil
+			return account.Login{Person: account.Person{ID: id, Tenant: 1, Mailbox: doppelboden.MailboxID(id)}, Needs: p.needs, Way: 100 + int64(id)}, nil
 		}
 	}
 	return account.Login{}, &doppelboden.Error{Code: doppelboden.Policy, Public: "wrong"}

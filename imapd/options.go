@@ -19,6 +19,8 @@ import (
 // People lets people in and knows whose mailboxes they may open; see account.Room.
 type People interface {
 	LogIn(ctx context.Context, a account.Attempt) (account.Login, error)
+	// Still reports whether what let a program in (account.Login.Way) is good.
+	Still(ctx context.Context, p account.PersonID, way int64) (bool, error)
 	Grants(ctx context.Context, p account.PersonID) ([]account.Grant, error)
 	Open(t doppelboden.TenantID, door string) bool
 	// Opened tells that somebody looks into a mailbox.

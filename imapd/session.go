@@ -34,7 +34,8 @@ type session struct {
 	closed  bool
 	failed  int // log-ins
 	person  account.Person
-	counted bool // among the connections of the person
+	way     int64 // what let her in
+	counted bool  // among the connections of the person
 	shelves []*shelf
 	checked time.Time // when rights were asked for last
 	view    *view     // nil: nothing is selected
@@ -79,7 +80,7 @@ func (s *session) Login(user, password string) error {
 	if !s.server.enter(in.Person.ID) {
 		return no(imap.ResponseCodeLimit, sayMany)
 	}
-	s.person, s.counted = in.Person, true
+	s.person, s.way, s.counted = in.Person, in.Way, true
 	if err := s.rights(true); err != nil {
 		return err
 	}
@@ -108,13 +109,20 @@ func (s *session) loginFailed(err error) error {
 }
 
 // rights asks for the person's mailboxes again, when it is time or at once. What she may
-// not open any more is gone; when that is her own mailbox, so is she.
+// not open any more is gone; when that is her own mailbox, so is she, and so is who came by a
+// password that is no longer good.
 func (s *session) rights(now bool) error {
 	at := s.server.opts.Clock()
 	if !now && at.Sub(s.checked) < s.server.opts.Recheck {
 		return nil
 	}
 	list, err := s.server.opts.People.Grants(s.ctx, s.person.ID)
+	if err == nil {
+		var still bool
+		if still, err = s.server.opts.People.Still(s.ctx, s.person.ID, s.way); err == nil && !still {
+			list = nil
+		}
+	}
 	if err != nil {
 		if now {
 			return refused(err)

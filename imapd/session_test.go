@@ -196,6 +196,27 @@ func TestWhoLosesARightLosesTheFolderAtOnce(t *testing.T) {
 	}
 }
 
+func TestAProgramGoesWithThePasswordThatLetItIn(t *testing.T) {
+	for _, command := range []string{"FETCH 1:* FLAGS", "SELECT INBOX"} {
+		now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+		r := start(t, func(o *Options) {
+			o.Clock = func() time.Time {
+				now = now.Add(2 * time.Minute)
+				return now
+			}
+		})
+		c := r.rawIn(t, "anna@stadt.example")
+		c.do("SELECT INBOX", "OK")
+		r.people.mu.Lock()
+		r.people.ended = map[int64]bool{101: true} // changed, revoked, or the directory's in an attack
+		r.people.mu.Unlock()
+		c.do(command, "NO [AUTHORIZATIONFAILED]")
+		if got := c.ended(); !strings.Contains(got, "* BYE") {
+			t.Errorf("after %s the connection ends with %q", command, got)
+		}
+	}
+}
+
 func TestLogInsAreRefusedInWordsThatHelp(t *testing.T) {
 	r := start(t, nil)
 	c := r.raw(t)
