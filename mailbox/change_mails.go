@@ -30,7 +30,11 @@ func (s *session) Marks(ctx context.Context, uids []uint32) ([]Mark, error) {
 			cmd := s.link.client.Fetch(setOf(chunk), &imap.FetchOptions{UID: true, Flags: true, RFC822Size: true, InternalDate: true,
 				BodySection: []*imap.FetchItemBodySection{&marking}})
 			for m := cmd.Next(); m != nil; m = cmd.Next() {
-				if mark, ok := readMark(m); ok {
+				mark, ok, err := readMark(m)
+				if err != nil {
+					return err
+				}
+				if ok {
 					all = append(all, mark)
 				}
 			}
@@ -45,7 +49,7 @@ func (s *session) Marks(ctx context.Context, uids []uint32) ([]Mark, error) {
 }
 
 // readMark reads one answer to FETCH.
-func readMark(m *imapclient.FetchMessageData) (mark Mark, ok bool) {
+func readMark(m *imapclient.FetchMessageData) (mark Mark, ok bool, err error) {
 	for item := m.Next(); item != nil; item = m.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -62,13 +66,17 @@ func readMark(m *imapclient.FetchMessageData) (mark Mark, ok bool) {
 			if item.Literal == nil || !item.MatchCommand(&marking) {
 				continue
 			}
-			header, err := io.ReadAll(io.LimitReader(item.Literal, 2*headerBytes))
+			text := textOf(item.Literal)
+			header, err := io.ReadAll(io.LimitReader(text, 2*headerBytes))
+			if text.cut {
+				return mark, false, errCut
+			}
 			if err == nil {
 				mark.ID, mark.MessageID = receivedID(header), MessageID(header)
 			}
 		}
 	}
-	return mark, mark.UID != 0
+	return mark, mark.UID != 0, nil
 }
 
 // MessageID returns the Message-ID of a header with its brackets, or "". Of several none is

@@ -128,7 +128,11 @@ func (s *session) fetch(ctx context.Context, uids []uint32) ([]Seen, error) {
 		cmd := s.link.client.Fetch(set, &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true,
 			BodySection: []*imap.FetchItemBodySection{&received}})
 		for m := cmd.Next(); m != nil; m = cmd.Next() {
-			if seen, ok := read(m); ok {
+			seen, ok, err := read(m)
+			if err != nil {
+				return err
+			}
+			if ok {
 				mails = append(mails, seen)
 			}
 		}
@@ -142,7 +146,7 @@ func (s *session) fetch(ctx context.Context, uids []uint32) ([]Seen, error) {
 }
 
 // read reads one answer to FETCH.
-func read(m *imapclient.FetchMessageData) (seen Seen, ok bool) {
+func read(m *imapclient.FetchMessageData) (seen Seen, ok bool, err error) {
 	for item := m.Next(); item != nil; item = m.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -156,11 +160,15 @@ func read(m *imapclient.FetchMessageData) (seen Seen, ok bool) {
 				continue
 			}
 			// What is beyond the bound is discarded by the client.
-			header, err := io.ReadAll(io.LimitReader(item.Literal, headerBytes))
+			text := textOf(item.Literal)
+			header, err := io.ReadAll(io.LimitReader(text, headerBytes))
+			if text.cut {
+				return seen, false, errCut
+			}
 			if err == nil {
 				seen.ID = receivedID(header)
 			}
 		}
 	}
-	return seen, seen.UID != 0
+	return seen, seen.UID != 0, nil
 }

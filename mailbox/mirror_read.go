@@ -34,7 +34,11 @@ func (s *session) Heads(ctx context.Context, uids []uint32) ([]Head, error) {
 			cmd := s.link.client.Fetch(setOf(chunk), &imap.FetchOptions{UID: true, Flags: true, RFC822Size: true, InternalDate: true,
 				BodySection: []*imap.FetchItemBodySection{&headSection, &textSection}})
 			for m := cmd.Next(); m != nil; m = cmd.Next() {
-				if h, ok := readHead(m); ok && len(all) < len(uids) {
+				h, ok, err := readHead(m)
+				if err != nil {
+					return err
+				}
+				if ok && len(all) < len(uids) {
 					all = append(all, h)
 				}
 			}
@@ -49,7 +53,7 @@ func (s *session) Heads(ctx context.Context, uids []uint32) ([]Head, error) {
 }
 
 // readHead reads one answer to FETCH.
-func readHead(m *imapclient.FetchMessageData) (h Head, ok bool) {
+func readHead(m *imapclient.FetchMessageData) (h Head, ok bool, err error) {
 	for item := m.Next(); item != nil; item = m.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -61,17 +65,23 @@ func readHead(m *imapclient.FetchMessageData) (h Head, ok bool) {
 		case imapclient.FetchItemDataFlags:
 			h.Flags = flagsOf(item.Flags)
 		case imapclient.FetchItemDataBodySection:
+			if item.Literal == nil {
+				continue
+			}
+			text := textOf(item.Literal)
 			switch {
-			case item.Literal == nil:
 			case item.MatchCommand(&headSection):
-				h.Header, _ = io.ReadAll(io.LimitReader(item.Literal, MaxHeader)) // a broken one ends the command
+				h.Header, _ = io.ReadAll(io.LimitReader(text, MaxHeader)) // the error is that of text.cut
 				h.ID = receivedID(h.Header)
 			case item.MatchCommand(&textSection):
-				h.Text, _ = io.ReadAll(io.LimitReader(item.Literal, MaxText))
+				h.Text, _ = io.ReadAll(io.LimitReader(text, MaxText))
+			}
+			if text.cut {
+				return h, false, errCut
 			}
 		}
 	}
-	return h, h.UID != 0
+	return h, h.UID != 0, nil
 }
 
 // readSlack is how much more than its size a mail may have when it is read: some servers
@@ -100,9 +110,12 @@ func (s *session) Read(ctx context.Context, uids []uint32, size int64, yield fun
 					if item.Literal == nil || own != nil || !slices.Contains(uids, uid) {
 						continue
 					}
-					counted := &counting{r: item.Literal}
-					own = yield(uid, item.Literal.Size(), counted)
-					if own == nil && counted.n != item.Literal.Size() {
+					text := textOf(item.Literal)
+					own = yield(uid, item.Literal.Size(), text)
+					if text.cut {
+						return errCut
+					}
+					if own == nil && text.left > 0 {
 						own = errShort
 					}
 				}
@@ -124,15 +137,23 @@ func (s *session) Read(ctx context.Context, uids []uint32, size int64, yield fun
 // errShort says that a mail was not read to its end.
 var errShort = errors.New("a mail was not read to its end")
 
-// A counting reader counts.
-type counting struct {
-	r io.Reader
-	n int64
+// errCut says that the connection broke within a text. Then nothing more may be asked of
+// the command: go-imap would go on reading the text beside its own goroutine.
+var errCut = errors.New("a text is cut off")
+
+// A sentText is a literal, a text within an answer: RFC 9051, section 4.3.
+type sentText struct {
+	r    io.Reader
+	left int64 // octets that are still to come
+	cut  bool  // the connection broke before
 }
 
+func textOf(r imap.LiteralReader) *sentText { return &sentText{r: r, left: r.Size()} }
+
 // Read reads.
-func (c *counting) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.n += int64(n)
+func (l *sentText) Read(b []byte) (int, error) {
+	n, err := l.r.Read(b)
+	l.left -= int64(n)
+	l.cut = l.cut || err != nil && l.left > 0
 	return n, err
 }
