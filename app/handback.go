@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/account"
 	"doppelboden/filing"
 	"doppelboden/handback"
 	"doppelboden/intake"
@@ -95,29 +96,46 @@ type pastEvents struct {
 	list []store.Event
 }
 
-// of returns the event that a mailbox was in at a time: an open one, one that is over, or, of
-// a mailbox whose owner has said that it does not work, a negative number that stands for that
-// time; 0 for none.
-func (p *pastEvents) of(ctx context.Context, m doppelboden.MailboxID, at time.Time) (int64, error) {
-	if number, _, in := p.n.events.InOutage(m); in {
-		return number, nil
+// of returns the event that a mailbox was in at a time, and when it began: an open one, one
+// that is over, or, of a mailbox whose owner has said that it does not work, a negative number
+// that stands for that time; 0 for none.
+func (p *pastEvents) of(ctx context.Context, m doppelboden.MailboxID, at time.Time) (int64, time.Time, error) {
+	if number, since, in := p.n.events.InOutage(m); in {
+		return number, since, nil
 	}
 	list, err := p.all(ctx)
 	if err != nil {
-		return 0, err
+		return 0, time.Time{}, err
 	}
 	d := p.n.house.Directory()
 	box, _ := d.Mailbox(m)
 	r, ok := d.RouteOf(m)
 	for _, e := range slices.Backward(list) {
 		if ok && e.Tenant == box.Tenant && !at.Before(e.Since) && (e.Until.IsZero() || at.Before(e.Until)) && concerned(&e, r.Name, box) {
-			return e.Number, nil
+			return e.Number, e.Since, nil
 		}
 	}
 	if mode := p.n.modes.Of(m); mode.Emergency && mode.Event == 0 {
-		return -mode.At.Unix(), nil
+		return -mode.At.Unix(), mode.At, nil
 	}
-	return 0, nil
+	return 0, time.Time{}, nil
+}
+
+// openers are the people that doors ask. Who opens a mailbox in an event is told of its end.
+type openers struct {
+	*account.Room
+	n *Node
+}
+
+// Opened implements webmail.People and imapd.People.
+func (o openers) Opened(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) {
+	o.Room.Opened(ctx, t, m)
+	if !(emergencies{o.n}).Now(t) {
+		return
+	}
+	if err := o.n.handback.Opened(ctx, m); err != nil {
+		o.n.log.WarnContext(ctx, "a mailbox was opened, and that is noted later", "err", err)
+	}
 }
 
 // concerned reports whether an event may have been one of a mailbox.

@@ -15,7 +15,7 @@ func (n *Node) startIMAP(ctx context.Context) error {
 		return nil
 	}
 	server, err := imapd.NewServer(imapd.Options{
-		TLS: n.certificate(), People: n.accounts, Log: n.log, Registry: n.registry, Clock: n.clock,
+		TLS: n.certificate(), People: openers{n.accounts, n}, Log: n.log, Registry: n.registry, Clock: n.clock,
 		Mailbox: func(t doppelboden.TenantID, m doppelboden.MailboxID, by string) imapd.Mailbox {
 			return imapBox{n.folders.Open(t, m, by)}
 		},

@@ -28,7 +28,7 @@ func (n *Node) startWeb(ctx context.Context) error {
 		return err
 	}
 	door, err = webmail.New(webmail.Options{
-		Server: server, People: n.accounts, Search: n.search, Slips: slips{n}, Directory: n.house.Directory,
+		Server: server, People: openers{n.accounts, n}, Search: n.search, Slips: slips{n}, Directory: n.house.Directory,
 		Open: func(t doppelboden.TenantID, m doppelboden.MailboxID, by string) webmail.Box {
 			return box{n.folders.Open(t, m, by)}
 		},

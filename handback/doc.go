@@ -18,7 +18,8 @@
 //     letters have a null sender and Auto-Submitted (RFC 3834).
 //   - Where the groupware lets nobody into its mailboxes, owners get what they wrote as one mail
 //     with attachments, and the rest in words, once.
-//   - At the end of an event who worked here gets one mail that says what became of it.
+//   - At the end of an event who opened a mailbox here gets one mail that says what came in,
+//     and what became of what was done.
 //
 // What a groupware answers is hostile. It never decides how a mailbox is, never makes a
 // message itself (intake does), and does nothing for a tenant that is stopped.

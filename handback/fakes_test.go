@@ -96,8 +96,10 @@ func (w *world) room(change ...func(*Options)) *Room {
 	o := Options{Store: w, Lease: func() store.Lease { return store.Lease{Node: "node", Epoch: 1} },
 		Mail:  courier.Options{Bodies: w, MayDot: func() bool { return w.may }, AuthservID: "mx.example"},
 		Place: w.place, Well: func(doppelboden.MailboxID) bool { return w.well }, Busy: func(string) bool { return false },
-		Clear:   func(doppelboden.MailboxID) bool { return w.clear },
-		Event:   func(context.Context, doppelboden.MailboxID, time.Time) (int64, error) { return w.number, nil },
+		Clear: func(doppelboden.MailboxID) bool { return w.clear },
+		Event: func(context.Context, doppelboden.MailboxID, time.Time) (int64, time.Time, error) {
+			return w.number, day, nil
+		},
 		Stopped: func(doppelboden.TenantID) bool { return false }, Language: func(doppelboden.MailboxID) string { return "de" },
 		Letters: w, Hostname: "mx.example", Touch: func(doppelboden.MailboxID) {}, Log: slog.New(slog.DiscardHandler),
 		Registry: prometheus.NewRegistry(), Clock: func() time.Time { return w.now },

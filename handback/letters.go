@@ -187,8 +187,11 @@ func (r *Room) final(ctx context.Context, m doppelboden.MailboxID, place Place, 
 		return content{}, fmt.Errorf("count what came in: %w", err)
 	}
 	var b strings.Builder
-	b.WriteString(w.finalBegin(state.Since.In(r.zone()), now.In(r.zone())))
-	b.WriteString(w.counts(came, state.Done))
+	begin, counts := w.finalBegin, w.counts(came, state.Done)
+	if idle(state) {
+		begin, counts = w.openedBegin, counts+w.openedEnd
+	}
+	b.WriteString(begin(state.Since.In(r.zone()), now.In(r.zone())) + counts)
 	if len(state.Left) > 0 {
 		b.WriteString(w.notDone)
 		for _, why := range []string{whyGone, whyAmbiguous, whyEnded} {

@@ -68,8 +68,9 @@ type Options struct {
 	Busy func(route string) bool
 	// Clear reports whether no mail waits for a mailbox.
 	Clear func(doppelboden.MailboxID) bool
-	// Event returns the event that a mailbox was in at a time: 0 for none. It need not be over.
-	Event func(ctx context.Context, m doppelboden.MailboxID, at time.Time) (int64, error)
+	// Event returns the event that a mailbox was in at a time, and when it began: 0 for none.
+	// It need not be over. Less than 0 stands for a mailbox that did not work by itself.
+	Event func(ctx context.Context, m doppelboden.MailboxID, at time.Time) (number int64, since time.Time, err error)
 	// Stopped reports whether nothing may go to a tenant's groupware, as in attack mode. What is
 	// being said to it at that moment is said to its end.
 	Stopped func(doppelboden.TenantID) bool

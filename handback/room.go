@@ -25,6 +25,8 @@ type Room struct {
 	boxes  map[doppelboden.MailboxID]*box // that have deeds, or whose owner is still to be told
 	routes map[string]*route
 	rate   rate
+
+	openings map[doppelboden.MailboxID]opening
 }
 
 // A box is a mailbox with deeds. It is guarded by Room.mu.
@@ -60,7 +62,7 @@ func New(o Options) (*Room, error) {
 		return nil, err
 	}
 	return &Room{opts: o, metrics: newMetrics(o.Registry), texts: sync.Pool{New: func() any { return new(courier.Text) }},
-		boxes: map[doppelboden.MailboxID]*box{}, routes: map[string]*route{}}, nil
+		boxes: map[doppelboden.MailboxID]*box{}, routes: map[string]*route{}, openings: map[doppelboden.MailboxID]opening{}}, nil
 }
 
 // Load reads what is to go back and who is still to be told. It comes before the queue starts,
@@ -85,6 +87,9 @@ func (r *Room) Run(ctx context.Context) {
 		began := time.Now()
 		if err := r.recount(ctx); err != nil && ctx.Err() == nil {
 			r.opts.Log.Warn("what is to go back cannot be read", "err", err)
+		}
+		if err := r.noteOpenings(ctx); err != nil && ctx.Err() == nil {
+			r.opts.Log.Warn("nobody will know that a mailbox was opened", "err", err)
 		}
 		r.assign(ctx, &working)
 		// Counting half a million deeds takes a tenth of a second.

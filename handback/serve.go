@@ -146,7 +146,7 @@ func (r *Room) begin(ctx context.Context, m doppelboden.MailboxID, state *store.
 			first = t.deed.At
 		}
 	}
-	number, err := r.opts.Event(ctx, m, first)
+	number, _, err := r.opts.Event(ctx, m, first)
 	if err != nil {
 		return fmt.Errorf("find the event: %w", err)
 	}
@@ -176,7 +176,7 @@ func (r *Room) sum(tasks []*task, res *result) {
 }
 
 // untold reports whether the owner of a mailbox is still to be told of something: of all that
-// was done in an event, else only of what could not be done.
+// was done or came in an event, else only of what could not be done.
 func untold(h *store.Handback) bool {
 	if h.Letter != nil || len(h.Doing) > 0 {
 		return true
@@ -184,7 +184,7 @@ func untold(h *store.Handback) bool {
 	if h.Event == 0 {
 		return len(h.Left) > 0
 	}
-	return h.Told != h.Event && (h.Done != store.HandbackCounts{} || len(h.Left) > 0)
+	return h.Told != h.Event && (h.Opened || !idle(h))
 }
 
 // tell writes the last letter of an event when nothing more is to come.
@@ -194,7 +194,7 @@ func (r *Room) tell(ctx context.Context, m doppelboden.MailboxID, place Place, s
 		return nil
 	}
 	now := r.opts.Clock()
-	if quiet := now.Sub(state.At); quiet < r.opts.Pace.Quiet {
+	if quiet := now.Sub(r.quietSince(m, state)); quiet < r.opts.Pace.Quiet {
 		res.wait = r.opts.Pace.Quiet - quiet
 		return nil
 	}
@@ -239,7 +239,7 @@ func (r *Room) finish(ctx context.Context, m doppelboden.MailboxID, place Place,
 		return r.keep(ctx, state, next, nil)
 	}
 	if l.Final {
-		next.Told = next.Event
+		next.Told, next.Opened = next.Event, false
 		if next.Event == 0 {
 			next.Done, next.Left, next.More, next.Since = store.HandbackCounts{}, nil, 0, time.Time{}
 		}
@@ -258,12 +258,17 @@ func (r *Room) brought(ctx context.Context, state *store.Handback, next store.Ha
 	return nil
 }
 
-// keep writes what is known of a mailbox.
+// keep writes what is known of a mailbox now.
 func (r *Room) keep(ctx context.Context, state *store.Handback, next store.Handback, list []store.Returned) error {
+	next.At = r.opts.Clock()
+	return r.put(ctx, state, next, list)
+}
+
+// put writes what is known of a mailbox.
+func (r *Room) put(ctx context.Context, state *store.Handback, next store.Handback, list []store.Returned) error {
 	if !r.opts.Mail.MayDot() {
 		return errMayNot
 	}
-	next.At = r.opts.Clock()
 	if err := r.opts.Store.PutHandback(ctx, r.opts.Lease(), next, list); err != nil {
 		return fmt.Errorf("write what is known of a mailbox: %w", err)
 	}

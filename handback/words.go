@@ -12,7 +12,7 @@ import (
 // words are what letters say in one language.
 type words struct {
 	bringSubject, bringBegin, bringMore, listed string
-	finalSubject, notDone, end                  string
+	finalSubject, openedEnd, notDone, end       string
 	unknown, unreadable                         string
 	why                                         map[string]string
 
@@ -21,7 +21,9 @@ type words struct {
 	mail       func(l mailLine, zone *time.Location) string
 	deed       func(t *task) string
 	finalBegin func(from, to time.Time) string
-	counts     func(came int64, c store.HandbackCounts) string
+	// openedBegin is finalBegin for who has opened the mailbox and changed nothing.
+	openedBegin func(from, to time.Time) string
+	counts      func(came int64, c store.HandbackCounts) string
 }
 
 // wordsIn returns those of a language; German where there is none.
@@ -39,6 +41,7 @@ var german = words{
 	bringMore:    "Es ist zu viel für eine E-Mail; der Rest folgt in weiteren.\n",
 	listed:       "\nDas haben Sie sonst noch getan. Bitte holen Sie es nach, wo es Ihnen wichtig ist:\n\n",
 	finalSubject: "Ihr Postfach ist wieder auf dem Stand des Notfall-Postfachs",
+	openedEnd:    "\nNichts davon wartet mehr auf die Übergabe an Ihr Postfach. Gesendet oder verändert\nhaben Sie im Notfall-Postfach nichts.\n",
 	notDone:      "\nDas ging nicht:\n",
 	end:          "\nDiese Nachricht hat ein Programm geschrieben. Sie brauchen nicht zu antworten.\n",
 	unknown:      "eine E-Mail, die es nicht mehr gibt",
@@ -62,6 +65,10 @@ var german = words{
 		return fmt.Sprintf("Guten Tag,\n\nwas Sie im Notfall-Postfach getan haben, ist jetzt in Ihrem Postfach.\n\nVom %s bis %s Uhr:\n\n",
 			from.Format("02.01.2006 15:04"), to.Format("02.01.2006 15:04"))
 	},
+	openedBegin: func(from, to time.Time) string {
+		return fmt.Sprintf("Guten Tag,\n\nIhr Postfach funktioniert wieder. Das Notfall-Postfach brauchen Sie nicht mehr.\n\nVom %s bis %s Uhr:\n\n",
+			from.Format("02.01.2006 15:04"), to.Format("02.01.2006 15:04"))
+	},
 	counts: func(came int64, c store.HandbackCounts) string {
 		return table([][2]string{
 			{"Eingegangen", some(int(came), "eine E-Mail", "E-Mails")},
@@ -83,6 +90,7 @@ var english = words{
 	bringMore:    "It is too much for one mail; the rest follows in others.\n",
 	listed:       "\nThis is what else you did. Please do it again where it matters to you:\n\n",
 	finalSubject: "Your mailbox is as the emergency mailbox was",
+	openedEnd:    "\nNone of it waits any more to be handed over to your mailbox. You sent and changed nothing\nin the emergency mailbox.\n",
 	notDone:      "\nThis was not possible:\n",
 	end:          "\nA program has written this message. You need not answer.\n",
 	unknown:      "a mail that does not exist any more",
@@ -102,6 +110,10 @@ var english = words{
 	},
 	finalBegin: func(from, to time.Time) string {
 		return fmt.Sprintf("Hello,\n\nWhat you did in the emergency mailbox is in your mailbox now.\n\nFrom %s to %s:\n\n",
+			from.Format("2 Jan 2006 15:04"), to.Format("2 Jan 2006 15:04"))
+	},
+	openedBegin: func(from, to time.Time) string {
+		return fmt.Sprintf("Hello,\n\nYour mailbox works again. You do not need the emergency mailbox any more.\n\nFrom %s to %s:\n\n",
 			from.Format("2 Jan 2006 15:04"), to.Format("2 Jan 2006 15:04"))
 	},
 	counts: func(came int64, c store.HandbackCounts) string {

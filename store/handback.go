@@ -10,7 +10,7 @@ import (
 )
 
 // A Handback is how far what people did in a mailbox has gone back to the groupware. There
-// is one for each mailbox of which anything ever went back.
+// is one for each mailbox of which anything ever went back, or that was opened in an event.
 type Handback struct {
 	Tenant  doppelboden.TenantID
 	Mailbox doppelboden.MailboxID
@@ -22,8 +22,10 @@ type Handback struct {
 // came with a mail. Its texts are UTF-8.
 type HandbackState struct {
 	Event int64     `json:"event,omitempty"` // in which it was done; 0: in none
-	Since time.Time `json:"since,omitzero"`  // when the first of it was done
+	Since time.Time `json:"since,omitzero"`  // when the first of it was done, or the event began
 	Told  int64     `json:"told,omitempty"`  // the event of which the owner was told last; 0: none
+	// Opened says that somebody opened the mailbox in Event, until the owner was told.
+	Opened bool `json:"opened,omitempty"`
 
 	// Doing is what was begun, on Route, and of which nobody knows the end.
 	Doing  []HandbackDoing `json:"doing,omitempty"`
