@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"doppelboden/absence"
 	"doppelboden/account"
 	"doppelboden/appeal"
 	"doppelboden/certs"
@@ -81,6 +82,7 @@ type Node struct {
 	harvest    *harvest.Room     // the same
 	search     *search.Room      // the same
 	extracts   *search.Worker    // the same
+	absence    *absence.Room     // the same
 	limited    *limited          // the same
 	sms        *notify.Room      // the same
 	certs      *certs.Keeper     // the same; nil without a certificate
@@ -141,6 +143,9 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("prepare the mailboxes: %w", err)
 	}
 	if err := n.openSearch(); err != nil {
+		return err
+	}
+	if err := n.openAbsence(); err != nil {
 		return err
 	}
 	if err := n.openHarvest(); err != nil {

@@ -94,6 +94,7 @@ func (n *Node) drained(all []*doppelboden.Message) {
 	}
 	n.folders.Arrived(all)
 	n.extracts.Arrived(len(all))
+	n.absence.Arrived(all)
 	n.harvest.Arrived(all)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/absence"
 	"doppelboden/clock"
 	"doppelboden/store"
 	"doppelboden/web/webmail"
@@ -24,7 +25,13 @@ func (s slips) PutSlip(ctx context.Context, t doppelboden.TenantID, m doppelbode
 	if err := s.seal(&row, []byte(one.Value)); err != nil {
 		return err
 	}
-	return s.n.store.PutSlip(ctx, row)
+	if err := s.n.store.PutSlip(ctx, row); err != nil {
+		return err
+	}
+	if row.Kind == absence.Kind {
+		s.n.absence.Forget(m)
+	}
+	return nil
 }
 
 // seal seals a text with a key of its own, which the tenant's key wraps.
@@ -99,14 +106,21 @@ func (s slips) DropSlip(ctx context.Context, t doppelboden.TenantID, m doppelbod
 	return s.n.store.DropSlip(ctx, t, m, kind, key)
 }
 
-// slipsEvery is the time between two rounds that look after slips.
-const slipsEvery = time.Hour
+const (
+	// slipsEvery is the time between two rounds that look after slips.
+	slipsEvery = time.Hour
+	// slipsAtOnce is how many slips one commit removes.
+	slipsAtOnce = 1000
+)
 
 // careForSlips removes those that have ended, and seals again what an older key seals, so
 // that a key that was changed can be removed.
 func (n *Node) careForSlips(ctx context.Context) {
 	clock.Every(ctx, n.opts.Timer, slipsEvery, func() {
-		_, dropping := n.store.DropSlips(ctx, n.clock(), 1000)
+		var dropping error
+		for dropped := slipsAtOnce; dropped == slipsAtOnce && dropping == nil; {
+			dropped, dropping = n.store.DropSlips(ctx, n.clock(), slipsAtOnce)
+		}
 		if err := errors.Join(dropping, slips{n}.reseal(ctx)); err != nil && ctx.Err() == nil {
 			n.log.Error("what people left with mailboxes cannot be looked after", "err", err)
 		}

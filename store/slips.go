@@ -12,7 +12,7 @@ import (
 type Slip struct {
 	Tenant     doppelboden.TenantID
 	Mailbox    doppelboden.MailboxID
-	Kind       string    // what it is for: "signature", "taken"
+	Kind       string    // what it is for: "signature", "taken", "absence", "answered"
 	Key        string    // unique among those of its kind in the mailbox; may be empty
 	Value      []byte    // sealed with the key that Wrapped holds
 	Wrapped    []byte    // wrapped by the tenant's key
@@ -32,6 +32,11 @@ type SlipFilter struct {
 type Slips interface {
 	// PutSlip keeps a slip in the place of the one with its mailbox, kind and key.
 	PutSlip(ctx context.Context, s Slip) error
+
+	// ClaimSlip keeps a slip unless one with its mailbox, kind and key is there that has not
+	// ended when this one was written, and reports whether it did. Of those who ask for the
+	// same at the same time, one is told so, at whatever node.
+	ClaimSlip(ctx context.Context, s Slip) (claimed bool, err error)
 
 	// Slips yields slips by mailbox, kind and key, those that have ended too.
 	Slips(ctx context.Context, f SlipFilter, yield func(Slip) error) error

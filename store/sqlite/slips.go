@@ -25,6 +25,24 @@ func (s *Store) PutSlip(ctx context.Context, one store.Slip) error {
 	})
 }
 
+// ClaimSlip keeps a slip unless one is there that lasts.
+func (s *Store) ClaimSlip(ctx context.Context, one store.Slip) (claimed bool, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		rows, err := t.c.exec(background, `INSERT INTO slip (mailbox, kind, key, tenant, value, wrapped, key_version, at, until)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (mailbox, kind, key) DO UPDATE SET tenant = excluded.tenant, value = excluded.value, wrapped = excluded.wrapped,
+			key_version = excluded.key_version, at = excluded.at, until = excluded.until
+			WHERE slip.until IS NOT NULL AND slip.until < excluded.at`,
+			int64(one.Mailbox), one.Kind, one.Key, int64(one.Tenant), one.Value, one.Wrapped, int64(one.KeyVersion), micros(one.At), micros(one.Until))
+		if err != nil {
+			return fmt.Errorf("claim a slip: %w", err)
+		}
+		claimed = rows > 0
+		return nil
+	})
+	return claimed && err == nil, err
+}
+
 // Slips yields slips.
 func (s *Store) Slips(ctx context.Context, f store.SlipFilter, yield func(store.Slip) error) error {
 	var last store.Slip

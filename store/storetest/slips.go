@@ -47,4 +47,45 @@ func testSlips(t *testing.T, open Open) {
 	w.must(w.s.DropSlip(ctx, a.Tenant, a.Mailbox, "signature", ""))
 	same(t, "after removing one", all(store.SlipFilter{}), []store.Slip{c})
 	same(t, "the rest", drop(w.tick().Add(time.Hour), 10), 1)
+	same(t, "nothing is left", len(all(store.SlipFilter{})), 0)
+
+	claim := func(s store.Slip) bool {
+		t.Helper()
+		claimed, err := w.s.ClaimSlip(ctx, s)
+		w.must(err)
+		return claimed
+	}
+	first := slip(0, "answered", "a")
+	first.Until = cut(first.At.Add(time.Hour))
+	again := first
+	again.At, again.Until, again.Value = cut(first.At.Add(59*time.Minute)), cut(first.At.Add(9*time.Hour)), []byte("again")
+	same(t, "a claim", claim(first), true)
+	w.restart()
+	same(t, "the same while the first lasts", claim(again), false)
+	same(t, "what is there", all(store.SlipFilter{}), []store.Slip{first})
+	other := slip(1, "answered", "a")
+	same(t, "in another mailbox", claim(other), true)
+	other.At = cut(other.At.Add(1000 * time.Hour))
+	same(t, "where one never ends", claim(other), false)
+	again.At = cut(first.At.Add(61 * time.Minute))
+	same(t, "when the first has ended", claim(again), true)
+	same(t, "what is there then", all(store.SlipFilter{Mailbox: again.Mailbox}), []store.Slip{again})
+
+	// Of many at the same time one has it.
+	one := slip(0, "answered", "race")
+	one.Until = cut(one.At.Add(time.Hour))
+	won := make(chan bool)
+	for range 8 {
+		go func() {
+			claimed, err := w.s.ClaimSlip(ctx, one)
+			won <- claimed && err == nil
+		}()
+	}
+	n := 0
+	for range 8 {
+		if <-won {
+			n++
+		}
+	}
+	same(t, "who has it of eight", n, 1)
 }

@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"resolver":        cellar,
 	"tally":           cellar,
 	"backup":          rooms,
+	"absence":         rooms,
 	"account":         rooms,
 	"appeal":          rooms,
 	"city":            rooms,
