@@ -75,6 +75,7 @@ type Door struct {
 	opts  Options
 	pages *web.Pages
 	saves saves
+	large *ration
 }
 
 // New mounts the pages on the server.
@@ -85,7 +86,7 @@ func New(o Options) (*Door, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	d := &Door{opts: o, saves: newSaves()}
+	d := &Door{opts: o, saves: newSaves(), large: newRation(memoryForMails, memoryOfOne, memoryTime)}
 	var err error
 	if d.pages, err = o.Server.NewPages(templates, german); err != nil {
 		return nil, err
@@ -114,6 +115,8 @@ func New(o Options) (*Door, error) {
 		"GET /m/{box}/settings":                      d.settings,
 		"POST /m/{box}/settings":                     d.saveSettings,
 		"POST /m/{box}/mode":                         d.setMode,
+		"GET /m/{box}/absence":                       d.away,
+		"POST /m/{box}/absence":                      d.saveAway,
 	} {
 		o.Server.Mount(pattern, d.with(page))
 	}

@@ -64,6 +64,9 @@ func (d *Door) open(ctx context.Context, k *desk, folder int64, uid uint32) (sto
 	if err != nil {
 		return store.Shown{}, nil, err
 	}
+	if err := d.large.take(ctx, k.Visitor.Person, s.Size); err != nil {
+		return store.Shown{}, nil, err
+	}
 	l, err := d.parse(ctx, k, s.Message)
 	return s, l, err
 }

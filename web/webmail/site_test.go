@@ -27,6 +27,7 @@ type site struct {
 	*town
 	t       *testing.T
 	handler http.Handler
+	door    *Door
 	dir     *city.Directory
 }
 
@@ -77,7 +78,7 @@ here = true
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.handler = server.Root()
+	s.handler, s.door = server.Root(), door
 	return s
 }
 

@@ -298,6 +298,9 @@ func (d *Door) whole(ctx context.Context, k *desk, at source, name string) (piec
 	if err != nil {
 		return piece{}, err
 	}
+	if err := d.large.take(ctx, k.Visitor.Person, s.Size); err != nil {
+		return piece{}, err
+	}
 	r, err := k.box.Read(ctx, s.Message)
 	if err != nil {
 		return piece{}, err
