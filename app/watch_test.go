@@ -88,6 +88,9 @@ func TestAJumpOfTheClockIsAnAlarmForAnHour(t *testing.T) {
 
 func TestDamageInASegmentAndADeadLedgerAreAlarms(t *testing.T) {
 	n := start(t, install(t, "here"))
+	if err := n.Stop(t.Context()); err != nil { // or its own watcher would look meanwhile
+		t.Fatal(err)
+	}
 	n.damage = []segment.Damage{{Segment: "20261122/0001.seg", Offset: 17, Length: 100, What: "checksum"}}
 	n.cellar.ledger.set(&doppelboden.Error{Code: doppelboden.Temporary, Public: "no room for a knot"})
 	wrong := newWatcher(n, func() time.Duration { return 0 }).findings(t.Context())
