@@ -354,8 +354,14 @@ func (r *Room) redeem(ctx context.Context, a Attempt, code string) (Login, error
 		return Login{}, errWrong
 	}
 	s := store.LoggedIn{Tenant: p.Tenant, Person: p.Mailbox, Needs: NeedsEnrol, Source: c.Kind, Code: c.ID}
+	if fromDirectory(&c) {
+		s.Source = sourceDirectory
+	}
 	cookie, err := r.putSession(ctx, s, state{Network: networkOf(a.Peer)}, nil)
 	if err != nil {
+		return Login{}, err
+	}
+	if err := r.stillBelieved(ctx, s, cookie); err != nil {
 		return Login{}, err
 	}
 	return Login{Person: p, Session: cookie, Device: a.Device, Needs: NeedsEnrol}, nil

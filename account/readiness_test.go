@@ -235,6 +235,37 @@ func TestInAnAttackWhatTheOwnerOfTheDirectorySetForHimselfIsVoid(t *testing.T) {
 	}
 }
 
+func TestInAnAttackWhomTheOwnerOfTheDirectoryVouchedForIsOut(t *testing.T) {
+	const work, his = "passwort der arbeit", "das nur der angreifer kennt"
+	w := newWorld(t, "directory_password_days = 7")
+	w.verify = func(_, password string) (bool, error) { return password == work, nil }
+	w.must(w.room.Appoint(ctx, w.person("anna@stadt.example"), RoleHead, "Bürgerbüro", "it"))
+	// As Anna, who is a head without a second factor, he makes himself one.
+	l, err := w.room.LogIn(ctx, web("anna@stadt.example", work))
+	w.must(err)
+	l = w.withPasskey(l, newAuthenticator(t))
+	vouch := func() string {
+		t.Helper()
+		sheet, err := w.room.Vouch(ctx, l.Session, addr(t, "bert@stadt.example"))
+		w.must(err)
+		return sheet.Code
+	}
+	bert, err := w.room.LogIn(ctx, web("", vouch()))
+	w.must(err)
+	bert, err = w.room.Step(ctx, bert.Session, NeedsPassword, his)
+	w.must(err)
+	unused := vouch()
+	if _, err := w.room.Distrust(ctx, 1, "it"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.room.Session(ctx, bert.Session)
+	code(t, "Bert's session", err, doppelboden.NotFound)
+	_, err = w.room.LogIn(ctx, web("bert@stadt.example", his))
+	code(t, "Bert's password", err, doppelboden.Policy)
+	_, err = w.room.LogIn(ctx, web("", unused))
+	code(t, "a code that was not used", err, doppelboden.Policy)
+}
+
 func TestALogInThatTheDirectoryIsStillAskedAboutEndsWithTheTrustInIt(t *testing.T) {
 	const work = "passwort der arbeit"
 	w := newWorld(t, "directory_password_days = 7")

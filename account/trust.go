@@ -43,7 +43,7 @@ func (r *Room) Distrust(ctx context.Context, t doppelboden.TenantID, by string) 
 // voidDirectory ends what a tenant's directory has let in, and what was set by whom it let in.
 func (r *Room) voidDirectory(ctx context.Context, t doppelboden.TenantID, now time.Time) (void int, err error) {
 	var ends []store.CredentialEnd
-	f := store.CredentialFilter{Tenant: t, Kinds: []string{kindDirectory, kindPassword, kindTOTP, kindPasskey, kindApp}, Live: true}
+	f := store.CredentialFilter{Tenant: t, Kinds: []string{kindDirectory, kindPassword, kindTOTP, kindPasskey, kindApp, kindVouch}, Live: true}
 	err = r.opts.Store.Credentials(ctx, f, func(c store.Credential) error {
 		if fromDirectory(&c) {
 			ends = append(ends, store.CredentialEnd{ID: c.ID, Why: whyVoid, At: now})

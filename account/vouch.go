@@ -120,7 +120,8 @@ func (r *Room) Vouch(ctx context.Context, cookie string, whom doppelboden.Addres
 	if !ok || p.Tenant != head.Tenant || !charges.Has(p.Department) || p.ID == head.ID {
 		return Sheet{}, errNotYours
 	}
-	sheets, err := r.codes(ctx, []Person{p}, kindVouch, true, byPerson(head))
+	// Whom somebody in the hands of the directory's owner vouches for is in them as well.
+	sheets, err := r.codes(ctx, []Person{p}, kindVouch, true, madeBy(s, head))
 	if err != nil {
 		return Sheet{}, err
 	}
