@@ -35,7 +35,7 @@ type ration struct {
 	mu    sync.Mutex
 	used  int64
 	of    map[int64]int64 // by person
-	freed chan struct{} // closed and made anew when something is given back
+	freed chan struct{}   // closed and made anew when something is given back
 }
 
 func newRation(most, each int64, patience time.Duration) *ration {
