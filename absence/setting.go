@@ -2,12 +2,11 @@ package absence
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"doppelboden"
 )
 
 const (
@@ -17,8 +16,8 @@ const (
 	KindAnswered = "answered"
 
 	// MostText and MostSubject bound what people write, in bytes.
-	MostText    = 8000
-	MostSubject = 200
+	MostText    = 16000
+	MostSubject = 600
 
 	// day is how a day is written.
 	day = time.DateOnly
@@ -34,25 +33,29 @@ type Setting struct {
 	Since   time.Time `json:"since"`             // when it was set; mail from before is not answered
 }
 
-// Check says what is wrong with a setting; the code is Invalid.
+// What can be wrong with a setting.
+var (
+	ErrDay   = errors.New("a day cannot be read")
+	ErrOrder = errors.New("the last day is before the first")
+	ErrEmpty = errors.New("the answer has no text")
+	ErrLong  = errors.New("the answer is too long, or no text")
+)
+
+// Check returns what is wrong with a setting, as one of the errors above.
 func (s Setting) Check() error {
-	wrong := func(public string) error {
-		return &doppelboden.Error{Code: doppelboden.Invalid, Public: public}
-	}
 	for _, d := range []string{s.From, s.Until} {
 		if _, err := time.Parse(day, d); d != "" && err != nil {
-			return wrong("a day of the absence cannot be read: write it as in 24.12.2026")
+			return ErrDay
 		}
 	}
 	switch {
 	case s.From != "" && s.Until != "" && s.Until < s.From:
-		return wrong("the last day of the absence is before its first")
+		return ErrOrder
 	case s.On && strings.TrimSpace(s.Text) == "":
-		return wrong("the answer has no text")
-	case len(s.Text) > MostText || len(s.Subject) > MostSubject:
-		return wrong("the answer is too long")
-	case !utf8.ValidString(s.Text+s.Subject) || strings.ContainsAny(s.Subject, "\r\n") || strings.Contains(s.Text, "\r"):
-		return wrong("the answer cannot be read")
+		return ErrEmpty
+	case len(s.Text) > MostText || len(s.Subject) > MostSubject,
+		!utf8.ValidString(s.Text+s.Subject) || strings.ContainsAny(s.Subject, "\r\n") || strings.Contains(s.Text, "\r"):
+		return ErrLong
 	}
 	return nil
 }

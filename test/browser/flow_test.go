@@ -111,7 +111,7 @@ func TestAClerkWorksWithHerSheetOnADesk(t *testing.T) {
 	}
 	b.Click("#mails .star")
 	b.See("#mails .star.on")
-	for _, page := range []string{"book", "settings", "folders", "compose", "search"} {
+	for _, page := range []string{"book", "settings", "absence", "folders", "compose", "search"} {
 		b.Open(strings.TrimSuffix(b.URL(), b.URL()[strings.Index(b.URL(), "/f/"):]) + "/" + page)
 		b.Check(page)
 		b.Open(c.page + "/")

@@ -115,6 +115,8 @@ func New(o Options) (*Door, error) {
 		"GET /m/{box}/settings":                      d.settings,
 		"POST /m/{box}/settings":                     d.saveSettings,
 		"POST /m/{box}/mode":                         d.setMode,
+		"GET /m/{box}/absence":                       d.away,
+		"POST /m/{box}/absence":                      d.saveAway,
 	} {
 		o.Server.Mount(pattern, d.with(page))
 	}

@@ -17,7 +17,7 @@ func TestOtherPeoplesMailboxesDoNotExist(t *testing.T) {
 	s := newSite(t)
 	uid := s.put(8, 1, 0, simple)
 	for _, target := range []string{"/m/8/", "/m/8/f/1", fmt.Sprintf("/m/8/f/1/%d", uid), fmt.Sprintf("/m/8/f/1/%d/html", uid), fmt.Sprintf("/m/8/f/1/%d/source", uid),
-		fmt.Sprintf("/m/8/f/1/%d/part/1", uid), "/m/8/compose", "/m/8/search?q=bauantrag", "/m/8/book", "/m/8/settings", "/m/8/folders", "/m/8/fresh", "/m/8/complete?to=pe",
+		fmt.Sprintf("/m/8/f/1/%d/part/1", uid), "/m/8/compose", "/m/8/search?q=bauantrag", "/m/8/book", "/m/8/settings", "/m/8/absence", "/m/8/folders", "/m/8/fresh", "/m/8/complete?to=pe",
 		"/m/10/f/1", "/m/-1/f/1", "/m/x/f/1", "/m/99999999999999999999/f/1"} {
 		if w := s.ask(7, target, nil); w.Code != http.StatusNotFound {
 			t.Errorf("person 7 at %s: status %d, wanted 404", target, w.Code)
@@ -26,7 +26,7 @@ func TestOtherPeoplesMailboxesDoNotExist(t *testing.T) {
 			t.Errorf("nobody at %s: status %d, wanted the log-in", target, w.Code)
 		}
 	}
-	for _, target := range []string{"/m/8/f/1", "/m/8/compose", "/m/8/compose/auto", "/m/8/folders", "/m/8/settings", "/m/8/f/6/empty", fmt.Sprintf("/m/8/f/1/%d/take", uid)} {
+	for _, target := range []string{"/m/8/f/1", "/m/8/compose", "/m/8/compose/auto", "/m/8/folders", "/m/8/settings", "/m/8/absence", "/m/8/f/6/empty", fmt.Sprintf("/m/8/f/1/%d/take", uid)} {
 		if w := s.ask(7, target, url.Values{"do": {"delete"}, "uid": {fmt.Sprint(uid)}, "key": {strings.Repeat("k", 30)}, "sure": {"1"}}); w.Code != http.StatusNotFound {
 			t.Errorf("person 7 writes to %s: status %d, wanted 404", target, w.Code)
 		}

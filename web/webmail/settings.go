@@ -19,6 +19,8 @@ type settingsPage struct {
 	Signature string
 	Action    string
 	Done      *done
+	Absence   string    // where it is set
+	Away      string    // what is true of it now, as a sentence
 	Mode      *modePart // nil: nothing is to be said about that
 }
 
@@ -37,6 +39,15 @@ func (d *Door) settings(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if len(list) > 0 {
 		p.Signature = list[0].Value
 	}
+	away, err := d.absenceOf(r.Context(), k)
+	if err != nil {
+		return err
+	}
+	stands, err := d.opts.Standing(r.Context(), k.Visitor.Tenant, k.grant.Mailbox)
+	if err != nil {
+		return err
+	}
+	p.Absence, p.Away = k.base+"/absence", stateOf(away, d.opts.Clock(), stands)
 	if p.Mode, err = d.modeOf(r.Context(), k); err != nil {
 		return err
 	}

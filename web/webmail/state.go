@@ -13,6 +13,7 @@ type Standing struct {
 	Here   bool      // it lies here alone; there is no groupware behind it
 	Outage time.Time // since when its groupware does not take mail; zero: it does, or nobody knows
 	Used   bool      // it is used here: in emergency mode
+	Away   bool      // who is away is answered for from here, and not by its groupware
 	Now    bool      // everything that is promised for it is here up to now
 	Until  time.Time // otherwise: up to when; zero: nobody knows
 	// Trusted is false in attack mode: nothing goes to the groupware until somebody says so.
