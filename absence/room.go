@@ -171,19 +171,23 @@ func (r *Room) Forget(m doppelboden.MailboxID) {
 // Run answers until ctx ends. What waits then gets no answer.
 func (r *Room) Run(ctx context.Context) {
 	for {
+		r.work(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		}
+	}
+}
+
+// work answers until nothing waits, or ctx ends.
+func (r *Room) work(ctx context.Context) {
+	for ctx.Err() == nil {
 		c, ok := r.next()
 		if !ok {
-			select {
-			case <-ctx.Done():
-				return
-			case <-r.wake:
-			}
-			continue
-		}
-		outcome, err := r.one(ctx, c)
-		if ctx.Err() != nil {
 			return
 		}
+		outcome, err := r.one(ctx, c)
 		if err != nil {
 			r.opts.Log.Warn("a mail gets no out-of-office answer", "message", c.mail.ID.String(), "mailbox", int64(c.box), "err", err)
 			outcome = "failed"
