@@ -245,7 +245,7 @@ func (s *Store) Move(t doppelboden.TenantID, b doppelboden.Body) (doppelboden.Bo
 	if p.big {
 		return s.moveBig(b, p)
 	}
-	h, rec, err := s.record(p, t, b, s.openAt)
+	h, rec, err := s.record(p, t, b, source{open: s.openAt})
 	if err != nil {
 		return doppelboden.Body{}, err
 	}

@@ -19,27 +19,44 @@ import (
 // that it was whole. An error about the bytes has a *Damage in its tree that names
 // where.
 func (s *Store) Reader(t doppelboden.TenantID, b doppelboden.Body) (io.ReadCloser, error) {
-	return s.reader(t, b, s.openAt)
-}
-
-// reader is Reader with another way to open the file of a record.
-func (s *Store) reader(t doppelboden.TenantID, b doppelboden.Body, open func(place, doppelboden.Body) (disk.File, error)) (io.ReadCloser, error) {
-	p, err := parsePlace(b.Segment)
+	p, key, err := s.find(t, b)
 	if err != nil {
 		return nil, err
-	}
-	key, err := s.opts.Keys.Unwrap(t, b.KeyVersion, b.Key)
-	if err != nil {
-		return nil, disk.Fail("unwrap key of body in "+b.Segment, err)
 	}
 	if p.big {
 		return s.openBig(t, b, p, &key)
 	}
-	_, rec, err := s.record(p, t, b, open)
+	plain, err := s.plain(t, b, p, &key, source{open: s.openAt})
 	if err != nil {
 		return nil, err
 	}
-	aead, err := newAEAD(&key)
+	return io.NopCloser(bytes.NewReader(plain)), nil
+}
+
+// A source is where a record comes from, and where it goes.
+type source struct {
+	open func(place, doppelboden.Body) (disk.File, error) // the file
+	room []byte                                           // used where the record fits into it
+}
+
+// find finds out where a body is, and its key.
+func (s *Store) find(t doppelboden.TenantID, b doppelboden.Body) (p place, key [32]byte, err error) {
+	if p, err = parsePlace(b.Segment); err != nil {
+		return p, key, err
+	}
+	if key, err = s.opts.Keys.Unwrap(t, b.KeyVersion, b.Key); err != nil {
+		return p, key, disk.Fail("unwrap key of body in "+b.Segment, err)
+	}
+	return p, key, nil
+}
+
+// plain reads and verifies a body of a record.
+func (s *Store) plain(t doppelboden.TenantID, b doppelboden.Body, p place, key *[32]byte, from source) ([]byte, error) {
+	_, rec, err := s.record(p, t, b, from)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := newAEAD(key)
 	if err != nil {
 		return nil, disk.Fail("read body", err)
 	}
@@ -51,20 +68,25 @@ func (s *Store) reader(t doppelboden.TenantID, b doppelboden.Body, open func(pla
 	if sha256.Sum256(plain) != b.Sum {
 		return nil, bodyDamage(b, "the sum is not that of the message")
 	}
-	return io.NopCloser(bytes.NewReader(plain)), nil
+	return plain, nil
 }
 
 // record reads a body's record and checks everything that needs no key.
-func (s *Store) record(p place, t doppelboden.TenantID, b doppelboden.Body, open func(place, doppelboden.Body) (disk.File, error)) (header, []byte, error) {
+func (s *Store) record(p place, t doppelboden.TenantID, b doppelboden.Body, from source) (header, []byte, error) {
 	if b.Size < 0 || b.Size > MaxRecord || b.Offset < 0 {
 		return header{}, nil, bodyDamage(b, "its size or place cannot be")
 	}
-	f, err := open(p, b)
+	f, err := from.open(p, b)
 	if err != nil {
 		return header{}, nil, err
 	}
 	defer f.Close()
-	rec := make([]byte, headerSize+int(b.Size)+tagSize)
+	rec := from.room
+	if size := headerSize + int(b.Size) + tagSize; size <= cap(rec) {
+		rec = rec[:size]
+	} else {
+		rec = make([]byte, size)
+	}
 	if n, err := f.ReadAt(rec, b.Offset); n < len(rec) {
 		if err == io.EOF {
 			return header{}, nil, bodyDamage(b, "the file ends before it")

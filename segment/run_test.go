@@ -40,3 +40,27 @@ func TestARunReadsWhatAReaderReadsAlsoAcrossFilesAndBigBodies(t *testing.T) {
 		t.Error("another tenant reads a body")
 	}
 }
+
+func TestABodyOfARunIsNotReadAnyMoreOnceTheNextOneIsBegun(t *testing.T) {
+	s, _, err := Open(Options{Dir: t.TempDir(), Keys: plainKeys{}, Clock: new(testClock).now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first, second := mustPut(t, s, fill(3000, 1)), mustPut(t, s, fill(2000, 2))
+	run := s.Run()
+	defer run.Close()
+	early, err := run.Reader(tenant, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(early, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Reader(tenant, second); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := early.Read(make([]byte, 100)); n > 0 || err == nil {
+		t.Errorf("the first body gives %d bytes and %v after the second was begun; wanted an error", n, err)
+	}
+}
