@@ -56,5 +56,11 @@ type imapMail struct{ m *folder.Mail }
 // Len implements imapd.Mail.
 func (m imapMail) Len() int64 { return m.m.Size }
 
+// Text implements imapd.Mail.
+func (m imapMail) Text() []byte { return m.m.Text() }
+
+// Free implements imapd.Mail.
+func (m imapMail) Free() { m.m.Free() }
+
 // Reader implements imapd.Mail.
 func (m imapMail) Reader() (io.ReadCloser, error) { return m.m.Reader() }

@@ -21,13 +21,17 @@ var (
 // from their segment again with every Reader.
 const inMemory = 256 << 10
 
+// inPool is the greatest memory of a mail that is used again, in bytes: most mails need less,
+// and must not keep that of a great one.
+const inPool = 64 << 10
+
 // A Mail is one mail as people see it: what we put before it, and its body without what
 // only claims to be ours.
 type Mail struct {
 	Message *doppelboden.Message // with its copies in this mailbox, without deliveries
 	Size    int64                // of what Reader reads, in bytes
 
-	room *Room
+	room *Room  // nil once it was freed
 	text []byte // all of a small mail; else nil
 }
 
@@ -59,15 +63,56 @@ func (r *Room) read(m *doppelboden.Message, o courier.Options) (*Mail, error) {
 	if m.Body.Size > inMemory {
 		mail.Size, err = io.Copy(io.Discard, text)
 	} else {
-		var all bytes.Buffer
-		all.Grow(len(m.Prefix) + int(m.Body.Size) + bytes.MinRead)
-		mail.Size, err = all.ReadFrom(text)
-		mail.text = all.Bytes()
+		mail.text, err = readInto(r.memory(len(m.Prefix)+int(m.Body.Size)+2), text)
+		mail.Size = int64(len(mail.text))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the mail: %w", err)
 	}
 	return mail, nil
+}
+
+// memory returns empty memory for a mail, with room for n bytes and the end of a reader.
+func (r *Room) memory(n int) []byte {
+	n = (n + bytes.MinRead + 4<<10) &^ (4<<10 - 1)
+	if n > inPool {
+		return make([]byte, 0, n)
+	}
+	if b, ok := r.mails.Get().(*[]byte); ok && cap(*b) >= n {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, n)
+}
+
+// readInto appends everything that r has to b.
+func readInto(b []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF { // not errors.Is: damage may have an io.EOF in its tree
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+	}
+}
+
+// Text returns all of a mail that is in memory, which nobody may change, and nil for a big one,
+// which Reader reads.
+func (m *Mail) Text() []byte { return m.text }
+
+// Free gives the memory of a mail back for the next one. Neither the mail nor what was got of
+// it, Text and readers, may be used any more. Who keeps a mail need not call it.
+func (m *Mail) Free() {
+	r, b := m.room, m.text
+	m.room, m.text = nil, nil
+	if r != nil && b != nil && cap(b) <= inPool {
+		r.mails.Put(&b)
+	}
 }
 
 // Reader reads the mail from its beginning; its lines end in CRLF. It may be asked again and
@@ -80,7 +125,12 @@ func (m *Mail) Reader() (io.ReadCloser, error) {
 }
 
 // open reads the mail from its segment.
-func (m *Mail) open() (io.ReadCloser, error) { return m.openBy(m.room.opts.Mail) }
+func (m *Mail) open() (io.ReadCloser, error) {
+	if m.room == nil {
+		return nil, io.ErrClosedPipe
+	}
+	return m.openBy(m.room.opts.Mail)
+}
 
 // openBy is open with another way to the segment.
 func (m *Mail) openBy(o courier.Options) (io.ReadCloser, error) {

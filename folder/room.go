@@ -80,6 +80,7 @@ func (o *Options) validate() error {
 type Room struct {
 	opts  Options
 	texts sync.Pool // of *courier.Text
+	mails sync.Pool // of *[]byte, the texts of mails
 	rates *rates
 	keys  keys
 

@@ -15,8 +15,10 @@ import (
 const (
 	// fetchBatch is how many mails' rows are read at once.
 	fetchBatch = 500
-	// fetchAhead is how many mails are opened before their turn, each of at most 256 KB.
-	fetchAhead = 8
+	// aheadMails and aheadBytes are how much is handed over at once by who opens mails before
+	// their turn. One batch is filled, one waits, and one is written: with the last mail of
+	// each, of at most 256 KB, less than 1.5 MB for a session.
+	aheadMails, aheadBytes = 16, 128 << 10
 	// headRead is how much of a mail is read at first when only its header is asked for.
 	headRead = 16 << 10
 )
@@ -262,6 +264,7 @@ type text struct {
 }
 
 func (t *text) close(s *session) {
+	t.mail.Free()
 	if t.taken > 0 {
 		s.server.memory.give(t.taken)
 	}
@@ -289,17 +292,18 @@ func (f *fetch) prepare(t *text) error {
 
 // readAll reads a whole mail and takes it apart.
 func (f *fetch) readAll(t *text) error {
-	size := t.mail.Len()
-	if err := f.s.server.memory.take(f.s.ctx, size); err != nil {
-		return err
+	if t.all = t.mail.Text(); t.all == nil {
+		size := t.mail.Len()
+		if err := f.s.server.memory.take(f.s.ctx, size); err != nil {
+			return err
+		}
+		t.taken = size
+		var err error
+		if t.all, err = whole(t.mail); err != nil {
+			return err
+		}
 	}
-	t.taken = size
-	all, err := whole(t.mail)
-	if err != nil {
-		return err
-	}
-	t.all = all
-	t.tree = parse(all)
+	t.tree = parse(t.all)
 	t.head = t.tree.header
 	for _, item := range f.o.BinarySection {
 		if _, ok := t.tree.binary(item.Part); !ok {
@@ -325,6 +329,10 @@ func whole(m Mail) ([]byte, error) {
 
 // readHead reads the header section of a mail.
 func (t *text) readHead() error {
+	if all := t.mail.Text(); all != nil {
+		t.head, _ = cutHeader(all)
+		return nil
+	}
 	r, err := t.mail.Reader()
 	if err != nil {
 		return fmt.Errorf("open the mail: %w", err)
@@ -365,8 +373,12 @@ func (f *fetch) section(r *imapserver.FetchResponseWriter, t *text, item *imap.F
 	}
 	from, to := window(t.mail.Len(), item.Partial)
 	w := r.WriteBodySection(item, to-from)
-	if t.all != nil {
-		return put(w, t.all[from:to])
+	all := t.all
+	if all == nil {
+		all = t.mail.Text()
+	}
+	if all != nil {
+		return put(w, all[from:to])
 	}
 	body, err := t.mail.Reader()
 	if err != nil {

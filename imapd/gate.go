@@ -373,13 +373,45 @@ func (g *gate) Write(p []byte) (int, error) {
 	if !g.wrote {
 		g.wrote, g.plus = true, bytes.HasPrefix(p, []byte("+ "))
 	}
-	g.gather(g.withID(p))
-	if g.through || len(g.out) >= writeBuffer {
+	n := len(p)
+	if err := g.pour(g.withID(p)); err != nil {
+		return 0, err
+	}
+	if g.through {
 		if err := g.flushLocked(); err != nil {
 			return 0, err
 		}
 	}
-	return len(p), nil
+	return n, nil
+}
+
+// pour gathers p and writes the records that are full. The caller holds mu.
+func (g *gate) pour(p []byte) error {
+	for len(g.out)+len(p) >= writeBuffer {
+		full := p[:len(p)/writeBuffer*writeBuffer] // what needs not to be gathered
+		if len(g.out) > 0 {
+			n := max(0, writeBuffer-len(g.out)) // what we said ourselves may be more
+			g.gather(p[:n])
+			full, p = g.out, p[n:]
+			g.out = g.out[:0]
+		} else {
+			p = p[len(full):]
+		}
+		if err := g.put(full); err != nil {
+			return err
+		}
+	}
+	g.gather(p)
+	return nil
+}
+
+// put writes p. The caller holds mu.
+func (g *gate) put(p []byte) error {
+	if err := g.conn.SetWriteDeadline(time.Now().Add(g.server.opts.WriteTime)); err != nil {
+		return err
+	}
+	_, err := g.conn.Write(p)
+	return err
 }
 
 // withID adds ID to the capabilities. Answers to these commands hold no words of strangers.
@@ -417,10 +449,7 @@ func (g *gate) flushLocked() error {
 	if len(g.out) == 0 {
 		return nil
 	}
-	if err := g.conn.SetWriteDeadline(time.Now().Add(g.server.opts.WriteTime)); err != nil {
-		return err
-	}
-	_, err := g.conn.Write(g.out)
+	err := g.put(g.out)
 	if cap(g.out) <= 4*writeBuffer {
 		g.server.buffers.Put(g.out[:0])
 	}

@@ -50,6 +50,8 @@ type Mailbox interface {
 type Mail interface {
 	Len() int64                     // of what Reader reads, in bytes
 	Reader() (io.ReadCloser, error) // from the beginning, as often as it is asked
+	Text() []byte                   // all of it where it is in memory, which nobody may change; else nil
+	Free()                          // gives its memory back: nothing that was got of it may be used any more
 }
 
 // Options say what a Server is. Zero numbers mean the defaults that stand beside them.

@@ -145,6 +145,8 @@ func (s *session) searchIn(c *imap.SearchCriteria, open []*candidate) (places []
 		if one.holds(c, true) == yes {
 			places = append(places, one.at)
 		}
+		one.mail, one.head = nil, nil
+		o.mail.Free()
 		if one.err != nil {
 			return nil, one.err
 		}
