@@ -73,7 +73,9 @@ func (f *fetch) look() {
 
 // batch answers for some mails.
 func (f *fetch) batch(places []int) error {
-	v := f.s.view
+	if f.body && !f.seen && !f.o.InternalDate {
+		return f.texts(places)
+	}
 	var rows []store.Shown
 	if f.body || f.o.InternalDate || f.o.RFC822Size {
 		var err error
@@ -98,13 +100,25 @@ func (f *fetch) batch(places []int) error {
 	mails := f.s.openAll(uids)
 	defer mails.close()
 	for _, at := range places {
-		if len(rows) == 0 || rows[0].UID != v.mails[at].uid {
+		if len(rows) == 0 || rows[0].UID != f.s.view.mails[at].uid {
 			f.gone = true
 			continue
 		}
 		row := rows[0]
 		rows = rows[1:]
 		if err := f.one(at, row, mails.next(row.UID), read[row.UID]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// texts answers where mails have to be opened and nothing else is to be known of them.
+func (f *fetch) texts(places []int) error {
+	mails := f.s.openAll(f.s.view.uidsOf(places))
+	defer mails.close()
+	for _, at := range places {
+		if err := f.one(at, store.Shown{}, mails.next(f.s.view.mails[at].uid), false); err != nil {
 			return err
 		}
 	}
