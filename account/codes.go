@@ -87,6 +87,14 @@ func (r *Room) SendCode(ctx context.Context, p Person, number, by string) error 
 	if number == "" {
 		m, _ := r.opts.Directory().Mailbox(p.Mailbox)
 		phone, err = m.Phone, nil
+		// Who has the directory may have put a number of his own into it.
+		distrusted, asking := r.Distrusted(ctx, p.Tenant)
+		if asking != nil {
+			return asking
+		}
+		if m.Source != "" && distrusted {
+			return invalid("the directory is not believed, and the number is from there; name one that you know")
+		}
 	}
 	if err != nil {
 		return err

@@ -148,8 +148,15 @@ func TestCodesBySMSAreShortLived(t *testing.T) {
 	if len(w.texts) != 2 || !strings.HasPrefix(w.texts[0], "+491701234567: ") || !strings.HasPrefix(w.texts[1], "+49151987654: ") || strings.Contains(w.texts[0], "Anna") {
 		t.Fatalf("texts: %q", w.texts)
 	}
+	m.Source = "ad" // whose owner may have changed the number
+	w.change(m)
+	_, err := w.room.Distrust(ctx, anna.Tenant, "it")
+	w.must(err)
+	code(t, "to the directory's number in attack mode", w.room.SendCode(ctx, anna, "", "it"), doppelboden.Invalid)
+	w.must(w.room.SendCode(ctx, anna, "0151 / 98 76 54", "it"))
+	w.texts = append(w.texts[:1], w.texts[2])
 	typed := func(text string) string { return strings.Split(strings.SplitN(text, "Postfach: ", 2)[1], " ")[0] }
-	_, err := w.room.LogIn(ctx, web("", typed(w.texts[0])))
+	_, err = w.room.LogIn(ctx, web("", typed(w.texts[0])))
 	code(t, "the first, after a second was sent", err, doppelboden.Policy)
 	_, err = w.room.LogIn(ctx, web("", typed(w.texts[1])))
 	w.must(err)

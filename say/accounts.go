@@ -87,6 +87,7 @@ var accountRefusals = map[string]string{
 	"a role is head, with a department, or admin, without":                                 "eine Rolle ist head, mit Abteilung, oder admin, ohne",
 	"city.toml names no way to send SMS":                                                   "city.toml nennt keinen Weg für SMS",
 	"the directory knows no telephone number of this person: name one with --number":       "das Verzeichnis kennt keine Telefonnummer dieser Person: eine mit --number nennen",
+	"the directory is not believed, and the number is from there; name one that you know":  "dem Verzeichnis wird nicht geglaubt, und die Nummer ist von dort; eine nennen, die bekannt ist",
 	"there is nothing like that any more":                                                  "das gibt es nicht mehr",
 	"the password is too short: take at least 12 characters, such as three words":          "das Passwort ist zu kurz: mindestens 12 Zeichen, etwa drei Wörter",
 	"the password is too long: take at most 200 characters":                                "das Passwort ist zu lang: höchstens 200 Zeichen",
