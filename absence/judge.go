@@ -29,7 +29,8 @@ const (
 	unreadable  why = "unreadable"  // its header cannot be read as a whole
 )
 
-// byEnvelope says whether a mail gets no answer whatever is written in it.
+// byEnvelope says whether a mail gets no answer whatever is written in it. It is asked for
+// every mail that comes in, and costs nothing.
 func byEnvelope(m *doppelboden.Message) why {
 	switch {
 	// RFC 3834, section 2: never to a null reverse-path; promise 12: nor to a forged one.
@@ -37,7 +38,7 @@ func byEnvelope(m *doppelboden.Message) why {
 		return unconfirmed
 	case m.Scan != doppelboden.Clean && m.Scan != doppelboden.NotScanned:
 		return unclean
-	case m.Class == doppelboden.ClassNotice || noPerson[m.Door] || isMachine(m.Sender):
+	case m.Class == doppelboden.ClassNotice || noPerson[m.Door]:
 		return machine
 	case len(m.Deliveries) > mostRecipients:
 		return toMany

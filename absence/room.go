@@ -228,6 +228,9 @@ func (r *Room) one(ctx context.Context, c candidate) (outcome string, err error)
 	if !ok || box.Kind == doppelboden.List || box.Tenant != c.mail.Tenant {
 		return "", nil
 	}
+	if isMachine(c.mail.Sender) {
+		return string(machine), nil
+	}
 	l, err := r.header(c.mail)
 	if err != nil {
 		return "", err

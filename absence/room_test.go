@@ -161,6 +161,11 @@ func TestWhoGetsNoAnswer(t *testing.T) {
 	field := func(f string) func(d *disk, m *doppelboden.Message) {
 		return func(d *disk, m *doppelboden.Message) { d.mails[m.ID] = f + "\r\n" + ordinary }
 	}
+	last := func(f string) func(d *disk, m *doppelboden.Message) {
+		return func(d *disk, m *doppelboden.Message) {
+			d.mails[m.ID] = strings.Replace(ordinary, "\r\n\r\n", "\r\n"+f+"\r\n\r\n", 1)
+		}
+	}
 	from := func(a string) func(d *disk, m *doppelboden.Message) {
 		return func(d *disk, m *doppelboden.Message) { m.Sender = address(d.t, a) }
 	}
@@ -201,8 +206,8 @@ func TestWhoGetsNoAnswer(t *testing.T) {
 		"List-Unsubscribe":      {field("List-Unsubscribe: <https://example.org>"), 0},
 		"X-Auto-Response":       {field("X-Auto-Response-Suppress: OOF, DR"), 0},
 		"a report":              {field("Content-Type: multipart/report; boundary=x"), 0},
-		"too long a header":     {field("X-Long: " + strings.Repeat("x", mostHeader)), 0},
-		"too many fields":       {field(strings.Repeat("X-Many: x\r\n", 2000) + "X: y"), 0},
+		"too long a header":     {last("X-Long: " + strings.Repeat("x", mostHeader)), 0},
+		"too many fields":       {last(strings.Repeat("X-Many: x\r\n", 2000) + "X: y"), 0},
 		"mailer-daemon":         {from("MAILER-DAEMON@example.org"), 0},
 		"noreply":               {from("noreply@example.org"), 0},
 		"no-reply":              {from("no-reply@example.org"), 0},
@@ -277,6 +282,24 @@ func TestASenderGetsOneAnswerInSevenDaysWhateverCrashes(t *testing.T) {
 	d.now = d.now.Add(2 * time.Minute)
 	d.drained(r, d.mail(ordinary))
 	wants("after seven days", 3)
+}
+
+func TestWhatTheGroupwareAnswersOrHasAnsweredIsLeftToIt(t *testing.T) {
+	d := newDisk(t)
+	r := d.node()
+	d.here[1] = false
+	r.Arrived([]*doppelboden.Message{d.mail(ordinary)})
+	d.here[1] = true
+	r.work(t.Context())
+	if len(d.sent) != 0 {
+		t.Errorf("mail that came while the groupware served the mailbox: %d answers, want none", len(d.sent))
+	}
+	r.Arrived([]*doppelboden.Message{d.mail(ordinary)})
+	d.here[1] = false
+	r.work(t.Context())
+	if len(d.sent) != 0 {
+		t.Errorf("a groupware that works again meanwhile: %d answers, want none", len(d.sent))
+	}
 }
 
 func TestInDoubtThereIsNoAnswer(t *testing.T) {
