@@ -33,6 +33,8 @@ type Options struct {
 	Page func() string
 	// Events says whether a tenant is in an event now, and which mailboxes are.
 	Events Events
+	// Mailboxes knows how complete mailboxes are.
+	Mailboxes Mailboxes
 	// Verify asks a tenant's directory whether a password is right. Its error says that
 	// nobody knows. nil: passwords of the directory are never asked for.
 	Verify func(ctx context.Context, t city.Tenant, a doppelboden.Address, password string) (bool, error)
@@ -72,7 +74,7 @@ type Notice struct {
 }
 
 func (o *Options) validate() error {
-	if o.Store == nil || o.Directory == nil || o.Keys == nil || o.Log == nil || o.Page == nil || o.Events == nil {
+	if o.Store == nil || o.Directory == nil || o.Keys == nil || o.Log == nil || o.Page == nil || o.Events == nil || o.Mailboxes == nil {
 		return errors.New("account: an option is not set")
 	}
 	if o.Clock == nil {
@@ -100,6 +102,9 @@ type Room struct {
 	passkeys   map[string]*webauthn.WebAuthn
 	opened     map[doppelboden.MailboxID]time.Time // when it was noted that somebody opened a mailbox
 	doorsUntil map[doppelboden.TenantID]reading
+
+	filledMu sync.Mutex // held while mailboxes are counted, so that many who ask cost one count
+	filled   map[doppelboden.TenantID]filling
 }
 
 // New returns a room.
@@ -110,7 +115,7 @@ func New(o Options) (*Room, error) {
 	return &Room{opts: o, hasher: newHasher(o.AtOnce, o.Patience), guard: newGuard(o.Clock), seen: newSeen(o.Clock),
 		keys: map[doppelboden.TenantID][32]byte{}, ceremonies: map[string]*ceremony{},
 		passkeys: map[string]*webauthn.WebAuthn{}, opened: map[doppelboden.MailboxID]time.Time{},
-		doorsUntil: map[doppelboden.TenantID]reading{}}, nil
+		doorsUntil: map[doppelboden.TenantID]reading{}, filled: map[doppelboden.TenantID]filling{}}, nil
 }
 
 // Open reports whether a door is open to a tenant's people now: always, or while there is an

@@ -14,6 +14,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/harvest"
 	"doppelboden/keyring"
 	"doppelboden/store"
 	"doppelboden/store/sqlite"
@@ -37,6 +38,10 @@ type world struct {
 	mails  []Notice
 	texts  []string
 	verify func(address, password string) (bool, error) // nil: the city has no directory
+
+	covered map[doppelboden.MailboxID]harvest.Coverage // complete where nothing is said
+	gaps    []harvest.Gap
+	counts  int // how often it was asked how complete mailboxes are
 }
 
 const twoCities = `format = 1
@@ -101,7 +106,7 @@ func (w *world) newRoom() *Room {
 	w.t.Helper()
 	r, err := New(Options{
 		Store: w.store, Directory: w.directory, Keys: w.ring, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: w.clock,
-		Page: func() string { return "https://node.example:8443" }, Events: w, Notifier: w,
+		Page: func() string { return "https://node.example:8443" }, Events: w, Mailboxes: w, Notifier: w,
 		Verify: func(_ context.Context, _ city.Tenant, a doppelboden.Address, password string) (bool, error) {
 			if w.verify == nil {
 				return false, fmt.Errorf("no directory")

@@ -24,7 +24,7 @@ func (n *Node) openAccounts() error {
 	var err error
 	n.accounts, err = account.New(account.Options{
 		Store: n.store, Directory: n.house.Directory, Keys: n.ring, Log: n.log, Clock: n.clock,
-		Page: n.page, Events: emergencies{n}, Verify: n.verify, Mail: n.tellPerson, Notifier: n.sms,
+		Page: n.page, Events: emergencies{n}, Mailboxes: n.harvest, Verify: n.verify, Mail: n.tellPerson, Notifier: n.sms,
 	})
 	return err
 }

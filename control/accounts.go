@@ -10,6 +10,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/account"
+	"doppelboden/harvest"
 	"doppelboden/store"
 )
 
@@ -25,7 +26,7 @@ type Accounts interface {
 	RevokeWay(ctx context.Context, p account.Person, id int64, by string) error
 	SetPassword(ctx context.Context, p account.Person, password, by string) error
 	Grants(ctx context.Context, p account.PersonID) ([]account.Grant, error)
-	Readiness(ctx context.Context, t doppelboden.TenantID) ([]account.Ready, error)
+	Prepared(ctx context.Context, t doppelboden.TenantID) (account.Prepared, error)
 	Belong(ctx context.Context, list []store.Belonging) error
 	Unbelong(ctx context.Context, list []store.Belonging) error
 	Belongings(ctx context.Context, m doppelboden.MailboxID) ([]store.Belonging, error)
@@ -62,9 +63,10 @@ type Sheet struct {
 
 // A Ready is how many people of a department could log in now without the directory.
 type Ready struct {
-	account.Ready
-	Percent int      `json:"percent"`
-	Missing []string `json:"missing,omitempty"` // addresses of those who could not
+	account.Department
+	Percent int              `json:"percent"`           // of the people, who could log in
+	Missing []string         `json:"missing,omitempty"` // addresses of those who could not
+	Partly  []account.Partly `json:"partly,omitempty"`  // with names: mailboxes that are complete only in part
 }
 
 // A Member is somebody who may open a mailbox.
@@ -154,9 +156,17 @@ func (c *Client) RevokeWay(ctx context.Context, address string, way int64) error
 	}{address, way}, new(struct{}))
 }
 
-// Readiness yields for each department how many people could log in now.
-func (c *Client) Readiness(ctx context.Context, tenant string, yield func(Ready) error) error {
-	return c.ask(ctx, "GET", "/accounts/readiness", url.Values{"tenant": {tenant}}, nil, each(yield), new(struct{}))
+// Readiness yields for each department how many people could log in now, and how complete
+// mailboxes are; with names which are not. It returns the routes at which mail between
+// colleagues does not come into emergency mailboxes.
+func (c *Client) Readiness(ctx context.Context, tenant string, names bool, yield func(Ready) error) ([]harvest.Gap, error) {
+	var gaps []harvest.Gap
+	query := url.Values{"tenant": {tenant}}
+	if names {
+		query.Set("names", "true")
+	}
+	err := c.ask(ctx, "GET", "/accounts/readiness", query, nil, each(yield), &gaps)
+	return gaps, err
 }
 
 // Members yields who may open a mailbox besides its owner.
@@ -343,20 +353,23 @@ func (d *Desk) readiness(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := d.opts.Accounts.Readiness(ctx, t)
+	prepared, err := d.opts.Accounts.Prepared(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	for i := range all {
-		r := Ready{Ready: all[i], Percent: all[i].Percent()}
-		for _, p := range all[i].Missing {
+	for _, one := range prepared.Departments {
+		r := Ready{Department: one, Percent: one.Percent()}
+		for _, p := range one.Missing {
 			r.Missing = append(r.Missing, p.Address.String())
+		}
+		if c.query.Get("names") != "" {
+			r.Partly = one.Partly
 		}
 		if err := c.item(r); err != nil {
 			return nil, err
 		}
 	}
-	return struct{}{}, nil
+	return append([]harvest.Gap{}, prepared.Gaps...), nil // never null, which would be no answer
 }
 
 func (d *Desk) listMembers(ctx context.Context, c *call) (any, error) {

@@ -84,5 +84,25 @@ func BenchmarkIdleRound(b *testing.B) {
 		reading.round(ctx)
 		b.ReportMetric(time.Since(start).Seconds(), "s/round")
 	}
+	b.StopTimer()
 	b.ReportMetric(heap()-before, "MB-more")
+	var ids []doppelboden.MailboxID
+	known := map[doppelboden.MailboxID]doppelboden.Mailbox{} // as the directory has them
+	for _, box := range w.boxes {
+		ids = append(ids, box.ID)
+		known[box.ID] = box
+	}
+	route, _, _ := w.room.opts.Place(ids[0])
+	w.room.opts.Place = func(m doppelboden.MailboxID) (string, doppelboden.Mailbox, bool) {
+		box, ok := known[m]
+		return route, box, ok
+	}
+	for _, unit := range []string{"s/first-coverages", "s/coverages"} { // the first looks for the first mails
+		start, answers := time.Now(), 0
+		w.must(w.room.Coverages(ctx, w.tenant.ID, ids, func(doppelboden.MailboxID, Coverage) error { answers++; return nil }))
+		if answers != count {
+			b.Fatalf("%d mailboxes are covered, want %d", answers, count)
+		}
+		b.ReportMetric(time.Since(start).Seconds(), unit)
+	}
 }

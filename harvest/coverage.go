@@ -85,13 +85,30 @@ func (r *Room) Coverage(ctx context.Context, t doppelboden.TenantID, m doppelbod
 	}
 	route := r.opts.Routes()[key]
 	if route.Here {
-		here := Part{Source: SourceHere, Since: time.Unix(0, 0).UTC()}
-		return Coverage{Inbox: here, Sent: here, Internal: here, Folders: here}, nil
+		return coverageHere(), nil
 	}
-	q := question{r: r, route: route, now: r.opts.Clock()}
-	if err := q.read(ctx, m); err != nil {
+	q := question{r: r, route: route, held: r.held(route), now: r.opts.Clock()}
+	err := q.ways(ctx)
+	if err != nil {
 		return Coverage{}, err
 	}
+	if q.state, err = r.opts.Store.HarvestBox(ctx, t, m); err != nil {
+		return Coverage{}, fmt.Errorf("read what is known of the mailbox: %w", err)
+	}
+	if q.folders, err = r.opts.Store.HarvestFolders(ctx, t, m); err != nil {
+		return Coverage{}, fmt.Errorf("read what is known of folders: %w", err)
+	}
+	return q.answer(), nil
+}
+
+// coverageHere is that of a mailbox that lies here and nowhere else.
+func coverageHere() Coverage {
+	here := Part{Source: SourceHere, Since: time.Unix(0, 0).UTC()}
+	return Coverage{Inbox: here, Sent: here, Internal: here, Folders: here}
+}
+
+// answer says what is known of the mailbox.
+func (q *question) answer() Coverage {
 	c := Coverage{Sync: q.state.At, Trouble: q.state.Trouble}
 	c.Internal = q.internal()
 	c.Folders = q.sync(store.UseNone)
@@ -101,13 +118,14 @@ func (r *Room) Coverage(ctx context.Context, t doppelboden.TenantID, m doppelbod
 	}
 	c.Inbox = better(c.Inbox, q.sync(store.UseInbox))
 	c.Sent = q.sent(c.Internal)
-	return c, nil
+	return c
 }
 
 // A question gathers what answers it.
 type question struct {
 	r       *Room
 	route   Route
+	held    string // why the route's mailboxes are left alone; "": they are not
 	now     time.Time
 	state   store.HarvestBox
 	folders []store.HarvestFolder
@@ -116,18 +134,12 @@ type question struct {
 	relay   time.Time // the same of own senders' mail
 }
 
-func (q *question) read(ctx context.Context, m doppelboden.MailboxID) (err error) {
-	s, t := q.r.opts.Store, q.route.Tenant
-	if q.state, err = s.HarvestBox(ctx, t, m); err != nil {
-		return fmt.Errorf("read what is known of the mailbox: %w", err)
-	}
-	if q.folders, err = s.HarvestFolders(ctx, t, m); err != nil {
-		return fmt.Errorf("read what is known of folders: %w", err)
-	}
-	if q.marking, err = s.Marking(ctx, t); err != nil {
+// ways reads by which ways mail of the tenant came.
+func (q *question) ways(ctx context.Context) (err error) {
+	if q.marking, err = q.r.opts.Store.Marking(ctx, q.route.Tenant); err != nil {
 		return fmt.Errorf("read which ways mail came: %w", err)
 	}
-	q.mx, q.relay, err = q.r.firstMail(ctx, t)
+	q.mx, q.relay, err = q.r.firstMail(ctx, q.route.Tenant)
 	return err
 }
 
@@ -218,7 +230,7 @@ func (q *question) sync(use store.Use) Part {
 	}
 	p.Since, p.Until = later(p.Since, q.r.opts.Kept()), q.state.Began
 	switch {
-	case q.r.held(q.route) != "":
+	case q.held != "":
 		p.Why = WhyStopped
 	case q.state.Trouble != "":
 	case q.now.Sub(q.state.At) > 3*q.r.opts.Pace.Every:

@@ -116,6 +116,10 @@ type Harvests interface {
 	// HarvestFolders returns the folders of a groupware's mailbox that are known, by name.
 	HarvestFolders(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) ([]HarvestFolder, error)
 
+	// AllHarvestFolders yields the folders of all of a tenant's mailboxes that are known, by
+	// mailbox and name.
+	AllHarvestFolders(ctx context.Context, t doppelboden.TenantID, yield func(HarvestFolder) error) error
+
 	// HarvestBoxes yields the mailboxes of a tenant of which anything is known, by number.
 	HarvestBoxes(ctx context.Context, t doppelboden.TenantID, yield func(HarvestBox) error) error
 

@@ -138,55 +138,6 @@ func (p *program) sendCodes(ctx context.Context, asked control.CodesAsked, numbe
 	return nil
 }
 
-func (p *program) accountReadiness() *cobra.Command {
-	var tenant, department string
-	var names bool
-	c := p.command("readiness [--department NAME] [--names]", p.say.T("say how many people could log in now if their directory were gone"), p.exactly(0),
-		func(ctx context.Context, _ []string) error {
-			client, err := p.client()
-			if err != nil {
-				return err
-			}
-			var t table
-			t.row(p.say.T("department"), p.say.T("people"), p.say.T("ready"), "%", p.say.T("password"), p.say.T("passkey"), p.say.T("one-time password"), p.say.T("code unused"))
-			people, ready := 0, 0
-			var missing []string
-			err = client.Readiness(ctx, tenant, func(r control.Ready) error {
-				if department != "" && !strings.EqualFold(r.Department, department) {
-					return nil
-				}
-				people, ready = people+r.People, ready+r.Ready.Ready
-				missing = append(missing, r.Missing...)
-				if p.json {
-					return p.object(r)
-				}
-				t.row(r.Department, strconv.Itoa(r.People), strconv.Itoa(r.Ready.Ready), strconv.Itoa(r.Percent),
-					strconv.Itoa(r.Password), strconv.Itoa(r.Passkey), strconv.Itoa(r.TOTP), strconv.Itoa(r.Code))
-				return nil
-			})
-			if err != nil || p.json {
-				return err
-			}
-			p.print(t.String())
-			p.print(p.say.T("%s of %s people could log in now.", p.say.Number(int64(ready)), p.say.Number(int64(people))))
-			if names && len(missing) > 0 {
-				p.print(p.say.T("These could not:"))
-				for _, address := range missing {
-					p.print("  " + say.Plain(address))
-				}
-			}
-			p.print(p.say.T("How complete their mailboxes are: doppelboden mailbox coverage"))
-			if ready < people && !names {
-				p.print(p.say.T("Who could not: doppelboden account readiness --names. Sheets for them: doppelboden account codes"))
-			}
-			return nil
-		})
-	p.tenantFlag(c, &tenant)
-	c.Flags().StringVar(&department, "department", "", p.say.T("only this `department`"))
-	c.Flags().BoolVar(&names, "names", false, p.say.T("name those who could not"))
-	return c
-}
-
 func (p *program) accountShow() *cobra.Command {
 	return p.command("show ADDRESS", p.say.T("show how a person logs in, and which mailboxes she may open"), p.exactly(1),
 		func(ctx context.Context, args []string) error {

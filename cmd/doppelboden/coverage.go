@@ -31,7 +31,7 @@ func (p *program) mailboxCoverage() *cobra.Command {
 				if p.json {
 					return p.object(c)
 				}
-				if until, now := c.Until(); now || time.Since(until) < freshCoverage {
+				if until, now := c.Until(); now || time.Since(until) < harvest.Fresh {
 					whole++
 				}
 				t.row(c.Address, p.part(c.Inbox), p.part(c.Sent), p.part(c.Internal), p.part(c.Folders))
@@ -49,21 +49,12 @@ func (p *program) mailboxCoverage() *cobra.Command {
 	return c
 }
 
-// freshCoverage is how old a mailbox may be that counts as complete.
-const freshCoverage = 15 * time.Minute
-
 // part says in a few words what is known of a part of a mailbox.
 func (p *program) part(c harvest.Part) string {
-	why := map[string]string{
-		harvest.WhyNothing: p.say.T("missing: no way is configured"),
-		harvest.WhyNew:     p.say.T("no mail has come yet"),
-		harvest.WhyPart:    p.say.T("without mail to colleagues"),
-		harvest.WhyFilling: p.say.T("is being filled"),
-		harvest.WhyStale:   p.say.T("not read lately"),
-		harvest.WhyTrouble: p.say.T("cannot be read"),
-		harvest.WhySilent:  p.say.T("nothing reported lately"),
-		harvest.WhyStopped: p.say.T("reading is stopped"),
-	}[c.Why]
+	why := ""
+	if c.Why != harvest.WhyRounds {
+		why = p.whyNot(c.Why)
+	}
 	switch {
 	case c.Now():
 		return p.say.T("complete")
@@ -73,6 +64,21 @@ func (p *program) part(c harvest.Part) string {
 		return p.say.T("up to %s", p.clock(c.Until))
 	}
 	return p.say.T("up to %s", p.clock(c.Until)) + ", " + why
+}
+
+// whyNot says why a part of a mailbox is not complete up to now.
+func (p *program) whyNot(why string) string {
+	return map[string]string{
+		harvest.WhyNothing: p.say.T("missing: no way is configured"),
+		harvest.WhyNew:     p.say.T("no mail has come yet"),
+		harvest.WhyPart:    p.say.T("without mail to colleagues"),
+		harvest.WhyFilling: p.say.T("is being filled"),
+		harvest.WhyStale:   p.say.T("not read lately"),
+		harvest.WhyTrouble: p.say.T("cannot be read"),
+		harvest.WhySilent:  p.say.T("nothing reported lately"),
+		harvest.WhyStopped: p.say.T("reading is stopped"),
+		harvest.WhyRounds:  p.say.T("not read lately"), // asked only where that was long ago
+	}[why]
 }
 
 // readings says how the reading of routes' mailboxes goes.

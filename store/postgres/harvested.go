@@ -54,20 +54,42 @@ func (s *Store) Harvested(ctx context.Context, f store.HarvestFilter, yield func
 	}, yield)
 }
 
+const harvestFolderColumns = `SELECT name, use, ours, validity, next, low, filled, modseq, total, flags, since, at, gone, mailbox FROM harvest_folder `
+
+// readHarvestFolder reads harvestFolderColumns.
+func readHarvestFolder(r row, t doppelboden.TenantID) store.HarvestFolder {
+	return store.HarvestFolder{Tenant: t, Mailbox: doppelboden.MailboxID(asInt(r[13])), Name: asText(r[0]), Use: store.Use(asText(r[1])), Ours: asInt(r[2]),
+		Validity: uint32(asInt(r[3])), Next: uint32(asInt(r[4])), Low: uint32(asInt(r[5])), Filled: asBool(r[6]),
+		ModSeq: uint64(asInt(r[7])), Exists: uint32(asInt(r[8])), Flags: asTime(r[9]), Since: asTime(r[10]), At: asTime(r[11]),
+		Gone: asBool(r[12])}
+}
+
 // HarvestFolders returns what is known of the folders of a groupware's mailbox.
 func (s *Store) HarvestFolders(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (list []store.HarvestFolder, err error) {
 	err = s.readFor(ctx, t, func(c *conn) error {
 		list = nil
 		return c.query(ctx, func(r row) error {
-			list = append(list, store.HarvestFolder{Tenant: t, Mailbox: m, Name: asText(r[0]), Use: store.Use(asText(r[1])), Ours: asInt(r[2]),
-				Validity: uint32(asInt(r[3])), Next: uint32(asInt(r[4])), Low: uint32(asInt(r[5])), Filled: asBool(r[6]),
-				ModSeq: uint64(asInt(r[7])), Exists: uint32(asInt(r[8])), Flags: asTime(r[9]), Since: asTime(r[10]), At: asTime(r[11]),
-				Gone: asBool(r[12])})
+			list = append(list, readHarvestFolder(r, t))
 			return nil
-		}, `SELECT name, use, ours, validity, next, low, filled, modseq, total, flags, since, at, gone FROM harvest_folder
-			WHERE mailbox = $1 AND tenant = $2 ORDER BY name`, int64(m), int64(t))
+		}, harvestFolderColumns+"WHERE mailbox = $1 AND tenant = $2 ORDER BY name", int64(m), int64(t))
 	})
 	return list, err
+}
+
+// AllHarvestFolders yields what is known of the folders of a tenant's mailboxes.
+func (s *Store) AllHarvestFolders(ctx context.Context, t doppelboden.TenantID, yield func(store.HarvestFolder) error) error {
+	var last store.HarvestFolder
+	return walk(func() (page []store.HarvestFolder, err error) {
+		err = s.readFor(ctx, t, func(c *conn) error {
+			return c.query(ctx, func(r row) error {
+				last = readHarvestFolder(r, t)
+				page = append(page, last)
+				return nil
+			}, harvestFolderColumns+"WHERE tenant = $1 AND (mailbox, name) > ($2, $3) ORDER BY mailbox, name LIMIT $4",
+				int64(t), int64(last.Mailbox), last.Name, int64(pageRows))
+		})
+		return page, err
+	}, yield)
 }
 
 const harvestBoxColumns = "SELECT mailbox, began, at, trouble, tried, vanished, confirm FROM harvest_box "

@@ -58,20 +58,42 @@ func readHarvest(row []driver.Value, f *store.HarvestFilter) store.Harvest {
 		UID: uint32(asInt(row[2])), Message: asID(row[3]), Flags: uint32(asInt(row[4])), Gone: asTime(row[5])}
 }
 
+const harvestFolderColumns = `SELECT name, use, ours, validity, next, low, filled, modseq, total, flags, since, at, gone, mailbox FROM harvest_folder `
+
+// readHarvestFolder reads harvestFolderColumns.
+func readHarvestFolder(row []driver.Value, t doppelboden.TenantID) store.HarvestFolder {
+	return store.HarvestFolder{Tenant: t, Mailbox: doppelboden.MailboxID(asInt(row[13])), Name: asText(row[0]), Use: store.Use(asText(row[1])), Ours: asInt(row[2]),
+		Validity: uint32(asInt(row[3])), Next: uint32(asInt(row[4])), Low: uint32(asInt(row[5])), Filled: asInt(row[6]) != 0,
+		ModSeq: uint64(asInt(row[7])), Exists: uint32(asInt(row[8])), Flags: asTime(row[9]), Since: asTime(row[10]), At: asTime(row[11]),
+		Gone: asInt(row[12]) != 0}
+}
+
 // HarvestFolders returns what is known of the folders of a groupware's mailbox.
 func (s *Store) HarvestFolders(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (list []store.HarvestFolder, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		list = nil
 		return c.query(ctx, func(row []driver.Value) error {
-			list = append(list, store.HarvestFolder{Tenant: t, Mailbox: m, Name: asText(row[0]), Use: store.Use(asText(row[1])), Ours: asInt(row[2]),
-				Validity: uint32(asInt(row[3])), Next: uint32(asInt(row[4])), Low: uint32(asInt(row[5])), Filled: asInt(row[6]) != 0,
-				ModSeq: uint64(asInt(row[7])), Exists: uint32(asInt(row[8])), Flags: asTime(row[9]), Since: asTime(row[10]), At: asTime(row[11]),
-				Gone: asInt(row[12]) != 0})
+			list = append(list, readHarvestFolder(row, t))
 			return nil
-		}, `SELECT name, use, ours, validity, next, low, filled, modseq, total, flags, since, at, gone FROM harvest_folder
-			WHERE mailbox = ? AND tenant = ? ORDER BY name`, int64(m), int64(t))
+		}, harvestFolderColumns+"WHERE mailbox = ? AND tenant = ? ORDER BY name", int64(m), int64(t))
 	})
 	return list, err
+}
+
+// AllHarvestFolders yields what is known of the folders of a tenant's mailboxes.
+func (s *Store) AllHarvestFolders(ctx context.Context, t doppelboden.TenantID, yield func(store.HarvestFolder) error) error {
+	var last store.HarvestFolder
+	return walk(func() (page []store.HarvestFolder, err error) {
+		err = s.read(ctx, func(c *conn) error {
+			return c.query(ctx, func(row []driver.Value) error {
+				last = readHarvestFolder(row, t)
+				page = append(page, last)
+				return nil
+			}, harvestFolderColumns+"INDEXED BY harvest_folder_name WHERE tenant = ? AND (mailbox, name) > (?, ?) ORDER BY mailbox, name LIMIT ?",
+				int64(t), int64(last.Mailbox), last.Name, int64(pageRows))
+		})
+		return page, err
+	}, yield)
 }
 
 const harvestBoxColumns = "SELECT mailbox, began, at, trouble, tried, vanished, confirm FROM harvest_box "

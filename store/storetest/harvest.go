@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -172,7 +173,7 @@ func testHarvestState(t *testing.T, open Open) {
 	inbox := store.HarvestFolder{Tenant: anna.Tenant, Mailbox: anna.ID, Name: "INBOX"}
 	for range 2 {
 		w.must(w.s.Harvest(ctx, w.lease, []store.HarvestBatch{{Tenant: anna.Tenant, Mailbox: anna.ID, Box: &box, Folders: []store.HarvestFolder{full, inbox}},
-			{Tenant: buero.Tenant, Mailbox: buero.ID, Box: &second}}))
+			{Tenant: buero.Tenant, Mailbox: buero.ID, Box: &second, Folders: []store.HarvestFolder{{Tenant: buero.Tenant, Mailbox: buero.ID, Name: "INBOX"}}}}))
 	}
 	w.restart()
 	folders, err := w.s.HarvestFolders(ctx, anna.Tenant, anna.ID)
@@ -182,6 +183,11 @@ func testHarvestState(t *testing.T, open Open) {
 		want = []store.HarvestFolder{inbox, full}
 	}
 	same(t, "folders", folders, want)
+	all := func(of doppelboden.TenantID) []store.HarvestFolder {
+		return gather(t, func(y func(store.HarvestFolder) error) error { return w.s.AllHarvestFolders(ctx, of, y) })
+	}
+	same(t, "folders of all mailboxes", all(anna.Tenant), append(slices.Clone(want), store.HarvestFolder{Tenant: buero.Tenant, Mailbox: buero.ID, Name: "INBOX"}))
+	same(t, "folders of another tenant", all(w.boxes[2].Tenant), []store.HarvestFolder(nil))
 	got, err := w.s.HarvestBox(ctx, anna.Tenant, anna.ID)
 	w.must(err)
 	same(t, "a mailbox", got, box)

@@ -78,7 +78,7 @@ func newSite(t *testing.T, lines string) *site {
 	s.must(err)
 	s.must(ring.Ensure(ctx, []doppelboden.TenantID{tenants[0].ID}))
 	s.room, err = account.New(account.Options{Store: db, Directory: func() *city.Directory { return dir }, Keys: ring, Log: slog.New(slog.DiscardHandler),
-		Page: func() string { return "https://127.0.0.1" }, Events: s})
+		Page: func() string { return "https://127.0.0.1" }, Events: s, Mailboxes: s})
 	s.must(err)
 	server, err := web.New(web.Options{Sessions: Sessions{s.room}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
 	s.must(err)

@@ -6,6 +6,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/account"
+	"doppelboden/harvest"
 	"doppelboden/web"
 )
 
@@ -98,26 +99,50 @@ func (d *Door) vouch(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readiness shows how many could log in, and to whom it concerns, who could not.
+// readiness shows how many could log in and how complete mailboxes are, and to whom it
+// concerns, who could not and which are not.
 func (d *Door) readiness(w http.ResponseWriter, r *http.Request) error {
 	_, p, charges, err := d.charges(r)
 	if err != nil {
 		return err
 	}
-	all, err := d.room.Readiness(r.Context(), p.Tenant)
+	prepared, err := d.room.Prepared(r.Context(), p.Tenant)
 	if err != nil {
 		return err
 	}
-	total := account.Ready{}
-	shown := all[:0]
-	for _, dep := range all {
+	total := account.Department{}
+	var shown []account.Department
+	for _, dep := range prepared.Departments {
 		if !charges.Has(dep.Department) {
 			continue
 		}
 		total.People += dep.People
-		total.Ready += dep.Ready
+		total.Ready.Ready += dep.Ready.Ready
+		total.Mailboxes += dep.Mailboxes
+		total.Complete += dep.Complete
 		shown = append(shown, dep)
 	}
-	d.pages.Show(w, r, http.StatusOK, "readiness", web.Page{Title: "Who is ready", Data: map[string]any{"Departments": shown, "Total": &total}})
+	d.pages.Show(w, r, http.StatusOK, "readiness", web.Page{Title: "Who is ready", Data: map[string]any{
+		"Departments": shown, "Total": &total, "Gaps": prepared.Gaps, "Parts": partTexts, "Whys": whyTexts}})
 	return nil
+}
+
+// partTexts say what part of a mailbox is not complete.
+var partTexts = map[string]string{
+	harvest.PartInbox:    "Mail from the Internet",
+	harvest.PartInternal: "Mail from colleagues",
+	harvest.PartSent:     "Sent mail",
+}
+
+// whyTexts say why.
+var whyTexts = map[string]string{
+	harvest.WhyNothing: "missing: no way is configured",
+	harvest.WhyNew:     "no mail has come yet",
+	harvest.WhyPart:    "without mail to colleagues",
+	harvest.WhyRounds:  "not read lately",
+	harvest.WhyFilling: "is being filled",
+	harvest.WhyStale:   "not read lately",
+	harvest.WhyTrouble: "cannot be read",
+	harvest.WhySilent:  "nothing reported lately",
+	harvest.WhyStopped: "reading is stopped",
 }
