@@ -33,7 +33,7 @@ func (s *session) openAll(uids []uint32) *queue {
 		err := box.Several(ctx, folder, uids, func(uid uint32, m Mail, err error) error {
 			batch = append(batch, opened{uid, m, err})
 			if m != nil {
-				size += len(m.Text())
+				size += cap(m.Text()) // memory that is used again may be greater than its mail
 			}
 			if len(batch) < aheadMails && size < aheadBytes {
 				return nil

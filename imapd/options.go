@@ -88,7 +88,8 @@ type Options struct {
 	WriteTime time.Duration
 	// Recheck is how often rights are asked for again while somebody works: 1 minute.
 	Recheck time.Duration
-	// Memory bounds what mails in work take at the same moment, of all sessions: 128 MB.
+	// Memory bounds what great mails in work take at the same moment, of all sessions: 128 MB.
+	// Of mails that came in memory (Mail.Text) each session has at most 1.5 MB besides.
 	Memory int64
 }
 
