@@ -214,13 +214,13 @@ func codeOf(a answer) string {
 	return ""
 }
 
-// compared are mails whose every answer must be the same.
+// compared are mails whose every answer must be the same. All have a date: without one
+// Dovecot takes a mail for one of 1970, and we for one without date.
 var compared = []string{
 	"From: =?utf-8?q?J=C3=B6rg?= <joerg@fern.example>\r\nTo: anna@stadt.example, \"B, Bert\" <bert@stadt.example>\r\nSubject: Antrag eins\r\nDate: Sun, 22 Nov 2026 10:00:00 +0100\r\nMessage-ID: <1@fern.example>\r\n\r\nGuten Tag, das Formular.\r\n",
 	"From: a@b.example\r\nSubject: =?utf-8?b?w5xiZXJnYWJl?=\r\nDate: Fri, 20 Nov 2026 23:30:00 -0500\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_x\"\r\n\r\nvor\r\n--=_x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nB=C3=BCrgerb=C3=BCro\r\n--=_x\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Disposition: attachment; filename=\"a.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\nSGFsbG8=\r\n--=_x--\r\nnach\r\n",
-	"From: (Kommentar) c@d.example\r\nTo: Gruppe: e@f.example, g@h.example;\r\nSubject: Weiter\r\n gefaltet\r\nContent-Type: message/rfc822\r\n\r\nFrom: x@y.example\r\nSubject: innen\r\n\r\nInhalt\r\n",
+	"From: (Kommentar) c@d.example\r\nTo: Gruppe: e@f.example, g@h.example;\r\nSubject: Weiter\r\n gefaltet\r\nDate: Thu, 19 Nov 2026 12:00:00 +0000\r\nContent-Type: message/rfc822\r\n\r\nFrom: x@y.example\r\nSubject: innen\r\n\r\nInhalt\r\n",
 	"From: \"Amt, Das\" <amt@stadt.example> (Rathaus)\r\nSubject: weitergeleitet\r\nDate: Sat, 21 Nov 2026 09:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n boundary=\"a;b\"; x-leer=\r\n\r\n--a;b\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n\r\nText\r\n--i\r\nContent-Type: TEXT/HTML; charset=\"UTF-8\"\r\n\r\n<p>Text\r\n--i--\r\n--a;b\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment; filename=x.eml\r\nContent-Description: Die Mail\r\n\r\nFrom: y@z.example\r\nTo: undisclosed-recipients:;\r\nSubject: innen\r\n\r\nInhalt\r\n--a;b--\r\n",
-	// With a date: without one Dovecot takes a mail for one of 1970, and we for one without date.
 	"Subject: leer\r\nDate: Sat, 21 Nov 2026 01:00:00 +0000\r\n\r\n",
 }
 
