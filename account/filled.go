@@ -55,8 +55,8 @@ type Prepared struct {
 	Gaps        []harvest.Gap
 }
 
-// filledFor is how long it is remembered how complete mailboxes are: that of a city costs
-// half a second, and heads of departments look again and again.
+// filledFor is how long it is remembered how complete mailboxes are: to count a city costs
+// some tenths of a second, and heads of departments look again and again.
 const filledFor = time.Minute
 
 // A filling is how complete a tenant's mailboxes were at a time, by department in lower case.
