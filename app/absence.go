@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"doppelboden"
 	"doppelboden/absence"
+	"doppelboden/city"
+	"doppelboden/clock"
 	"doppelboden/intake"
 	"doppelboden/store"
 )
@@ -41,8 +44,72 @@ func (n *Node) answersHere(m doppelboden.MailboxID) bool {
 	if !mode.Emergency {
 		return false
 	}
+	if mode.Event == 0 {
+		return true // somebody says that it does not work for her
+	}
+	if !n.opts.Node.Has(city.RoleQueue) { // such a node does not know how the groupware is
+		return n.lasting.has(mode.Tenant, mode.Event)
+	}
 	_, _, in := n.events.InOutage(m)
-	return in || mode.Event == 0 // somebody says that it does not work for her
+	return in
+}
+
+// lastingEvery is the time between two looks which events last, at a node that does not
+// decide it.
+const lastingEvery = 10 * time.Second
+
+// lasting knows which events last.
+type lasting struct {
+	mu  sync.Mutex
+	all map[lastingOne]bool
+}
+
+// A lastingOne names an event.
+type lastingOne struct {
+	tenant doppelboden.TenantID
+	number int64
+}
+
+// has reports whether an event lasts.
+func (l *lasting) has(t doppelboden.TenantID, number int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all[lastingOne{t, number}]
+}
+
+// read learns from the database which events last. When it can't, none is known to.
+func (l *lasting) read(ctx context.Context, s store.Store) error {
+	all := map[lastingOne]bool{}
+	err := s.Events(ctx, 0, func(e store.Event) error {
+		if e.Until.IsZero() {
+			all[lastingOne{e.Tenant, e.Number}] = true
+		}
+		return nil
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = nil
+	if err != nil {
+		return fmt.Errorf("read which events last: %w", err)
+	}
+	l.all = all
+	return nil
+}
+
+// workAbsence starts what answers for who is away.
+func (n *Node) workAbsence(ctx context.Context) {
+	w := &n.working
+	w.background(ctx, "out-of-office answers", n.absence.Run)
+	if n.opts.Node.Has(city.RoleQueue) {
+		return
+	}
+	w.background(ctx, "which events last", func(ctx context.Context) {
+		clock.Every(ctx, n.opts.Timer, lastingEvery, func() {
+			if err := n.lasting.read(ctx, n.store); err != nil && ctx.Err() == nil {
+				n.log.Warn("nobody is answered for who is away", "err", err)
+			}
+		})
+	})
 }
 
 // absence returns what is set for a mailbox.

@@ -135,3 +135,18 @@ func TestWhoIsAwayIsAnsweredForFromHereAndNeverWhereTheGroupwareDoes(t *testing.
 		t.Errorf("slips: %v, %v; want the absence, and four that had an answer", kinds, err)
 	}
 }
+
+func TestANodeThatOnlyTakesMailKnowsWhichEventsLast(t *testing.T) {
+	n, client := startReaders(t, "anna")
+	tenant, _ := n.house.Directory().TenantNamed("stadt")
+	a, err := client.OpenAttack(t.Context(), control.Attack{Why: "an exercise"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the event lasts", func() bool {
+		return n.lasting.read(t.Context(), n.store) == nil && n.lasting.has(tenant, a.Event.Number)
+	})
+	if n.lasting.has(tenant, a.Event.Number+1) || n.lasting.has(tenant+1, a.Event.Number) {
+		t.Error("an event that there is not lasts")
+	}
+}

@@ -83,6 +83,7 @@ type Node struct {
 	search     *search.Room      // the same
 	extracts   *search.Worker    // the same
 	absence    *absence.Room     // the same
+	lasting    lasting           // events, at a node without RoleQueue
 	limited    *limited          // the same
 	sms        *notify.Room      // the same
 	certs      *certs.Keeper     // the same; nil without a certificate

@@ -51,7 +51,7 @@ func (n *Node) work(ctx context.Context) (err error) {
 		return err
 	}
 	w.background(ctx, "the extracts of mails", n.extracts.Run)
-	w.background(ctx, "out-of-office answers", n.absence.Run)
+	n.workAbsence(ctx)
 	w.background(ctx, "what people leave with mailboxes", n.careForSlips)
 	w.background(ctx, "the directories", n.house.people.refresher.Run)
 	w.background(ctx, "the count of mail for nobody", n.countKept)
