@@ -26,6 +26,7 @@ type Summary struct {
 	Ends     time.Time       `json:"ends,omitzero"`
 	Why      string          `json:"why,omitempty"`
 	Scope    *Scope          `json:"scope,omitempty"` // of a maintenance
+	Shut     []string        `json:"shut,omitempty"`  // of an attack: the ways that are shut now
 
 	Concerned int64   `json:"mailboxes"`      // now
 	Most      int64   `json:"mailboxes_most"` // at once
@@ -170,6 +171,9 @@ func (t *Tracker) summary(e *episode) Summary {
 	}
 	if !e.open() {
 		return s
+	}
+	if e.Kind == store.Attack {
+		s.Shut = t.opts.Directory().Standing(e.Tenant).Shut.Parts()
 	}
 	for id := range e.members {
 		s.Waiting += m.waiting[id]

@@ -16,11 +16,15 @@ var attacks = map[string]string{
 	"mirror: nothing is read from the groupware's mailboxes":                                                        "mirror: aus den Postfächern der Groupware wird nichts gelesen",
 	"in attack mode: open a way again (directory, senders, handover, mirror)":                                       "im Angriffsfall: öffnet einen Weg wieder (directory, senders, handover, mirror)",
 	"%s is open again.": "%s ist wieder offen.",
+	"ATTACK MODE %s since %s: mail is taken, and the emergency mailboxes work. It ends by hand only.": "ANGRIFFSFALL %s seit %s: Post wird angenommen, und die Notfallpostfächer arbeiten. Er endet nur von Hand.",
+	"The attack %s, from %s to %s, is over.":                                                          "Der Angriffsfall %s, von %s bis %s, ist vorbei.",
 }
 
 // attackRefusals holds the public texts of what attack mode refuses.
 var attackRefusals = map[string]string{
 	"attack mode is left step by step: first open each way again with event release": "der Angriffsfall wird Schritt für Schritt verlassen: zuerst jeden Weg mit event release wieder öffnen",
+	"%s is none of the ways: %s":                                          "%s ist keiner der Wege: %s",
+	"this way is open already: %s":                                        "dieser Weg ist schon offen: %s",
 	"this is no attack that lasts":                                        "das ist kein Angriff, der andauert",
 	"the administration is in attack mode: its directory is not believed": "die Verwaltung ist im Angriffsfall: ihrem Verzeichnis wird nicht geglaubt",
 }

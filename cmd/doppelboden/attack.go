@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"doppelboden/control"
+	"doppelboden/event"
 )
 
 // openAttack begins attack mode and says what that means.
@@ -25,6 +26,23 @@ func (p *program) openAttack(ctx context.Context, a control.Attack) error {
 	p.print(p.say.T("Attack mode of %s. Mail is taken as before, and the emergency mailboxes work.", got.Event.Tenant))
 	p.stillShut(got)
 	return nil
+}
+
+// attack says what an attack is: nothing that status and event show say of outages holds
+// for it.
+func (p *program) attack(s event.Summary, number string) string {
+	if s.State == event.Closed {
+		return p.say.T("The attack %s, from %s to %s, is over.", number, p.clock(s.Since), p.clock(s.Until))
+	}
+	text := p.say.T("ATTACK MODE %s since %s: mail is taken, and the emergency mailboxes work. It ends by hand only.", number, p.clock(s.Since))
+	for _, way := range s.Shut {
+		text += "\n  " + p.wayShut(way)
+	}
+	if len(s.Shut) == 0 {
+		return text + "\n  " + p.say.T("All ways are open. End it: doppelboden event close %s --tenant %s", strconv.FormatInt(s.Number, 10), s.Tenant)
+	}
+	return text + "\n  " + p.say.T("Each way is opened again by hand, when you know that it is clean: doppelboden event release %s %s --tenant %s",
+		strconv.FormatInt(s.Number, 10), s.Shut[0], s.Tenant)
 }
 
 // stillShut says what is shut, and how it is opened again.

@@ -180,6 +180,8 @@ func (p *program) eventFacts(s event.Summary) string {
 	switch {
 	case s.Kind == store.Maintenance:
 		lines = append(lines, p.maintenance(s, number))
+	case s.Kind == store.Attack:
+		lines = append(lines, p.attack(s, number))
 	case s.State == event.Closed:
 		lines = append(lines, p.say.T("Outage %s, from %s to %s, is over. Mailboxes at most at once: %s", number, p.clock(s.Since), p.clock(s.Until), p.say.Number(s.Most)))
 	case s.Minor:
