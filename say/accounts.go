@@ -14,6 +14,7 @@ var accounts = map[string]string{
 	"with --person: send the code to this `telephone number`":                                                 "mit --person: schickt den Code an diese `Telefonnummer`",
 	"SMS go to single people: --person, and --number for one of them":                                         "SMS gehen an einzelne Menschen: --person, und --number für einen davon",
 	"%s gets an SMS with a code that is good for half an hour.":                                               "%s bekommt eine SMS mit einem Code, der eine halbe Stunde gilt.",
+	"%s gets no SMS. A sheet does the same: doppelboden account codes --person %s --pdf FILE":                 "%s bekommt keine SMS. Ein Blatt leistet dasselbe: doppelboden account codes --person %s --pdf DATEI",
 	"say how many people could log in now if their directory were gone, and how complete their mailboxes are": "sagt, wie viele sich jetzt anmelden könnten, wenn ihr Verzeichnis weg wäre, und wie vollständig ihre Postfächer sind",
 	"name those who could not, and mailboxes that are complete only in part":                                  "nennt, wer es nicht könnte, und Postfächer, die nur zum Teil vollständig sind",
 	"only in part, and why":                                                                                   "nur zum Teil, und warum",

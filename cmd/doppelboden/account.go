@@ -127,15 +127,25 @@ func (p *program) sendCodes(ctx context.Context, asked control.CodesAsked, numbe
 	if err != nil {
 		return err
 	}
+	var last error
 	for _, person := range asked.Person {
-		if err := client.SendCode(ctx, control.Text{Person: person, Number: number}); err != nil {
+		err := client.SendCode(ctx, control.Text{Person: person, Number: number})
+		switch {
+		case errors.Is(err, control.ErrUnreachable):
 			return err
+		case err != nil:
+			if last != nil {
+				p.report(last)
+			}
+			last = err
+			fmt.Fprintln(p.err, p.say.T("%s gets no SMS. A sheet does the same: doppelboden account codes --person %s --pdf FILE", say.Plain(person), say.Plain(person)))
+			continue
 		}
 		if !p.json {
 			p.print(p.say.T("%s gets an SMS with a code that is good for half an hour.", say.Plain(person)))
 		}
 	}
-	return nil
+	return last
 }
 
 func (p *program) accountShow() *cobra.Command {
