@@ -198,6 +198,19 @@ func TestAFormLeadsNowhereElse(t *testing.T) {
 	}
 }
 
+func TestAListSaysWhoseItIsWhereSomebodyHasSeveralMailboxes(t *testing.T) {
+	s := newSite(t)
+	for mailbox, whose := range map[int]string{7: "Person 7", 9: "Person 9"} {
+		page := s.page(7, fmt.Sprintf("/m/%d/f/1", mailbox))
+		s.has("the heading of "+whose, page, `<span class="whose">`+whose+`</span>`)
+		s.has("the title of "+whose, page, "<title>Posteingang, "+whose)
+	}
+	s.grants[7] = s.grants[7][:1]
+	if page := s.page(7, "/m/7/f/1"); strings.Contains(page, "whose") {
+		t.Error("who has one mailbox is told whose it is")
+	}
+}
+
 func TestTwoPeopleSeeWhoAnswers(t *testing.T) {
 	s := newSite(t)
 	s.put(9, 1, 0, simple)

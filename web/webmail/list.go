@@ -1,6 +1,7 @@
 package webmail
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -84,15 +85,21 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, k *desk) error {
 	} else if err := d.page(r, k, &l, f); err != nil {
 		return err
 	}
-	d.show(w, r, k, http.StatusOK, "list", web.Page{Title: d.titleOf(r, l.Shelf), Raw: true, Nav: n, Data: l})
+	d.show(w, r, k, http.StatusOK, "list", web.Page{Title: titleOf(n, l.Shelf), Raw: true, Nav: n, Data: l})
 	return nil
 }
 
-func (d *Door) titleOf(r *http.Request, s shelf) string {
+// titleOf names a folder, and whose it is where somebody has several mailboxes: every one
+// of them has an inbox.
+func titleOf(n nav, s shelf) string {
+	title := s.Label
 	if s.Count > 0 {
-		return fmt.Sprintf("%s (%d)", s.Label, s.Count)
+		title = fmt.Sprintf("%s (%d)", s.Label, s.Count)
 	}
-	return s.Label
+	if len(n.Boxes) > 0 {
+		title += ", " + cmp.Or(n.Grant.Name, n.Grant.Address.String())
+	}
+	return title
 }
 
 // page reads the page that a request asks for: before a UID, after one, or the newest.
