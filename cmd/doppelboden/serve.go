@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -17,6 +19,8 @@ import (
 func (p *program) serveCommand() *cobra.Command {
 	return p.command("serve --node FILE", p.say.T("run the node in the foreground until it is told to stop (SIGTERM, Ctrl-C); --json: log in JSON"), p.exactly(0),
 		func(ctx context.Context, _ []string) error {
+			// Who started it over the network may lose the line, and nobody's mail ends with a window.
+			signal.Ignore(syscall.SIGHUP)
 			n, err := p.loadNode()
 			if err != nil {
 				return err

@@ -61,6 +61,13 @@ func TestSystemdHearsReadyWhenTheDoorsAreOpenAndNotBefore(t *testing.T) {
 		t.Fatalf("the node said it is ready and its MX does not answer: %v", err)
 	}
 	c.Close()
+	if err := serve.Process.Signal(syscall.SIGHUP); err != nil { // the window was closed
+		t.Fatal(err)
+	}
+	if c, err = send.Dial(ctx, status.Listeners["mx"]); err != nil {
+		t.Fatalf("after the window was closed the MX does not answer: %v", err)
+	}
+	c.Close()
 	if err := serve.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
