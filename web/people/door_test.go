@@ -289,6 +289,9 @@ func TestNamesAreForHeadsAndAdministratorsAlone(t *testing.T) {
 			t.Errorf("a head at %s sees %s", path, page)
 		}
 	}
+	if w := b.post("/vouch", "/vouch", "address", "bert@stadt.example"); !strings.Contains(w.Body.String(), `href="/enrol/second"`) {
+		t.Errorf("a head without a second key is not led to where she gets one: %s", w.Body)
+	}
 	w := b.post("/vouch", "/vouch", "address", "clara@stadt.example")
 	if w.Code != http.StatusForbidden {
 		t.Errorf("a head vouches for somebody of another department: %d", w.Code)

@@ -88,6 +88,7 @@ func (d *Door) vouch(w http.ResponseWriter, r *http.Request) error {
 		if other != nil {
 			return err
 		}
+		data["Second"] = doppelboden.CodeOf(err) == doppelboden.Policy // who has no second key yet must find where to get one
 		return d.again(w, r, err, "vouch", vouchPage, data)
 	}
 	square, err := account.QR(sheet.Link())
