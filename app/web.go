@@ -66,7 +66,7 @@ func (b box) Read(ctx context.Context, id doppelboden.ID) (io.ReadCloser, error)
 func (n *Node) standing(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (webmail.Standing, error) {
 	s := webmail.Standing{Here: n.house.Here(doppelboden.BoxID(m)), Used: n.modes.Emergency(m), Away: n.answersHere(m), Trusted: !n.house.Directory().Shut(t, store.ShutHandover)}
 	if _, since, in := n.events.InOutage(m); in {
-		s.Outage = since
+		s.Outage, s.Again = since, n.events.TakesAgain(m)
 	}
 	var c harvest.Coverage
 	c, err := n.harvest.Coverage(ctx, t, m)

@@ -49,6 +49,15 @@ func TestWhenHalfOfTheMailboxesAreRefusedOnlyTheseAreInAnOutageAndWhatTheyShareI
 	}
 
 	// It is mended: mail is taken again by all.
+	if w.track.TakesAgain(1) {
+		t.Error("mail for somebody is taken again before it is")
+	}
+	w.each("stadt/alt", tookIt, 1)
+	w.tick()
+	if !w.track.TakesAgain(1) || w.track.TakesAgain(2) || w.track.TakesAgain(101) {
+		t.Errorf("mail is taken again for one of those concerned: told %v; for another who is refused: told %v; for one who was never concerned: told %v, want the first alone",
+			w.track.TakesAgain(1), w.track.TakesAgain(2), w.track.TakesAgain(101))
+	}
 	w.each("stadt/alt", tookIt, span(1, 100)...)
 	w.wait(30 * time.Second)
 	w.only()

@@ -292,6 +292,19 @@ func (t *Tracker) InOutage(id doppelboden.MailboxID) (number int64, since time.T
 	return 0, time.Time{}, false
 }
 
+// TakesAgain reports whether the groupware takes mail again for a mailbox whose event is not
+// over yet, because it has not proved enough.
+func (t *Tracker) TakesAgain(id doppelboden.MailboxID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, r := t.machine.of(id), t.machine.records[id]
+	if e == nil || e.turned.IsZero() || r.failing() {
+		return false
+	}
+	// Of a whole route that answers everybody's mail is taken, until shown otherwise.
+	return e.Whole || r != nil && !r.took.Before(e.turned)
+}
+
 // Concerned returns the mailboxes that are in open events: of an attack all of the tenant.
 func (t *Tracker) Concerned() []doppelboden.MailboxID {
 	t.mu.Lock()

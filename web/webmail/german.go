@@ -11,14 +11,15 @@ var german = web.Words{
 	"unread": "ungelesen", "drafts": "Entwürfe", "%d unread": "%d ungelesen",
 
 	// The state of a mailbox
-	"Just now it is not known in what state your mail is. Try again in a minute.":                                "Im Moment ist nicht bekannt, in welchem Zustand Ihre Post ist. Versuchen Sie es in einer Minute noch einmal.",
-	"The city's mail system answers. What you do here goes there.":                                               "Das Mailsystem der Stadt antwortet. Was Sie hier tun, kommt dort an.",
-	"The city's mail system is cut off for safety. What you do here is kept, and goes back later.":               "Das Mailsystem der Stadt ist zur Sicherheit abgetrennt. Was Sie hier tun, wird aufbewahrt und kommt später zurück.",
-	"The city's mail system has not answered since %s. New mail arrives here. What you do here goes back later.": "Das Mailsystem der Stadt antwortet seit %s nicht. Neue Post kommt hier an. Was Sie hier tun, kommt später zurück.",
-	"You work in the emergency mailbox. What you do here goes back to the city's mail system.":                   "Sie arbeiten im Notfall-Postfach. Was Sie hier tun, kommt in das Mailsystem der Stadt zurück.",
-	"Your mail is complete up to now.":                                                                           "Ihre Post ist vollständig bis jetzt.",
-	"Your mail is complete up to %s.":                                                                            "Ihre Post ist vollständig bis %s.",
-	"Mail between colleagues may be missing here.":                                                               "Post zwischen Kolleginnen und Kollegen kann hier fehlen.",
+	"Just now it is not known in what state your mail is. Try again in a minute.":                                                         "Im Moment ist nicht bekannt, in welchem Zustand Ihre Post ist. Versuchen Sie es in einer Minute noch einmal.",
+	"The city's mail system answers. What you do here goes there.":                                                                        "Das Mailsystem der Stadt antwortet. Was Sie hier tun, kommt dort an.",
+	"The city's mail system is cut off for safety. What you do here is kept, and goes back later.":                                        "Das Mailsystem der Stadt ist zur Sicherheit abgetrennt. Was Sie hier tun, wird aufbewahrt und kommt später zurück.",
+	"The city's mail system has not answered since %s. New mail arrives here. What you do here goes back later.":                          "Das Mailsystem der Stadt antwortet seit %s nicht. Neue Post kommt hier an. Was Sie hier tun, kommt später zurück.",
+	"The city's mail system answers again, after it did not since %s. Go on here until that is certain: what you do here goes back soon.": "Das Mailsystem der Stadt antwortet wieder, nachdem es seit %s nicht antwortete. Arbeiten Sie hier weiter, bis das sicher ist: Was Sie hier tun, kommt bald zurück.",
+	"You work in the emergency mailbox. What you do here goes back to the city's mail system.":                                            "Sie arbeiten im Notfall-Postfach. Was Sie hier tun, kommt in das Mailsystem der Stadt zurück.",
+	"Your mail is complete up to now.":             "Ihre Post ist vollständig bis jetzt.",
+	"Your mail is complete up to %s.":              "Ihre Post ist vollständig bis %s.",
+	"Mail between colleagues may be missing here.": "Post zwischen Kolleginnen und Kollegen kann hier fehlen.",
 
 	// Lists
 	"All": "Alle", "Unread": "Ungelesen", "Read": "Gelesen", "With a star": "Mit Stern", "Show": "Anzeigen", "Star": "Stern",

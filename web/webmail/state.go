@@ -12,6 +12,7 @@ import (
 type Standing struct {
 	Here   bool      // it lies here alone; there is no groupware behind it
 	Outage time.Time // since when its groupware does not take mail; zero: it does, or nobody knows
+	Again  bool      // in an outage: the groupware takes mail again, and has not proved enough yet
 	Used   bool      // it is used here: in emergency mode
 	Away   bool      // who is away is answered for from here, and not by its groupware
 	Now    bool      // everything that is promised for it is here up to now
@@ -45,6 +46,8 @@ func (d *Door) tell(v *web.Visit, s Standing, now time.Time) []web.Notice {
 	switch {
 	case !s.Trusted:
 		one = web.Notice{Kind: "warning", Text: d.words(v, "The city's mail system is cut off for safety. What you do here is kept, and goes back later.")}
+	case !s.Outage.IsZero() && s.Again:
+		one = web.Notice{Kind: "warning", Text: d.words(v, "The city's mail system answers again, after it did not since %s. Go on here until that is certain: what you do here goes back soon.", moment(v.Language, s.Outage, now))}
 	case !s.Outage.IsZero():
 		one = web.Notice{Kind: "warning", Text: d.words(v, "The city's mail system has not answered since %s. New mail arrives here. What you do here goes back later.", moment(v.Language, s.Outage, now))}
 	case s.Used:

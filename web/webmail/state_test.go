@@ -19,6 +19,8 @@ func TestTheLineOnTopSaysWhatIsKnown(t *testing.T) {
 		{Standing{Trusted: true, Outage: early, Now: true}, "antwortet seit 00:12 nicht.", "kommt dort an"},
 		{Standing{Trusted: true, Outage: early, Until: early}, "Ihre Post ist vollständig bis 00:12.", "bis jetzt"},
 		{Standing{Trusted: true, Outage: early}, "kann hier fehlen.", "vollständig"},
+		{Standing{Trusted: true, Outage: early, Again: true}, "antwortet wieder, nachdem es seit 00:12 nicht antwortete.", "Neue Post kommt hier an"},
+		{Standing{Outage: early, Again: true}, "ist zur Sicherheit abgetrennt.", "antwortet"},
 		{Standing{Outage: early}, "ist zur Sicherheit abgetrennt.", "antwortet"},
 		{Standing{Trusted: true, Used: true}, "Sie arbeiten im Notfall-Postfach.", "nicht."},
 	} {
