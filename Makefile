@@ -21,7 +21,9 @@ run: build ## a demo city under var/ with a stand-in for its groupware; ends wit
 test: ## everything: installs what is missing, go vet, all tests (root; Debian)
 	scripts/need.sh
 	go vet ./...
-	go test -race -timeout 20m $$(go list ./... | grep -v /test/)
+	go test -race -timeout 20m $$(go list ./... | grep -v -e /test/ -e /store/sqlite)
+	go test -timeout 20m ./store/sqlite # the race detector makes its engine ten times as slow: only what is about several at once
+	go test -race -timeout 20m -run 'TestACommit|TestAChange|TestASnapshot|TestACheckpoint|TestTheLog|TestWhat|TestClose' ./store/sqlite
 	go test -count=1 -timeout 20m ./test/... # they build what they run, which the cache of results cannot know
 
 lint: ## gofmt, go vet, the direction of imports
