@@ -3,6 +3,8 @@ package dsn
 import (
 	"bytes"
 	"strings"
+
+	"doppelboden"
 )
 
 // maxHeader bounds the header that is returned, in octets. Real ones have 2 to 20 KB.
@@ -106,23 +108,12 @@ func hasHigh(p []byte) bool {
 // headerField returns the value of the first field of a name, unfolded, or "".
 func headerField(header []byte, name string) string {
 	for len(header) > 0 {
-		end := 0
-		for {
-			i := bytes.IndexByte(header[end:], '\n')
-			if i < 0 {
-				end = len(header)
-				break
-			}
-			end += i + 1
-			if end == len(header) || header[end] != ' ' && header[end] != '\t' {
-				break
-			}
-		}
-		key, value, ok := bytes.Cut(header[:end], []byte(":"))
+		var field []byte
+		field, header = doppelboden.NextField(header)
+		key, value, ok := bytes.Cut(field, []byte(":"))
 		if ok && strings.EqualFold(string(bytes.TrimSpace(key)), name) {
 			return strings.Join(strings.Fields(string(value[:min(len(value), 4096)])), " ")
 		}
-		header = header[end:]
 	}
 	return ""
 }

@@ -49,8 +49,8 @@ func readHead(r io.Reader) (*head, io.Reader, error) {
 		h.high = h.high || c > 127
 	}
 	for len(all) > 0 {
-		end := fieldEnd(all)
-		field := all[:end]
+		var field []byte
+		field, all = doppelboden.NextField(all)
 		if !bytes.HasSuffix(field, []byte("\r\n")) {
 			field = append(bytes.Clone(field), "\r\n"...)
 		}
@@ -58,24 +58,8 @@ func readHead(r io.Reader) (*head, io.Reader, error) {
 			return nil, nil, errHead
 		}
 		h.fields = append(h.fields, field)
-		all = all[end:]
 	}
 	return h, br, nil
-}
-
-// fieldEnd returns where the first field ends, folded lines included: RFC 5322, section
-// 2.2.3.
-func fieldEnd(b []byte) int {
-	for end := 0; ; {
-		i := bytes.IndexByte(b[end:], '\n')
-		if i < 0 {
-			return len(b)
-		}
-		end += i + 1
-		if end == len(b) || b[end] != ' ' && b[end] != '\t' {
-			return end
-		}
-	}
 }
 
 // nameOf returns the name of a field in lower case, or "" for what is none: RFC 5322,

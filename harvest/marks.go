@@ -99,8 +99,8 @@ type known struct{ id, from, date, subject string }
 // fieldsOf reads them; of several with one name the first counts.
 func fieldsOf(header []byte) (f known) {
 	for len(header) > 0 {
-		field := nextField(header)
-		header = header[len(field):]
+		var field []byte
+		field, header = doppelboden.NextField(header)
 		name, value, ok := bytes.Cut(field, []byte{':'})
 		if !ok {
 			continue
@@ -130,21 +130,6 @@ func fieldsOf(header []byte) (f known) {
 		f.date = at.UTC().Format("20060102150405")
 	}
 	return f
-}
-
-// nextField returns the first field of a header with the lines that continue it: RFC 5322,
-// section 2.2.3.
-func nextField(header []byte) []byte {
-	for end := 0; ; {
-		n := bytes.IndexByte(header[end:], '\n')
-		if n < 0 {
-			return header
-		}
-		end += n + 1
-		if end == len(header) || header[end] != ' ' && header[end] != '\t' {
-			return header[:end]
-		}
-	}
 }
 
 // harvested reports whether a message came by journal or by reading mailboxes: the same mail

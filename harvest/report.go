@@ -225,8 +225,8 @@ func (u *unwrapper) endHeader() {
 // typeOf reads the fields of a header that say what follows.
 func typeOf(header []byte) (kind string, params map[string]string, encoding string) {
 	for len(header) > 0 {
-		field := nextField(header)
-		header = header[len(field):]
+		var field []byte
+		field, header = doppelboden.NextField(header)
 		name, value, _ := bytes.Cut(field, []byte{':'})
 		text := strings.Join(strings.Fields(string(value)), " ")
 		switch textproto.CanonicalMIMEHeaderKey(string(bytes.TrimSpace(name))) {

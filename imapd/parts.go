@@ -3,6 +3,8 @@ package imapd
 import (
 	"bytes"
 	"strings"
+
+	"doppelboden"
 )
 
 // Limits of what is looked at in a mail. Real mail has some twenty parts, ten deep; what is
@@ -164,20 +166,8 @@ func eachField(header []byte, yield func(name, field []byte) bool) {
 		header = header[:mostHeader]
 	}
 	for len(header) > 0 {
-		end := 0
-		for {
-			i := bytes.IndexByte(header[end:], '\n')
-			if i < 0 {
-				end = len(header)
-				break
-			}
-			end += i + 1
-			if end == len(header) || header[end] != ' ' && header[end] != '\t' {
-				break
-			}
-		}
-		field := header[:end]
-		header = header[end:]
+		var field []byte
+		field, header = doppelboden.NextField(header)
 		colon := bytes.IndexByte(field, ':')
 		if colon <= 0 {
 			continue

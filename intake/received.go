@@ -141,20 +141,9 @@ func checkLoop(header []byte, hostname string) error {
 // eachField calls do for every header field, folded lines included.
 func eachField(header []byte, do func(field []byte)) {
 	for len(header) > 0 {
-		end := 0
-		for {
-			i := bytes.IndexByte(header[end:], '\n')
-			if i < 0 {
-				end = len(header)
-				break
-			}
-			end += i + 1
-			if end == len(header) || header[end] != ' ' && header[end] != '\t' {
-				break
-			}
-		}
-		do(header[:end])
-		header = header[end:]
+		var field []byte
+		field, header = doppelboden.NextField(header)
+		do(field)
 	}
 }
 

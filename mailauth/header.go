@@ -38,20 +38,9 @@ func (f field) value() string {
 func fields(header []byte) []field {
 	all := make([]field, 0, 32)
 	for len(header) > 0 {
-		end := 0
-		for {
-			i := bytes.IndexByte(header[end:], '\n')
-			if i < 0 {
-				end = len(header)
-				break
-			}
-			end += i + 1
-			if end == len(header) || header[end] != ' ' && header[end] != '\t' {
-				break
-			}
-		}
-		all = append(all, field(header[:end]))
-		header = header[end:]
+		var one []byte
+		one, header = doppelboden.NextField(header)
+		all = append(all, field(one))
 	}
 	return all
 }

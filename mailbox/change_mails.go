@@ -84,8 +84,8 @@ func readMark(m *imapclient.FetchMessageData) (mark Mark, ok bool, err error) {
 func MessageID(header []byte) string {
 	found := ""
 	for len(header) > 0 {
-		field := nextField(header)
-		header = header[len(field):]
+		var field []byte
+		field, header = doppelboden.NextField(header)
 		name, value, ok := bytes.Cut(field, []byte{':'})
 		if !ok || !strings.EqualFold(string(bytes.TrimSpace(name)), "Message-ID") {
 			continue

@@ -11,8 +11,8 @@ import (
 // the mail: whoever sent it may have written ids of ours into them.
 func receivedID(header []byte) doppelboden.ID {
 	for len(header) > 0 {
-		field := nextField(header)
-		header = header[len(field):]
+		var field []byte
+		field, header = doppelboden.NextField(header)
 		name, value, ok := bytes.Cut(field, []byte{':'})
 		if !ok || !strings.EqualFold(string(bytes.TrimSpace(name)), "Received") {
 			continue
@@ -22,21 +22,6 @@ func receivedID(header []byte) doppelboden.ID {
 		}
 	}
 	return doppelboden.ID{}
-}
-
-// nextField returns the first field of a header with the lines that continue it: RFC 5322,
-// section 2.2.3.
-func nextField(header []byte) []byte {
-	for end := 0; ; {
-		n := bytes.IndexByte(header[end:], '\n')
-		if n < 0 {
-			return header
-		}
-		end += n + 1
-		if end == len(header) || header[end] != ' ' && header[end] != '\t' {
-			return header[:end]
-		}
-	}
 }
 
 // ownTrace returns the id of a Received line that intake wrote: "by NAME (Doppelboden …)
