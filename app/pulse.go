@@ -66,11 +66,9 @@ func (n *Node) pulse(ctx context.Context) {
 	for {
 		err := n.trouble()
 		n.felt(err)
-		switch {
-		case n.landing.Status().Lost && rescuing.CompareAndSwap(false, true):
-			rescues.Go(func() { defer rescuing.Store(false); n.bringBack(ctx) })
-		case was != nil && err == nil && n.db.late != nil && rescuing.CompareAndSwap(false, true):
-			rescues.Go(func() { defer rescuing.Store(false); n.behind(ctx) })
+		returned := n.db.late != nil && was != nil && err == nil
+		if (returned || n.landing.Status().Lost) && rescuing.CompareAndSwap(false, true) {
+			rescues.Go(func() { defer rescuing.Store(false); n.makeWhole(ctx) })
 		}
 		was = err
 		if up.Set(1); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doppelboden/backup"
+	"doppelboden/clock"
 	"doppelboden/disk"
 	"doppelboden/ledger"
 	"doppelboden/salvage"
@@ -119,31 +120,59 @@ func (r rescue) wait(ctx context.Context, progress func(waiting int64)) error {
 	}
 }
 
-// behind brings back what a database has lost that came back older than it was: after a
-// promotion that lost commits, or restored from a backup.
-func (n *Node) behind(ctx context.Context) {
-	head := n.landed.Head()
-	if err := n.landing.CatchUp(ctx); err != nil || head.Number == 0 {
-		return // it is asked again at the next return, or at the next start
+// wholeEvery is how long to wait before what the database lost is asked for once more.
+const wholeEvery = time.Second
+
+// makeWhole brings back what a database has lost that came back older than it was: after a
+// promotion that lost commits, or restored from a backup. A database that has just returned
+// may fail again at the first question, so all is repeated until it is done or ctx ends.
+func (n *Node) makeWhole(ctx context.Context) {
+	older, told := false, ""
+	for {
+		err := n.wholeNow(ctx, &older)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if err.Error() != told { // it may say the same every second
+			told = err.Error()
+			n.log.Error("what the database may have lost is not back yet; it is tried again", "err", err)
+		}
+		if !clock.Sleep(ctx, clock.Real, wholeEvery) {
+			return
+		}
 	}
-	last, err := n.store.Drained(ctx, head.Chain)
-	if err != nil || last >= head.Number {
-		return
-	}
-	n.log.Error("the database has lost what it had", "chain", head.Chain, "has", last, "had", head.Number)
-	n.bringBack(ctx)
 }
 
-// bringBack has the landing drain again what the database has lost.
-func (n *Node) bringBack(ctx context.Context) {
-	n.log.Error("the database has lost mail that it had; it is brought back from the landing")
-	if err := n.noteOlder(); err != nil {
-		n.log.Error("it cannot be noted that the database came back older; what people did may go back twice", "err", err)
+// wholeNow looks whether the database has lost something, which older notes for the next
+// try, and brings it back.
+func (n *Node) wholeNow(ctx context.Context, older *bool) error {
+	if !*older {
+		lost, err := n.hasLost(ctx)
+		if err != nil || !lost {
+			return err
+		}
+		*older = true
+		n.log.Error("the database has lost mail that it had; it is brought back from the landing")
+		if err := backup.MarkOlder(n.opts.Node.Data, n.clock()); err != nil {
+			n.log.Error("it cannot be noted that the database came back older; mailboxes keep their numbers, and what people did may go back twice", "err", err)
+		}
 	}
-	if err := n.store.Renumber(ctx, 0); err != nil && ctx.Err() == nil {
-		n.log.Error("mailboxes could not be numbered anew; IMAP clients may show wrong mail until they are set up anew", "err", err)
+	// Mail comes back also while mailboxes cannot be numbered.
+	err := n.renumberRestored(ctx)
+	_, failed := (rescue{n}).Salvage(ctx, time.Time{}, false, func(int64) {})
+	return errors.Join(err, failed)
+}
+
+// hasLost reports whether the database lacks what was drained into it.
+func (n *Node) hasLost(ctx context.Context) (bool, error) {
+	head := n.landed.Head()
+	err := n.landing.CatchUp(ctx)
+	if n.landing.Status().Lost {
+		return true, nil
 	}
-	if _, err := (rescue{n}).Salvage(ctx, time.Time{}, false, func(int64) {}); err != nil && ctx.Err() == nil {
-		n.log.Error("what the database lost is not back yet; write: doppelboden salvage", "err", err)
+	if err != nil || head.Number == 0 {
+		return false, err
 	}
+	last, err := n.store.Drained(ctx, head.Chain)
+	return last < head.Number, err
 }

@@ -502,13 +502,19 @@ func (r *restorer) database(ctx context.Context) error {
 	return nil
 }
 
-// mark says in a data folder that its database is an older one.
+// mark is MarkOlder.
 func (r *restorer) mark(dir string) error {
-	text := "restored at " + r.Clock().UTC().Format(time.RFC3339) + "; the node removes this file when it has numbered its mailboxes anew\n"
-	if err := disk.Replace(disk.OS{}, filepath.Join(dir, RestoredFile), []byte(text)); err != nil {
+	if err := MarkOlder(dir, r.Clock()); err != nil {
 		return restoring(err)
 	}
 	return nil
+}
+
+// MarkOlder says in a data folder that the node's database is an older one since a time; the
+// file is RestoredFile.
+func MarkOlder(dir string, at time.Time) error {
+	text := "restored at " + at.UTC().Format(time.RFC3339) + "; the node removes this file when it has numbered its mailboxes anew\n"
+	return disk.Replace(disk.OS{}, filepath.Join(dir, RestoredFile), []byte(text))
 }
 
 // dump fills the node's PostgreSQL.

@@ -67,6 +67,7 @@ type Salvager struct {
 
 	mu     sync.Mutex
 	lease  store.Lease // zero until Lead: nothing ends
+	begun  time.Time   // of the last run: what landed before comes back also after its end
 	report *Report     // of the run that is on; nil: none
 	known  replies     // nil: must be read
 	read   time.Time   // when known was read
@@ -150,13 +151,17 @@ func (s *Salvager) Drain(ctx context.Context, landed []store.Landed) error {
 	return nil
 }
 
-// old returns the messages that are not of the moment: of an earlier run, or of some time
-// ago.
+// old returns the messages that are not of the moment: of an earlier run of the node, of
+// some time ago, or of before the database was found older. The last may be seconds old, and
+// come back when the run that began then has ended with an error.
 func (s *Salvager) old(landed []store.Landed) (old []*doppelboden.Message) {
+	cut := s.before()
 	s.mu.Lock()
 	all := s.report != nil
+	if s.begun.After(cut) {
+		cut = s.begun
+	}
 	s.mu.Unlock()
-	cut := s.before()
 	for i := range landed {
 		for _, m := range landed[i].Messages {
 			if all || m.Received.Before(cut) {
@@ -365,7 +370,7 @@ func (s *Salvager) Delivered(ctx context.Context) (int, error) {
 func (s *Salvager) Begin() (end func() Report) {
 	report := &Report{}
 	s.mu.Lock()
-	s.report = report
+	s.report, s.begun = report, s.o.Clock()
 	s.mu.Unlock()
 	s.forget()
 	return func() Report {

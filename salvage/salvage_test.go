@@ -184,6 +184,22 @@ func TestMailOfTheMomentGoesStraightThrough(t *testing.T) {
 	}
 }
 
+// A run ends at once when the database does not answer, and the landing goes on offering what
+// it has lost: the mails of the last seconds. The test turns red without the time at which the
+// run began.
+func TestWhatARunThatFailedLeftBehindDoesNotGoAgain(t *testing.T) {
+	w := newWorld(t)
+	w.now = w.now.Add(time.Hour)
+	m := w.message(2*time.Second, 1)
+	w.answer(m, 0, doppelboden.Took, time.Second)
+	end := w.s.Begin()
+	end()
+	w.drain(w.land(m))
+	if got := w.state(m, 0); got.State != doppelboden.Delivered {
+		t.Errorf("%v until %v, want delivered: a next server has it", got.State, got.Next)
+	}
+}
+
 // TestWhatWaitsAlthoughItWasTakenEnds plays a database of before the answers came.
 func TestWhatWaitsAlthoughItWasTakenEnds(t *testing.T) {
 	w := newWorld(t)
