@@ -190,7 +190,7 @@ func (w *webWork) clerk(box string) (*clerk, error) {
 var (
 	tokenField = regexp.MustCompile(`name="token" value="([^"]+)"`)
 	keyField   = regexp.MustCompile(`name="key" value="([^"]+)"`)
-	mailLink   = regexp.MustCompile(`href="(/m/\d+/f/1/(\d+))"`)
+	mailLink   = regexp.MustCompile(`href="(/m/\d+/f/1/(\d+\.\w+))"`)
 )
 
 func first(r *regexp.Regexp, page string) string {

@@ -22,15 +22,16 @@ type done struct {
 	From int64  // folder to which undo moves back; 0: it can't be undone
 	At   int64  // folder where the mails are now
 	UIDs string // their UIDs there
+	V    string // the UIDVALIDITY of that folder
 }
 
 // whats are the things that a page can say were done.
 var whats = []string{"moved", "binned", "archived", "junked", "read", "unread", "flagged", "unflagged", "removed",
-	"sent", "drafted", "discarded", "undone", "emptied", "none", "saved"}
+	"sent", "drafted", "discarded", "undone", "emptied", "none", "saved", "renewed"}
 
 // readDone reads what the page before did.
 func readDone(q url.Values) *done {
-	d := &done{What: q.Get("done"), UIDs: q.Get("uids")}
+	d := &done{What: q.Get("done"), UIDs: q.Get("uids"), V: q.Get("v")}
 	if !slices.Contains(whats, d.What) {
 		return nil
 	}
@@ -47,6 +48,7 @@ func (d done) values() url.Values {
 		v.Set("from", strconv.FormatInt(d.From, 10))
 		v.Set("at", strconv.FormatInt(d.At, 10))
 		v.Set("uids", d.UIDs)
+		v.Set("v", d.V)
 	}
 	return v
 }
@@ -92,6 +94,9 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, k *desk) error {
 		http.Redirect(w, r, pathOf(k.base, number, done{What: "none"}.values()), http.StatusSeeOther)
 		return nil
 	}
+	if _, err := k.current(r.Context(), number, validityOf(r.PostForm.Get("v"))); err != nil {
+		return err
+	}
 	if what == "remove" && r.PostForm.Get("sure") == "" {
 		return d.ask(w, r, k, number, list)
 	}
@@ -109,7 +114,7 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, k *desk) error {
 		back = &url.URL{Path: pathOf(k.base, number, nil)}
 	}
 	q := back.Query()
-	for _, key := range []string{"done", "n", "from", "at", "uids"} {
+	for _, key := range []string{"done", "n", "from", "at", "uids", "v"} {
 		q.Del(key)
 		if v.Has(key) {
 			q.Set(key, v.Get(key))
@@ -182,7 +187,10 @@ func moveTo(ctx context.Context, k *desk, from int64, list []uint32, target int6
 	for _, c := range changed[0] {
 		now = append(now, c.NewUID)
 	}
-	return done{What: what, N: len(now), From: from, At: target, UIDs: joined(now)}, nil
+	result := done{What: what, N: len(now), From: from, At: target, UIDs: joined(now)}
+	there, err := k.folder(ctx, target)
+	result.V = written36(there.Validity)
+	return result, err
 }
 
 // A question is asked before something is gone for good.
@@ -191,7 +199,8 @@ type question struct {
 	UIDs   string
 	N      int
 	Back   string
-	Empty  bool // the whole folder
+	Empty  bool   // the whole folder
+	V      string // the folder's UIDVALIDITY
 }
 
 // ask shows the question before mails are removed for good.
@@ -200,7 +209,7 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, k *desk, number int64
 	if err != nil {
 		return err
 	}
-	q := question{Action: r.URL.Path, UIDs: joined(list), N: len(list), Back: pathOf(k.base, number, nil)}
+	q := question{Action: r.URL.Path, V: r.PostForm.Get("v"), UIDs: joined(list), N: len(list), Back: pathOf(k.base, number, nil)}
 	d.show(w, r, k, http.StatusOK, "sure", web.Page{Title: "Delete for good?", Nav: n, Data: q})
 	return nil
 }
@@ -211,7 +220,7 @@ func (d *Door) empty(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err != nil {
 		return err
 	}
-	f, err := k.box.Look(r.Context(), number)
+	f, err := k.current(r.Context(), number, validityOf(r.PostForm.Get("v")))
 	if err != nil {
 		return err
 	}
@@ -224,7 +233,7 @@ func (d *Door) empty(w http.ResponseWriter, r *http.Request, k *desk) error {
 			return err
 		}
 		d.show(w, r, k, http.StatusOK, "sure", web.Page{Title: "Delete for good?", Nav: n,
-			Data: question{Action: r.URL.Path, N: int(f.Total), Back: pathOf(k.base, number, nil), Empty: true}})
+			Data: question{Action: r.URL.Path, N: int(f.Total), Back: pathOf(k.base, number, nil), Empty: true, V: r.PostForm.Get("v")}})
 		return nil
 	}
 	var list []uint32

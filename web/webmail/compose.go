@@ -18,7 +18,7 @@ import (
 // A draft is what somebody writes.
 type draft struct {
 	Key      string // names the sending: two clicks send once
-	UID      uint32 // in the folder of drafts; 0: not saved yet
+	At       mark   // in the folder of drafts; its zero value: not saved yet
 	From     string
 	To       string
 	Cc       string
@@ -54,7 +54,7 @@ func (d draft) Delay() string {
 // A source is the mail that is answered or forwarded.
 type source struct {
 	Folder int64
-	UID    uint32
+	Mark   mark
 	Kind   string // "reply", "forward" or ""
 }
 
@@ -63,20 +63,21 @@ func (s source) String() string {
 	if s.Kind == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s.%d.%d", s.Kind, s.Folder, s.UID)
+	return fmt.Sprintf("%s.%d.%s", s.Kind, s.Folder, s.Mark)
 }
 
 // parseSource reads what String wrote; anything else is no source.
 func parseSource(text string) source {
-	parts := strings.Split(text, ".")
+	parts := strings.SplitN(text, ".", 3)
 	if len(parts) != 3 || parts[0] != "reply" && parts[0] != "forward" {
 		return source{}
 	}
 	f, err := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || f < 1 || uidOf(parts[2]) == 0 {
+	m := parseMark(parts[2])
+	if err != nil || f < 1 || m.UID == 0 {
 		return source{}
 	}
-	return source{Folder: f, UID: uidOf(parts[2]), Kind: parts[0]}
+	return source{Folder: f, Mark: m, Kind: parts[0]}
 }
 
 // A file is one that goes with a draft.
@@ -93,7 +94,7 @@ func (d *Door) compose(w http.ResponseWriter, r *http.Request, k *desk) error {
 	var err error
 	switch {
 	case q.Get("draft") != "":
-		dr, err = d.loadDraft(r.Context(), k, uidOf(q.Get("draft")))
+		dr, err = d.loadDraft(r.Context(), k, parseMark(q.Get("draft")))
 	case q.Get("reply") != "":
 		dr, err = d.answer(r, k, "reply."+q.Get("reply"), q.Get("all") != "")
 	case q.Get("forward") != "":
@@ -104,6 +105,9 @@ func (d *Door) compose(w http.ResponseWriter, r *http.Request, k *desk) error {
 	}
 	if err != nil {
 		return err
+	}
+	if q.Get("renewed") != "" {
+		dr.Problems = []string{d.pages.T(r, renewedDraft)}
 	}
 	if q.Get("saved") != "" {
 		dr.Saved = d.opts.Clock().Local().Format("15:04")
@@ -157,7 +161,10 @@ func (d *Door) withSignature(ctx context.Context, k *desk, text string) (string,
 // answer prepares the answer to a mail.
 func (d *Door) answer(r *http.Request, k *desk, from string, all bool) (draft, error) {
 	dr := draft{Key: k.box.NewKey(), Source: parseSource(from)}
-	s, l, err := d.open(r.Context(), k, dr.Source.Folder, dr.Source.UID)
+	if _, err := k.current(r.Context(), dr.Source.Folder, dr.Source.Mark.Validity); err != nil {
+		return draft{}, err
+	}
+	s, l, err := d.open(r.Context(), k, dr.Source.Folder, dr.Source.Mark.UID)
 	if err != nil {
 		return draft{}, err
 	}
@@ -192,7 +199,10 @@ func (d *Door) answer(r *http.Request, k *desk, from string, all bool) (draft, e
 // forward prepares handing a mail on: as text with its files, or as a file.
 func (d *Door) forward(r *http.Request, k *desk, from string, whole bool) (draft, error) {
 	dr := draft{Key: k.box.NewKey(), Source: parseSource(from)}
-	s, l, err := d.open(r.Context(), k, dr.Source.Folder, dr.Source.UID)
+	if _, err := k.current(r.Context(), dr.Source.Folder, dr.Source.Mark.Validity); err != nil {
+		return draft{}, err
+	}
+	s, l, err := d.open(r.Context(), k, dr.Source.Folder, dr.Source.Mark.UID)
 	if err != nil {
 		return draft{}, err
 	}

@@ -145,7 +145,12 @@ func (d *Door) with(p page) http.Handler {
 		if err != nil {
 			return err
 		}
-		return p(w, r, k)
+		err = p(w, r, k)
+		if old := (*renewed)(nil); errors.As(err, &old) {
+			k.toList(w, r, old.folder)
+			return nil
+		}
+		return err
 	})
 }
 
@@ -200,18 +205,17 @@ func (d *Door) inbox(w http.ResponseWriter, r *http.Request, k *desk) error {
 	return nil
 }
 
-// at reads the folder and the UID of a path.
-func at(r *http.Request) (folder int64, uid uint32, err error) {
+// at reads the folder and the mail of a path. Whether the folder is still the same is for
+// desk.mailAt.
+func at(r *http.Request) (folder int64, m mark, err error) {
 	folder, err = strconv.ParseInt(r.PathValue("folder"), 10, 64)
 	if err != nil || folder < 1 {
-		return 0, 0, web.ErrNotFound
+		return 0, mark{}, web.ErrNotFound
 	}
 	if text := r.PathValue("uid"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 32)
-		if err != nil || n == 0 {
-			return 0, 0, web.ErrNotFound
+		if m = parseMark(text); m.UID == 0 {
+			return 0, mark{}, web.ErrNotFound
 		}
-		uid = uint32(n)
 	}
-	return folder, uid, nil
+	return folder, m, nil
 }

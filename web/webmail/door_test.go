@@ -16,8 +16,8 @@ import (
 func TestOtherPeoplesMailboxesDoNotExist(t *testing.T) {
 	s := newSite(t)
 	uid := s.put(8, 1, 0, simple)
-	for _, target := range []string{"/m/8/", "/m/8/f/1", fmt.Sprintf("/m/8/f/1/%d", uid), fmt.Sprintf("/m/8/f/1/%d/html", uid), fmt.Sprintf("/m/8/f/1/%d/source", uid),
-		fmt.Sprintf("/m/8/f/1/%d/part/1", uid), "/m/8/compose", "/m/8/search?q=bauantrag", "/m/8/book", "/m/8/settings", "/m/8/absence", "/m/8/folders", "/m/8/fresh", "/m/8/complete?to=pe",
+	for _, target := range []string{"/m/8/", "/m/8/f/1", fmt.Sprintf("/m/8/f/1/%d.v1", uid), fmt.Sprintf("/m/8/f/1/%d.v1/html", uid), fmt.Sprintf("/m/8/f/1/%d.v1/source", uid),
+		fmt.Sprintf("/m/8/f/1/%d.v1/part/1", uid), "/m/8/compose", "/m/8/search?q=bauantrag", "/m/8/book", "/m/8/settings", "/m/8/absence", "/m/8/folders", "/m/8/fresh", "/m/8/complete?to=pe",
 		"/m/10/f/1", "/m/-1/f/1", "/m/x/f/1", "/m/99999999999999999999/f/1"} {
 		if w := s.ask(7, target, nil); w.Code != http.StatusNotFound {
 			t.Errorf("person 7 at %s: status %d, wanted 404", target, w.Code)
@@ -26,8 +26,8 @@ func TestOtherPeoplesMailboxesDoNotExist(t *testing.T) {
 			t.Errorf("nobody at %s: status %d, wanted the log-in", target, w.Code)
 		}
 	}
-	for _, target := range []string{"/m/8/f/1", "/m/8/compose", "/m/8/compose/auto", "/m/8/folders", "/m/8/settings", "/m/8/absence", "/m/8/f/6/empty", fmt.Sprintf("/m/8/f/1/%d/take", uid)} {
-		if w := s.ask(7, target, url.Values{"do": {"delete"}, "uid": {fmt.Sprint(uid)}, "key": {strings.Repeat("k", 30)}, "sure": {"1"}}); w.Code != http.StatusNotFound {
+	for _, target := range []string{"/m/8/f/1", "/m/8/compose", "/m/8/compose/auto", "/m/8/folders", "/m/8/settings", "/m/8/absence", "/m/8/f/6/empty", fmt.Sprintf("/m/8/f/1/%d.v1/take", uid)} {
+		if w := s.ask(7, target, url.Values{"do": {"delete"}, "uid": {fmt.Sprint(uid)}, "key": {strings.Repeat("k", 30)}, "v": {"v1"}, "sure": {"1"}}); w.Code != http.StatusNotFound {
 			t.Errorf("person 7 writes to %s: status %d, wanted 404", target, w.Code)
 		}
 	}
@@ -44,18 +44,18 @@ func TestAListShowsTheNewestFiftyAndLeadsToTheRest(t *testing.T) {
 		s.put(7, 1, doppelboden.Seen, fmt.Sprintf("From: a@example.org\r\nSubject: mail number %d.\r\nMessage-ID: <%d@x>\r\n\r\nx\r\n", i, i))
 	}
 	first := s.page(7, "/m/7/f/1")
-	s.has("the first page", first, "mail number 119.", "mail number 70.", "/m/7/f/1?before=71")
+	s.has("the first page", first, "mail number 119.", "mail number 70.", "/m/7/f/1?before=71.v1")
 	if strings.Contains(first, "mail number 69.") || strings.Contains(first, `?after=`) {
 		t.Errorf("the first page shows more than 50, or leads to newer ones: %s", first)
 	}
-	second := s.page(7, "/m/7/f/1?before=71")
-	s.has("the second page", second, "mail number 69.", "mail number 20.", "?before=21", "?after=70")
-	last := s.page(7, "/m/7/f/1?before=21")
-	s.has("the last page", last, "mail number 19.", "mail number 0.", "?after=20")
+	second := s.page(7, "/m/7/f/1?before=71.v1")
+	s.has("the second page", second, "mail number 69.", "mail number 20.", "?before=21.v1", "?after=70.v1")
+	last := s.page(7, "/m/7/f/1?before=21.v1")
+	s.has("the last page", last, "mail number 19.", "mail number 0.", "?after=20.v1")
 	if strings.Contains(last, `href="/m/7/f/1?before=`) {
 		t.Error("the last page leads to older ones")
 	}
-	s.has("back from the last page", s.page(7, "/m/7/f/1?after=20"), "mail number 20.", "mail number 69.", "?after=70", "?before=21")
+	s.has("back from the last page", s.page(7, "/m/7/f/1?after=20.v1"), "mail number 20.", "mail number 69.", "?after=70.v1", "?before=21.v1")
 }
 
 func TestConversationsStandTogether(t *testing.T) {
@@ -68,18 +68,18 @@ func TestConversationsStandTogether(t *testing.T) {
 	if a, b := strings.Index(page, "Re: Bauantrag"), strings.Index(page, "Anderes"); a < 0 || b < a {
 		t.Errorf("the newest conversation is not first: %d, %d", a, b)
 	}
-	s.has("the conversation of a mail", s.page(7, "/m/7/f/1/3/thread"), "/m/7/f/1/1")
+	s.has("the conversation of a mail", s.page(7, "/m/7/f/1/3.v1/thread"), "/m/7/f/1/1.v1")
 }
 
 func TestAMailIsReadAndMarked(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 1, 0, simple)
 	s.has("the list before", s.page(7, "/m/7/f/1"), `class="mail unread"`)
-	s.has("the mail", s.page(7, "/m/7/f/1/1"), "Bauantrag", "wann ist Sitzung?", "Eva Stern", "eva@example.org", "compose?reply=1.1")
+	s.has("the mail", s.page(7, "/m/7/f/1/1.v1"), "Bauantrag", "wann ist Sitzung?", "Eva Stern", "eva@example.org", "compose?reply=1.1.v1")
 	if f := s.boxes[7].lying[1][0].Flags; f&doppelboden.Seen == 0 {
 		t.Errorf("flags after reading: %b", f)
 	}
-	if w := s.ask(7, "/m/7/f/1/99", nil); w.Code != http.StatusNotFound {
+	if w := s.ask(7, "/m/7/f/1/99.v1", nil); w.Code != http.StatusNotFound {
 		t.Errorf("a mail that is not there: status %d", w.Code)
 	}
 }
@@ -94,7 +94,7 @@ const hostile = "From: =?utf-8?q?=3Cscript=3Ealert=281=29=3C=2Fscript=3E?= <\"><
 func TestAHostileMailIsShownWithoutAnythingActive(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 1, 0, hostile)
-	for _, target := range []string{"/m/7/f/1", "/m/7/f/1/1", "/m/7/f/1/1?plain=1", "/m/7/compose?reply=1.1", "/m/7/compose?forward=1.1"} {
+	for _, target := range []string{"/m/7/f/1", "/m/7/f/1/1.v1", "/m/7/f/1/1.v1?plain=1", "/m/7/compose?reply=1.1.v1", "/m/7/compose?forward=1.1.v1"} {
 		page := s.page(7, target)
 		for _, bad := range []string{"<script>alert", "<img src=x", "onclick=alert"} {
 			if strings.Contains(page, bad) {
@@ -102,8 +102,8 @@ func TestAHostileMailIsShownWithoutAnythingActive(t *testing.T) {
 			}
 		}
 	}
-	s.has("the mail's page", s.page(7, "/m/7/f/1/1"), `sandbox="allow-popups allow-popups-to-escape-sandbox"`, "Bilder aus dem Internet werden nicht gezeigt", "?remote=1")
-	w := s.ask(7, "/m/7/f/1/1/html", nil)
+	s.has("the mail's page", s.page(7, "/m/7/f/1/1.v1"), `sandbox="allow-popups allow-popups-to-escape-sandbox"`, "Bilder aus dem Internet werden nicht gezeigt", "?remote=1")
+	w := s.ask(7, "/m/7/f/1/1.v1/html", nil)
 	body, policy := w.Body.String(), w.Header().Get("Content-Security-Policy")
 	for _, bad := range []string{"alert(", "evil.example", "<form", "<input"} {
 		if strings.Contains(body, bad) {
@@ -124,14 +124,14 @@ func TestAHostileMailIsShownWithoutAnythingActive(t *testing.T) {
 func TestFilesGoOutAsDownloadsUnderHarmlessNames(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 1, 0, hostile)
-	w := s.ask(7, "/m/7/f/1/1/part/2", nil)
+	w := s.ask(7, "/m/7/f/1/1.v1/part/2", nil)
 	d := w.Header().Get("Content-Disposition")
 	if w.Code != 200 || !strings.HasPrefix(d, "attachment;") || strings.ContainsAny(d, "/\\<>\r\n") || strings.Contains(d, "..") ||
 		w.Header().Get("Content-Type") != "application/octet-stream" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("an HTML file goes out as %v", w.Header())
 	}
 	for path, want := range map[string]int{"part/9": 404, "part/..%2f..%2fetc": 404, "bytes/2": 404, "bytes/3": 404, "bytes/4": 404, "view/2": 404, "view/3": 404} {
-		if w := s.ask(7, "/m/7/f/1/1/"+path, nil); w.Code != want {
+		if w := s.ask(7, "/m/7/f/1/1.v1/"+path, nil); w.Code != want {
 			t.Errorf("%s: status %d, wanted %d", path, w.Code, want)
 		}
 	}
@@ -148,7 +148,7 @@ func TestWhatIsMovedComesBackWithUndo(t *testing.T) {
 	for range 3 {
 		s.put(7, 1, 0, simple)
 	}
-	w := s.ask(7, "/m/7/f/1", url.Values{"do": {"delete"}, "uid": {"1", "3"}, "back": {"/m/7/f/1?before=9"}})
+	w := s.ask(7, "/m/7/f/1", url.Values{"v": {"v1"}, "do": {"delete"}, "uid": {"1", "3"}, "back": {"/m/7/f/1?before=9.v1"}})
 	at := w.Header().Get("Location")
 	if w.Code != http.StatusSeeOther || !strings.HasPrefix(at, "/m/7/f/1?") || !strings.Contains(at, "before=9") {
 		t.Fatalf("after deleting: status %d to %q", w.Code, at)
@@ -156,8 +156,8 @@ func TestWhatIsMovedComesBackWithUndo(t *testing.T) {
 	if in, bin := len(s.boxes[7].lying[1]), len(s.boxes[7].lying[6]); in != 1 || bin != 2 {
 		t.Fatalf("after deleting two of three: %d in the inbox, %d in the bin", in, bin)
 	}
-	s.has("the page after", s.page(7, at), "2 Nachrichten liegen im Papierkorb.", `action="/m/7/f/6"`, `name="uid" value="1,2"`, `name="to" value="1"`)
-	s.ask(7, "/m/7/f/6", url.Values{"do": {"undo"}, "uid": {"1,2"}, "to": {"1"}})
+	s.has("the page after", s.page(7, at), "2 Nachrichten liegen im Papierkorb.", `action="/m/7/f/6"`, `name="uid" value="1,2"`, `name="v" value="v6"`, `name="to" value="1"`)
+	s.ask(7, "/m/7/f/6", url.Values{"v": {"v6"}, "do": {"undo"}, "uid": {"1,2"}, "to": {"1"}})
 	if in, bin := len(s.boxes[7].lying[1]), len(s.boxes[7].lying[6]); in != 3 || bin != 0 {
 		t.Errorf("after undo: %d in the inbox, %d in the bin", in, bin)
 	}
@@ -168,20 +168,20 @@ func TestNothingIsGoneForGoodWithoutAQuestion(t *testing.T) {
 	s.put(7, 6, 0, simple)
 	s.put(7, 6, 0, simple)
 	for _, target := range []string{"/m/7/f/6", "/m/7/f/6/empty"} {
-		w := s.ask(7, target, url.Values{"do": {"remove"}, "uid": {"1"}})
+		w := s.ask(7, target, url.Values{"do": {"remove"}, "uid": {"1"}, "v": {"v6"}})
 		s.has("the question", w.Body.String(), "Endgültig löschen?", "Nein, behalten")
 		if n := len(s.boxes[7].lying[6]); n != 2 {
 			t.Fatalf("%s: %d mails after the question alone", target, n)
 		}
 	}
-	s.ask(7, "/m/7/f/6", url.Values{"do": {"remove"}, "uid": {"1"}, "sure": {"1"}})
+	s.ask(7, "/m/7/f/6", url.Values{"v": {"v6"}, "do": {"remove"}, "uid": {"1"}, "sure": {"1"}})
 	if n := len(s.boxes[7].lying[6]); n != 1 {
 		t.Errorf("%d mails after one was removed", n)
 	}
-	if w := s.ask(7, "/m/7/f/1/empty", url.Values{"sure": {"1"}}); w.Code != http.StatusNotFound {
+	if w := s.ask(7, "/m/7/f/1/empty", url.Values{"v": {"v1"}, "sure": {"1"}}); w.Code != http.StatusNotFound {
 		t.Errorf("emptying the inbox: status %d, wanted 404", w.Code)
 	}
-	s.ask(7, "/m/7/f/6/empty", url.Values{"sure": {"1"}})
+	s.ask(7, "/m/7/f/6/empty", url.Values{"v": {"v6"}, "sure": {"1"}})
 	if n := len(s.boxes[7].lying[6]); n != 0 {
 		t.Errorf("%d mails in the emptied bin", n)
 	}
@@ -191,7 +191,7 @@ func TestAFormLeadsNowhereElse(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 1, 0, simple)
 	for _, back := range []string{"https://evil.example/", "//evil.example", "/m/8/f/1", "/login", "/\\evil.example"} {
-		w := s.ask(7, "/m/7/f/1", url.Values{"do": {"read"}, "uid": {"1"}, "back": {back}})
+		w := s.ask(7, "/m/7/f/1", url.Values{"v": {"v1"}, "do": {"read"}, "uid": {"1"}, "back": {back}})
 		if at := w.Header().Get("Location"); !strings.HasPrefix(at, "/m/7/f/1?") {
 			t.Errorf("back %q leads to %q", back, at)
 		}
@@ -215,23 +215,23 @@ func TestTwoPeopleSeeWhoAnswers(t *testing.T) {
 	s := newSite(t)
 	s.put(9, 1, 0, simple)
 	s.put(7, 1, 0, simple)
-	s.page(7, "/m/9/compose?reply=1.1")
+	s.page(7, "/m/9/compose?reply=1.1.v1")
 	s.has("the other's list", s.page(8, "/m/9/f/1"), "Person 7 antwortet")
-	s.has("the other's mail", s.page(8, "/m/9/f/1/1"), "Person 7 antwortet auf diese Nachricht.")
-	s.has("the other's answer", s.page(8, "/m/9/compose?reply=1.1"), "Person 7 antwortet schon")
-	s.has("her own mail", s.page(7, "/m/9/f/1/1"), "Die anderen sehen")
-	s.ask(7, "/m/9/f/1/1/take", url.Values{"do": {"release"}})
+	s.has("the other's mail", s.page(8, "/m/9/f/1/1.v1"), "Person 7 antwortet auf diese Nachricht.")
+	s.has("the other's answer", s.page(8, "/m/9/compose?reply=1.1.v1"), "Person 7 antwortet schon")
+	s.has("her own mail", s.page(7, "/m/9/f/1/1.v1"), "Die anderen sehen")
+	s.ask(7, "/m/9/f/1/1.v1/take", url.Values{"do": {"release"}})
 	if page := s.page(8, "/m/9/f/1"); strings.Contains(page, "antwortet") {
 		t.Error("the mark is still there after it was taken away")
 	}
-	s.page(7, "/m/9/compose?reply=1.1")
+	s.page(7, "/m/9/compose?reply=1.1.v1")
 	s.mu.Lock()
 	s.now = s.now.Add(takenFor + 1)
 	s.mu.Unlock()
 	if page := s.page(8, "/m/9/f/1"); strings.Contains(page, "antwortet") {
 		t.Error("the mark is still there after its time")
 	}
-	s.page(7, "/m/7/compose?reply=1.1")
+	s.page(7, "/m/7/compose?reply=1.1.v1")
 	if len(s.slips) != 1 {
 		t.Errorf("in one's own mailbox a mark was made: %v", s.slips)
 	}
@@ -260,7 +260,7 @@ func TestEveryMailOfTheCollectionIsShown(t *testing.T) {
 		count++
 		uid := s.put(7, 1, 0, string(text))
 		for _, target := range []string{"", "?plain=1", "/html", "/html?remote=1", "/thread", "/source"} {
-			w := s.ask(7, fmt.Sprintf("/m/7/f/1/%d%s", uid, target), nil)
+			w := s.ask(7, fmt.Sprintf("/m/7/f/1/%d.v1%s", uid, target), nil)
 			if w.Code != 200 {
 				t.Errorf("%s%s: status %d", path, target, w.Code)
 			}
@@ -269,7 +269,7 @@ func TestEveryMailOfTheCollectionIsShown(t *testing.T) {
 			}
 		}
 		for _, kind := range []string{"reply", "forward"} {
-			if w := s.ask(7, fmt.Sprintf("/m/7/compose?%s=1.%d", kind, uid), nil); w.Code != 200 {
+			if w := s.ask(7, fmt.Sprintf("/m/7/compose?%s=1.%d.v1", kind, uid), nil); w.Code != 200 {
 				t.Errorf("%s of %s: status %d", kind, path, w.Code)
 			}
 		}

@@ -46,6 +46,9 @@ func newTown() *town {
 		mails: map[doppelboden.ID][]byte{}, grants: map[account.PersonID][]account.Grant{}, slips: map[string]Slip{}, keys: map[string]bool{}}
 }
 
+// validityOfFakes is the first UIDVALIDITY in a town: that of folder 1, which links write "v1".
+const validityOfFakes = 31*36 + 1
+
 // add makes a mailbox with the usual folders.
 func (t *town) add(id doppelboden.MailboxID) *memory {
 	m := &memory{lying: map[int64][]store.Shown{}}
@@ -53,7 +56,7 @@ func (t *town) add(id doppelboden.MailboxID) *memory {
 		name string
 		use  store.Use
 	}{{"INBOX", store.UseInbox}, {"Entwürfe", store.UseDrafts}, {"Gesendet", store.UseSent}, {"Archiv", store.UseArchive}, {"Spam", store.UseJunk}, {"Papierkorb", store.UseTrash}, {"Vorgänge", ""}} {
-		m.folders = append(m.folders, store.Folder{Place: store.Place{Tenant: 1, Mailbox: id, Folder: int64(i + 1)}, Name: f.name, Use: f.use, Next: 1})
+		m.folders = append(m.folders, store.Folder{Place: store.Place{Tenant: 1, Mailbox: id, Folder: int64(i + 1)}, Name: f.name, Use: f.use, Next: 1, Validity: validityOfFakes + uint32(i)})
 	}
 	t.boxes[id] = m
 	return m
@@ -146,7 +149,7 @@ func (b *fakeBox) PutFolder(_ context.Context, f store.Folder) (store.Folder, er
 		b.m.folders[f.Place.Folder-1].Name = f.Name
 		return f, nil
 	}
-	f.Place.Folder, f.Next = int64(len(b.m.folders)+1), 1
+	f.Place.Folder, f.Next, f.Validity = int64(len(b.m.folders)+1), 1, validityOfFakes+uint32(len(b.m.folders))
 	b.m.folders = append(b.m.folders, f)
 	return f, nil
 }

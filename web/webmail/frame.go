@@ -87,11 +87,11 @@ func height(text string) int {
 
 // frame gives the mail as a page for the frame: sandboxed by its frame and by itself.
 func (d *Door) frame(w http.ResponseWriter, r *http.Request, k *desk) error {
-	number, uid, err := at(r)
+	number, m, err := k.mailAt(r)
 	if err != nil {
 		return err
 	}
-	_, l, err := d.open(r.Context(), k, number, uid)
+	_, l, err := d.open(r.Context(), k, number, m.UID)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type listing struct {
 	Trash   bool    // what is deleted here is gone
 	Drafts  bool
 	Fresh   string // where to ask for new mail
-	Top     uint32 // UID of the newest row
+	Top     mark   // the newest row
 }
 
 // list shows a page of a folder, the newest first.
@@ -105,7 +105,13 @@ func titleOf(n nav, s shelf) string {
 // page reads the page that a request asks for: before a UID, after one, or the newest.
 func (d *Door) page(r *http.Request, k *desk, l *listing, f store.Folder) error {
 	q := r.URL.Query()
-	before, after := uidOf(q.Get("before")), uidOf(q.Get("after"))
+	from, to := parseMark(q.Get("after")), parseMark(q.Get("before"))
+	for _, m := range []mark{from, to} {
+		if m.UID > 0 && m.Validity != f.Validity {
+			return &renewed{folder: f.Place.Folder}
+		}
+	}
+	before, after := to.UID, from.UID
 	filter := store.ShownFilter{Newest: true, Limit: pageSize + 1}
 	switch {
 	case after > 0:
@@ -131,12 +137,13 @@ func (d *Door) page(r *http.Request, k *desk, l *listing, f store.Folder) error 
 		slices.Reverse(shown)
 	}
 	if len(shown) > 0 {
-		l.Top = shown[0].UID
+		newest, oldest := mark{shown[0].UID, f.Validity}, mark{shown[len(shown)-1].UID, f.Validity}
+		l.Top = newest
 		if after > 0 && more || before > 0 {
-			l.Newer = l.Action + "?after=" + strconv.FormatUint(uint64(shown[0].UID), 10)
+			l.Newer = l.Action + "?after=" + newest.String()
 		}
 		if after > 0 || more {
-			l.Older = l.Action + "?before=" + strconv.FormatUint(uint64(shown[len(shown)-1].UID), 10)
+			l.Older = l.Action + "?before=" + oldest.String()
 		}
 	}
 	l.Rows, err = d.rows(r.Context(), k, f, shown)
@@ -193,7 +200,7 @@ func (d *Door) row(k *desk, f store.Folder, s store.Shown, sum letter.Summary) r
 		Flagged: s.Flags&doppelboden.Flagged != 0,
 		Replied: s.Flags&(doppelboden.Answered|doppelboden.Forwarded) != 0,
 		Subject: sum.Subject, Snippet: sum.Snippet, Files: sum.Attachments, Kind: sum.Kind, Date: s.Date,
-		Link: fmt.Sprintf("%s/f/%d/%d", k.base, f.Place.Folder, s.UID),
+		Link: fmt.Sprintf("%s/f/%d/%s", k.base, f.Place.Folder, mark{s.UID, f.Validity}),
 	}
 	who := sum.From
 	if f.Use == store.UseSent || f.Use == store.UseDrafts {
@@ -201,7 +208,7 @@ func (d *Door) row(k *desk, f store.Folder, s store.Shown, sum letter.Summary) r
 	}
 	r.Names = names(who)
 	if f.Use == store.UseDrafts {
-		r.Link = fmt.Sprintf("%s/compose?draft=%d", k.base, s.UID)
+		r.Link = k.base + "/compose?draft=" + mark{s.UID, f.Validity}.String()
 	}
 	return r
 }
@@ -319,12 +326,15 @@ func (d *Door) fresh(w http.ResponseWriter, r *http.Request, k *desk) error {
 		return err
 	}
 	number, _ := strconv.ParseInt(r.URL.Query().Get("f"), 10, 64)
-	top := uidOf(r.URL.Query().Get("top"))
+	top := parseMark(r.URL.Query().Get("top"))
 	var fresh int64
 	for _, f := range list {
 		if f.Place.Folder == number {
 			fresh = f.Fresh
-			if next := int64(f.Next) - int64(top) - 1; top > 0 && next > 0 {
+			if top.UID > 0 && top.Validity != f.Validity {
+				return &renewed{folder: number}
+			}
+			if next := int64(f.Next) - int64(top.UID) - 1; top.UID > 0 && next > 0 {
 				fresh += next
 			}
 		}

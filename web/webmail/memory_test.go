@@ -16,7 +16,7 @@ func TestManyWindowsWithALargeMailDoNotFillTheMemory(t *testing.T) {
 	uid := s.put(7, 1, 0, text)
 	for _, page := range []string{"", "/html", "/part/1"} {
 		s.door.large = newRation(1, 1, 0)
-		target := fmt.Sprintf("/m/7/f/1/%d%s", uid, page)
+		target := fmt.Sprintf("/m/7/f/1/%d.v1%s", uid, page)
 		if w := s.ask(7, target, nil); w.Code != http.StatusOK {
 			t.Fatalf("%s: status %d", target, w.Code)
 		}

@@ -108,6 +108,9 @@ func (n *nav) shelfOf(number int64) (shelf, bool) {
 // Number is the folder's.
 func (s shelf) Number() int64 { return s.Place.Folder }
 
+// V is the folder's UIDVALIDITY, for forms.
+func (s shelf) V() string { return written36(s.Validity) }
+
 // folderFor returns the number of the folder with a use; NotFound where there is none.
 func folderFor(ctx context.Context, b Box, u store.Use) (int64, error) {
 	list, err := b.Folders(ctx)

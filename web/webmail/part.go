@@ -14,11 +14,11 @@ import (
 
 // part finds a part of a mail and reads it.
 func (d *Door) part(r *http.Request, k *desk) (letter.Part, io.Reader, error) {
-	number, uid, err := at(r)
+	number, m, err := k.mailAt(r)
 	if err != nil {
 		return letter.Part{}, nil, err
 	}
-	_, l, err := d.open(r.Context(), k, number, uid)
+	_, l, err := d.open(r.Context(), k, number, m.UID)
 	if err != nil {
 		return letter.Part{}, nil, err
 	}
@@ -93,11 +93,11 @@ func (d *Door) view(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err != nil {
 		return err
 	}
-	number, uid, err := at(r)
+	number, m, err := at(r)
 	if err != nil {
 		return err
 	}
-	mail := fmt.Sprintf("%s/%d", pathOf(k.base, number, nil), uid)
+	mail := pathOf(k.base, number, nil) + "/" + m.String()
 	s := sight{Name: p.Name, Size: p.Size, Back: mail, Get: mail + "/part/" + p.Path}
 	switch seeable(p) {
 	case seePicture:

@@ -18,7 +18,7 @@ import (
 // A reading is the page of one mail.
 type reading struct {
 	Shelf     shelf
-	UID       uint32
+	Mark      mark
 	Link      string // of this page
 	Back      string // the list it lies in
 	List      string // where forms about mails of the folder lead
@@ -82,10 +82,11 @@ func (d *Door) parse(ctx context.Context, k *desk, id doppelboden.ID) (*letter.L
 
 // read shows a mail, and marks it as read.
 func (d *Door) read(w http.ResponseWriter, r *http.Request, k *desk) error {
-	number, uid, err := at(r)
+	number, m, err := k.mailAt(r)
 	if err != nil {
 		return err
 	}
+	uid := m.UID
 	s, l, err := d.open(r.Context(), k, number, uid)
 	if err != nil && doppelboden.CodeOf(err) != doppelboden.Policy {
 		return err
@@ -100,8 +101,8 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err2 != nil {
 		return err2
 	}
-	p := reading{UID: uid, List: pathOf(k.base, number, nil), Done: readDone(r.URL.Query()), Shared: k.shared()}
-	p.Link, p.Back = fmt.Sprintf("%s/%d", p.List, uid), p.List
+	p := reading{Mark: m, List: pathOf(k.base, number, nil), Done: readDone(r.URL.Query()), Shared: k.shared()}
+	p.Link, p.Back = p.List+"/"+m.String(), p.List
 	p.Shelf, _ = n.shelfOf(number)
 	p.Trash, p.Draft = p.Shelf.Use == store.UseTrash, p.Shelf.Use == store.UseDrafts
 	p.Flagged, p.Size, p.Date = s.Flags&doppelboden.Flagged != 0, s.Size, web.Date(k.Language, s.Date)
@@ -110,7 +111,7 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, k *desk) error {
 			p.Targets = append(p.Targets, t)
 		}
 	}
-	if err := d.beside(r.Context(), k, &p, number, uid); err != nil {
+	if err := d.beside(r.Context(), k, &p, number); err != nil {
 		return err
 	}
 	if l == nil {
@@ -136,7 +137,8 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, k *desk) error {
 }
 
 // beside finds the mails next to one, for the buttons and the keys.
-func (d *Door) beside(ctx context.Context, k *desk, p *reading, number int64, uid uint32) error {
+func (d *Door) beside(ctx context.Context, k *desk, p *reading, number int64) error {
+	uid := p.Mark.UID
 	for _, side := range []struct {
 		f  store.ShownFilter
 		to *string
@@ -148,7 +150,7 @@ func (d *Door) beside(ctx context.Context, k *desk, p *reading, number int64, ui
 			continue // nothing is older than the first
 		}
 		err := k.box.Shown(ctx, number, side.f, func(s store.Shown) error {
-			*side.to = fmt.Sprintf("%s/%d", p.List, s.UID)
+			*side.to = p.List + "/" + mark{s.UID, p.Mark.Validity}.String()
 			return nil
 		})
 		if err != nil {
@@ -183,7 +185,7 @@ var kindNotes = map[string]string{
 
 // thread shows the other mails of the conversation, below the mail.
 func (d *Door) thread(w http.ResponseWriter, r *http.Request, k *desk) error {
-	number, uid, err := at(r)
+	number, m, err := k.mailAt(r)
 	if err != nil {
 		return err
 	}
@@ -209,7 +211,7 @@ func (d *Door) thread(w http.ResponseWriter, r *http.Request, k *desk) error {
 			return err
 		}
 	}
-	this, err := shownOf(r.Context(), k.box, number, uid)
+	this, err := shownOf(r.Context(), k.box, number, m.UID)
 	if err != nil {
 		return err
 	}
@@ -269,11 +271,11 @@ func (d *Door) conversation(r *http.Request, k *desk, items []search.ThreadItem,
 
 // source gives the mail as it is, as a file for other programs.
 func (d *Door) source(w http.ResponseWriter, r *http.Request, k *desk) error {
-	number, uid, err := at(r)
+	number, m, err := k.mailAt(r)
 	if err != nil {
 		return err
 	}
-	s, err := shownOf(r.Context(), k.box, number, uid)
+	s, err := shownOf(r.Context(), k.box, number, m.UID)
 	if err != nil {
 		return err
 	}
@@ -284,7 +286,7 @@ func (d *Door) source(w http.ResponseWriter, r *http.Request, k *desk) error {
 	defer body.Close()
 	web.HeadersOfMail(w, "")
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Disposition", disposition("attachment", fmt.Sprintf("nachricht-%d.eml", uid)))
+	w.Header().Set("Content-Disposition", disposition("attachment", fmt.Sprintf("nachricht-%d.eml", m.UID)))
 	_, err = io.Copy(w, body)
 	if err != nil && r.Context().Err() == nil {
 		d.opts.Log.Warn("a mail broke off while it was read", "message", s.Message.String(), "err", err)

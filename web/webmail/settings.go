@@ -99,6 +99,11 @@ func (d *Door) putFolder(w http.ResponseWriter, r *http.Request, k *desk) error 
 	number, _ := strconv.ParseInt(r.PostForm.Get("folder"), 10, 64)
 	name := strings.Trim(line(r.PostForm.Get("name")), "/ ")
 	what := "saved"
+	if number != 0 { // the number of a folder may be another one's as well
+		if _, err := k.current(r.Context(), number, validityOf(r.PostForm.Get("v"))); err != nil {
+			return err
+		}
+	}
 	switch r.PostForm.Get("do") {
 	case "drop":
 		n, err := d.navigate(r, k, 0)

@@ -29,6 +29,7 @@ type site struct {
 	handler http.Handler
 	door    *Door
 	dir     *city.Directory
+	htmx    bool // requests come from a script
 }
 
 func (s *site) Visitor(_ context.Context, cookie string) (web.Visitor, error) {
@@ -111,9 +112,23 @@ func (s *site) ask(person int, target string, form url.Values) *httptest.Respons
 	if person > 0 {
 		r.AddCookie(&http.Cookie{Name: "__Host-session", Value: fmt.Sprintf("person-%d", person)})
 	}
+	if s.htmx {
+		r.Header.Set("HX-Request", "true")
+	}
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
 	return w
+}
+
+// part is ask as a script does it, for a part of a page; without a form: GET.
+func (s *site) part(person int, target string, form ...url.Values) *httptest.ResponseRecorder {
+	s.t.Helper()
+	s.htmx = true
+	defer func() { s.htmx = false }()
+	if len(form) == 0 {
+		return s.ask(person, target, nil)
+	}
+	return s.ask(person, target, form[0])
 }
 
 // page is ask for a page that must be there.

@@ -3,7 +3,6 @@ package webmail
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"time"
 
 	"doppelboden"
@@ -88,11 +87,11 @@ func (d *Door) release(ctx context.Context, k *desk, id doppelboden.ID) error {
 
 // take is the button "I answer this", and its contrary.
 func (d *Door) take(w http.ResponseWriter, r *http.Request, k *desk) error {
-	number, uid, err := at(r)
+	number, m, err := k.mailAt(r)
 	if err != nil {
 		return err
 	}
-	s, err := shownOf(r.Context(), k.box, number, uid)
+	s, err := shownOf(r.Context(), k.box, number, m.UID)
 	if err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, pathOf(k.base, number, nil)+"/"+strconv.FormatUint(uint64(uid), 10), http.StatusSeeOther)
+	http.Redirect(w, r, pathOf(k.base, number, nil)+"/"+m.String(), http.StatusSeeOther)
 	return nil
 }
 

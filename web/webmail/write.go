@@ -34,9 +34,9 @@ type saves struct {
 // A saved is one draft that is being written. Its lock is held while it is saved or sent.
 type saved struct {
 	sync.Mutex
-	uid  uint32
-	sent bool
-	at   time.Time
+	draft mark
+	sent  bool
+	at    time.Time
 }
 
 func newSaves() saves { return saves{last: map[string]*saved{}} }
@@ -45,7 +45,7 @@ func newSaves() saves { return saves{last: map[string]*saved{}} }
 const keptFor = 24 * time.Hour
 
 // of returns what is known of a key, locked.
-func (s *saves) of(key string, uid uint32, now time.Time) *saved {
+func (s *saves) of(key string, draft mark, now time.Time) *saved {
 	s.mu.Lock()
 	for k, v := range s.last {
 		if now.Sub(v.at) > keptFor {
@@ -54,7 +54,7 @@ func (s *saves) of(key string, uid uint32, now time.Time) *saved {
 	}
 	one := s.last[key]
 	if one == nil {
-		one = &saved{uid: uid}
+		one = &saved{draft: draft}
 		s.last[key] = one
 	}
 	one.at = now
@@ -67,7 +67,7 @@ func (s *saves) of(key string, uid uint32, now time.Time) *saved {
 func readDraft(r *http.Request) (draft, error) {
 	f := r.PostForm
 	dr := draft{
-		Key: f.Get("key"), UID: uidOf(f.Get("draft")), To: f.Get("to"), Cc: f.Get("cc"), Bcc: f.Get("bcc"),
+		Key: f.Get("key"), At: parseMark(f.Get("draft")), To: f.Get("to"), Cc: f.Get("cc"), Bcc: f.Get("bcc"),
 		Subject: line(f.Get("subject")), Text: strings.ReplaceAll(f.Get("text"), "\r\n", "\n"),
 		Source: parseSource(f.Get("source")), Refs: strings.Fields(f.Get("refs")),
 	}
@@ -93,11 +93,18 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 		return err
 	}
 	what := r.PostForm.Get("do")
-	held := d.saves.of(k.base+dr.Key, dr.UID, d.opts.Clock())
+	held := d.saves.of(k.base+dr.Key, dr.At, d.opts.Clock())
 	defer held.Unlock()
-	dr.UID = cmp.Or(held.uid, dr.UID)
+	dr.At = cmp.Or(held.draft, dr.At)
 	if what == "discard" {
 		return d.discard(w, r, k, dr, held)
+	}
+	if held.sent {
+		return d.toSent(w, r, k)
+	}
+	lost, err := k.refresh(r.Context(), &dr)
+	if err != nil {
+		return err
 	}
 	if text, ok := strings.CutPrefix(what, "remove:"); ok {
 		if i, err := strconv.Atoi(text); err == nil && i >= 0 && i < len(dr.Files) {
@@ -108,8 +115,10 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err != nil {
 		return err
 	}
-	if held.sent {
-		return d.toSent(w, r, k)
+	if lost {
+		held.draft = mark{}
+		dr.Problems = []string{d.pages.T(r, renewedDraft)}
+		return d.again(w, r, k, dr, pieces, held)
 	}
 	if what == "send" {
 		return d.send(w, r, k, dr, pieces, held)
@@ -117,7 +126,7 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err := d.save(r.Context(), k, dr, pieces, held); err != nil {
 		return err
 	}
-	http.Redirect(w, r, fmt.Sprintf("%s/compose?draft=%d&saved=1", k.base, held.uid), http.StatusSeeOther)
+	http.Redirect(w, r, k.base+"/compose?draft="+held.draft.String()+"&saved=1", http.StatusSeeOther)
 	return nil
 }
 
@@ -155,13 +164,17 @@ func (d *Door) autosave(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err != nil {
 		return err
 	}
-	held := d.saves.of(k.base+dr.Key, dr.UID, d.opts.Clock())
+	held := d.saves.of(k.base+dr.Key, dr.At, d.opts.Clock())
 	defer held.Unlock()
 	if held.sent {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	dr.UID = cmp.Or(held.uid, dr.UID)
+	dr.At = cmp.Or(held.draft, dr.At)
+	lost, err := k.refresh(r.Context(), &dr)
+	if err != nil {
+		return err
+	}
 	pieces, err := d.kept(r.Context(), k, dr)
 	if err != nil {
 		return err
@@ -169,7 +182,11 @@ func (d *Door) autosave(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err := d.save(r.Context(), k, dr, pieces, held); err != nil {
 		return err
 	}
-	dr.UID, dr.Saved = held.uid, d.opts.Clock().Local().Format("15:04")
+	if lost {
+		lead(w, r, k.base+"/compose?draft="+held.draft.String()+"&renewed=1")
+		return nil
+	}
+	dr.At, dr.Saved = held.draft, d.opts.Clock().Local().Format("15:04")
 	// The files lie in the draft now, one behind the other after the text.
 	for i := range dr.Files {
 		dr.Files[i].Keep = "d:" + strconv.Itoa(i+2)
@@ -184,27 +201,32 @@ func (d *Door) save(ctx context.Context, k *desk, dr draft, pieces []piece, held
 	if err != nil {
 		return err
 	}
-	uid, err := k.box.SaveDraft(ctx, dr.UID, bytes.NewReader(m.bytes), int64(len(m.bytes)))
+	uid, err := k.box.SaveDraft(ctx, dr.At.UID, bytes.NewReader(m.bytes), int64(len(m.bytes)))
 	if err != nil {
 		return fmt.Errorf("save the draft: %w", err)
 	}
-	held.uid = uid
-	return nil
+	number, err := folderFor(ctx, k.box, store.UseDrafts)
+	if err != nil {
+		return err
+	}
+	drafts, err := k.folder(ctx, number)
+	held.draft = mark{uid, drafts.Validity}
+	return err
 }
 
 // discard throws a draft away: into the bin, so that it can be brought back.
 func (d *Door) discard(w http.ResponseWriter, r *http.Request, k *desk, dr draft, held *saved) error {
 	result := done{What: "discarded"}
-	if dr.UID != 0 {
-		drafts, err := folderFor(r.Context(), k.box, store.UseDrafts)
+	if dr.At.UID != 0 {
+		drafts, err := k.drafts(r.Context(), dr.At)
 		if err != nil {
 			return err
 		}
-		if result, err = d.move(r.Context(), k, drafts, []uint32{dr.UID}, store.UseTrash, "discarded"); err != nil {
+		if result, err = d.move(r.Context(), k, drafts.Place.Folder, []uint32{dr.At.UID}, store.UseTrash, "discarded"); err != nil {
 			return err
 		}
 	}
-	held.uid = 0
+	held.draft = mark{}
 	http.Redirect(w, r, pathOf(k.base, 1, result.values()), http.StatusSeeOther)
 	return nil
 }
@@ -250,12 +272,12 @@ func (d *Door) kept(ctx context.Context, k *desk, dr draft) ([]piece, error) {
 		from, path, _ := strings.Cut(f.Keep, ":")
 		var place source
 		switch {
-		case from == "d" && dr.UID != 0:
+		case from == "d" && dr.At.UID != 0:
 			drafts, err := folderFor(ctx, k.box, store.UseDrafts)
 			if err != nil {
 				return nil, err
 			}
-			place = source{Folder: drafts, UID: dr.UID}
+			place = source{Folder: drafts, Mark: dr.At}
 		case from == "s" && dr.Source.Kind == "forward":
 			place = dr.Source
 		default:
@@ -272,7 +294,7 @@ func (d *Door) kept(ctx context.Context, k *desk, dr draft) ([]piece, error) {
 		l := letters[from]
 		if l == nil {
 			var err error
-			if _, l, err = d.open(ctx, k, place.Folder, place.UID); err != nil {
+			if _, l, err = d.open(ctx, k, place.Folder, place.Mark.UID); err != nil {
 				return nil, err
 			}
 			letters[from] = l
@@ -294,7 +316,7 @@ func (d *Door) kept(ctx context.Context, k *desk, dr draft) ([]piece, error) {
 // could be shown by the recipient's program; RFC 2046, section 5.2.1, forbids to encode
 // that, so its bytes must do: they go as they are.
 func (d *Door) whole(ctx context.Context, k *desk, at source, name string) (piece, error) {
-	s, err := shownOf(ctx, k.box, at.Folder, at.UID)
+	s, err := shownOf(ctx, k.box, at.Folder, at.Mark.UID)
 	if err != nil {
 		return piece{}, err
 	}
@@ -347,14 +369,14 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, k *desk, dr draft, p
 	for _, t := range m.to {
 		o.To = append(o.To, intake.Recipient{Address: t.Address})
 	}
-	if dr.UID != 0 {
+	if dr.At.UID != 0 {
 		drafts, err := folderFor(r.Context(), k.box, store.UseDrafts)
 		if err != nil {
 			return err
 		}
-		o.Replaces = &folder.Draft{Folder: drafts, UID: dr.UID}
+		o.Replaces = &folder.Draft{Folder: drafts, UID: dr.At.UID}
 	}
-	from := &folder.Source{Folder: dr.Source.Folder, UID: dr.Source.UID}
+	from := &folder.Source{Folder: dr.Source.Folder, UID: dr.Source.Mark.UID}
 	switch dr.Source.Kind {
 	case "reply":
 		o.Answers = from
@@ -366,7 +388,7 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, k *desk, dr draft, p
 		d.opts.Log.Info("a mail was not sent", "mailbox", int64(k.grant.Mailbox), "code", doppelboden.CodeOf(err).String(), "err", err)
 		return d.again(w, r, k, dr, pieces, held)
 	}
-	held.sent, held.uid = true, 0
+	held.sent, held.draft = true, mark{}
 	if k.shared() && from.Folder > 0 {
 		if s, err := shownOf(r.Context(), k.box, from.Folder, from.UID); err == nil {
 			_ = d.release(r.Context(), k, s.Message) // it ends by itself as well
@@ -392,7 +414,7 @@ func (d *Door) again(w http.ResponseWriter, r *http.Request, k *desk, dr draft, 
 	} else {
 		dr.Saved = d.opts.Clock().Local().Format("15:04")
 	}
-	dr.UID = held.uid
+	dr.At = held.draft
 	dr.Files = dr.Files[:0]
 	for i, p := range pieces {
 		dr.Files = append(dr.Files, file{Keep: "d:" + strconv.Itoa(i+2), Name: p.name, Size: int64(len(p.body))})

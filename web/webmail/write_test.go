@@ -80,19 +80,19 @@ func TestWhatCannotBeSentIsKeptAndSaid(t *testing.T) {
 func TestADraftComesBackAsItWasWritten(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 1, 0, simple)
-	w := s.ask(7, "/m/7/compose", form("do", "save", "to", "Müller, Eva <eva@example.org>, halb fertig", "cc", "p8@stadt.example", "bcc", "y@example.org", "subject", "Größe", "text", "Zeile 1\n\nZeile 3 äöü\n-- \nich", "source", "reply.1.1", "refs", "1@example.org"))
+	w := s.ask(7, "/m/7/compose", form("do", "save", "to", "Müller, Eva <eva@example.org>, halb fertig", "cc", "p8@stadt.example", "bcc", "y@example.org", "subject", "Größe", "text", "Zeile 1\n\nZeile 3 äöü\n-- \nich", "source", "reply.1.1.v1", "refs", "1@example.org"))
 	at := w.Header().Get("Location")
 	if w.Code != http.StatusSeeOther || !strings.HasPrefix(at, "/m/7/compose?draft=") {
 		t.Fatalf("saving: status %d to %q: %s", w.Code, at, w.Body)
 	}
 	page := s.page(7, at)
-	s.has("the draft", page, `Müller, Eva &lt;eva@example.org&gt;, halb fertig`, `value="p8@stadt.example"`, `value="y@example.org"`, `value="Größe"`, "Zeile 1\n\nZeile 3 äöü\n-- \nich", `value="reply.1.1"`, `value="1@example.org "`, strings.Repeat("k", 30))
-	s.ask(7, "/m/7/compose", form("do", "save", "to", "eva@example.org", "text", "neu", "draft", "1"))
+	s.has("the draft", page, `Müller, Eva &lt;eva@example.org&gt;, halb fertig`, `value="p8@stadt.example"`, `value="y@example.org"`, `value="Größe"`, "Zeile 1\n\nZeile 3 äöü\n-- \nich", `value="reply.1.1.v1"`, `value="1@example.org "`, strings.Repeat("k", 30))
+	s.ask(7, "/m/7/compose", form("do", "save", "to", "eva@example.org", "text", "neu", "draft", "1.v2"))
 	if n := len(s.boxes[7].lying[2]); n != 1 {
 		t.Errorf("%d drafts after saving one twice", n)
 	}
 	// The page of before clicks on send: the newest draft goes.
-	s.ask(7, "/m/7/compose", form("to", "eva@example.org", "text", "neu", "draft", "1", "source", "reply.1.1", "refs", "1@example.org"))
+	s.ask(7, "/m/7/compose", form("to", "eva@example.org", "text", "neu", "draft", "1.v2", "source", "reply.1.1.v1", "refs", "1@example.org"))
 	if n := len(s.boxes[7].lying[2]); n != 0 || len(s.sent) != 1 {
 		t.Fatalf("%d drafts and %d sent after sending", n, len(s.sent))
 	}
@@ -105,16 +105,16 @@ func TestADraftComesBackAsItWasWritten(t *testing.T) {
 func TestFilesOfADraftStayAndCanBeRemoved(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 1, 0, strings.ReplaceAll(hostile, "not.png", "plan.png"))
-	page := s.page(7, "/m/7/compose?forward=1.1")
+	page := s.page(7, "/m/7/compose?forward=1.1.v1")
 	s.has("forwarding", page, "plan.png", "a.svg")
-	f := form("do", "save", "to", "eva@example.org", "source", "forward.1.1")
+	f := form("do", "save", "to", "eva@example.org", "source", "forward.1.1.v1")
 	for _, m := range regexp.MustCompile(`name="(keep|keepname|keepsize)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
 		f.Add(m[1], m[2])
 	}
 	at := s.ask(7, "/m/7/compose", f).Header().Get("Location")
 	page = s.page(7, at)
 	s.has("the draft", page, "plan.png", "a.svg", `value="d:2"`, `value="d:4"`)
-	f = form("do", "remove:1", "draft", "1", "source", "forward.1.1")
+	f = form("do", "remove:1", "draft", "1.v2", "source", "forward.1.1.v1")
 	for _, m := range regexp.MustCompile(`name="(keep|keepname|keepsize)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
 		f.Add(m[1], m[2])
 	}
@@ -140,7 +140,7 @@ func TestATextOutlivesASession(t *testing.T) {
 func TestAFileOfSomebodyElsesMailCannotBeTaken(t *testing.T) {
 	s := newSite(t)
 	s.put(8, 1, 0, simple)
-	f := form("to", "eva@example.org", "text", "x", "source", "forward.1.1", "keep", "s:", "keepname", "x.eml", "keepsize", "1")
+	f := form("to", "eva@example.org", "text", "x", "source", "forward.1.1.v1", "keep", "s:", "keepname", "x.eml", "keepsize", "1")
 	if w := s.ask(7, "/m/7/compose", f); w.Code != http.StatusNotFound || len(s.sent) != 0 {
 		t.Errorf("status %d, %d sent", w.Code, len(s.sent))
 	}
@@ -149,12 +149,12 @@ func TestAFileOfSomebodyElsesMailCannotBeTaken(t *testing.T) {
 func TestAnAnswerQuotesAndGoesToThoseItShould(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 1, 0, simple)
-	page := s.page(7, "/m/7/compose?reply=1.1")
+	page := s.page(7, "/m/7/compose?reply=1.1.v1")
 	s.has("the answer", page, `value="Eva Stern &lt;eva@example.org&gt;"`, `value="Re: Bauantrag"`, "&gt; wann ist Sitzung?", "schrieb Eva Stern:")
 	if strings.Contains(page, "p8@stadt.example") {
 		t.Error("the answer goes to more than the sender")
 	}
-	all := s.page(7, "/m/7/compose?reply=1.1&all=1")
+	all := s.page(7, "/m/7/compose?reply=1.1.v1&all=1")
 	s.has("the answer to all", all, `name="cc" value="p8@stadt.example"`)
 	s.ask(7, "/m/7/settings", url.Values{"signature": {"Ada Muster\nBauamt"}})
 	s.has("with a signature", s.page(7, "/m/7/compose"), "\n-- \nAda Muster\nBauamt")
@@ -164,7 +164,7 @@ func TestAFormThatNobodyFilledInBreaksNothing(t *testing.T) {
 	s := newSite(t)
 	for _, f := range []url.Values{
 		{}, {"key": {"short"}}, form("keep", "d:2", "keepname", "x"), form("keep", "d:2"), form("do", "remove:7"), form("do", "remove:-1"), form("do", "nonsense"),
-		form("source", "reply.99999999999999999999.1"), form("source", "reply.1.1"), form("draft", "4711", "do", "discard"), form("refs", "<> \x00 >< a b"),
+		form("source", "reply.99999999999999999999.1.v1"), form("source", "reply.1.1.v1"), form("draft", "4711.v2", "do", "discard"), form("refs", "<> \x00 >< a b"),
 	} {
 		for _, target := range []string{"/m/7/compose", "/m/7/compose/auto", "/m/7/f/1", "/m/7/folders", "/m/7/settings"} {
 			func() {
