@@ -7,7 +7,16 @@ func (n *Node) retention() *retention.Job {
 	return retention.New(retention.Options{
 		Store: n.store, Bodies: n.bodies, Logs: []retention.Log{n.doors, n.replies}, Log: n.log, Clock: n.clock, Timer: n.opts.Timer,
 		Days: func() int { return n.house.Directory().City().RetentionDays },
-		Here: n.spared, Guard: &n.moving,
+		Here: n.spared, Crisis: n.inCrisis, Guard: &n.moving,
 		Moved: n.house.queue.Refresh, First: n.landedFirst,
 	})
+}
+
+// crisisShare is the part of all mailboxes, one in so many, from which on their events are a
+// crisis: retention rests rather than move their mail out of the way.
+const crisisShare = 10
+
+// inCrisis reports whether a good part of all mailboxes is in an event.
+func (n *Node) inCrisis() bool {
+	return crisisShare*len(n.events.Concerned()) >= max(1, n.house.Directory().Len())
 }

@@ -4,7 +4,8 @@
 // It promises that nothing is removed which is queued, held, or lies in a mailbox
 // whose route is "here": a body of such a message moves into the open segment before
 // its day is dropped. It works in small commits, so that acceptance does not wait for
-// it, and goes on where it stopped after a crash.
+// it, and goes on where it stopped after a crash. While a crisis protects most of the
+// mail it drops no segment: it would write nearly all of it once more.
 package retention
 
 import (
@@ -49,6 +50,7 @@ type Options struct {
 	Timer  clock.Timer                    // waits by it; nil: real time
 	Days   func() int                     // how long mail is kept after its deliveries have ended
 	Here   func() []doppelboden.MailboxID // mailboxes whose mail is never removed
+	Crisis func() bool                    // so many of these are in an event that segments stay
 	// Guard is held while bodies move, because a change of keys writes the same rows;
 	// see keyring.Rotation.
 	Guard sync.Locker
@@ -133,8 +135,12 @@ func (j *Job) expire(ctx context.Context, cut time.Time) (int, error) {
 }
 
 // drop drops the segments of days that are over, after moving what must stay. A segment
-// with a body that must stay and cannot be moved stays; the others go all the same.
+// with a body that must stay and cannot be moved stays; the others go all the same. In a
+// crisis all of them stay.
 func (j *Job) drop(ctx context.Context, cut time.Time) (int, error) {
+	if j.o.Crisis() {
+		return 0, nil
+	}
 	all, err := j.o.Bodies.Segments()
 	if err != nil {
 		return 0, err

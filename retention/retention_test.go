@@ -21,6 +21,7 @@ type cellar struct {
 	damaged map[doppelboden.ID]bool
 	days    map[string]time.Time
 	moves   int
+	crisis  bool
 	log     []string
 	cut     time.Time // what DropDestinations was told
 }
@@ -76,7 +77,7 @@ func newJob(c *cellar) *Job {
 	return New(Options{
 		Store: c, Bodies: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Guard: &sync.Mutex{}, Moved: func() {}, First: func(context.Context) error { return nil },
 		Clock: func() time.Time { return time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) },
-		Days:  func() int { return 30 }, Here: func() []doppelboden.MailboxID { return nil },
+		Days:  func() int { return 30 }, Here: func() []doppelboden.MailboxID { return nil }, Crisis: func() bool { return c.crisis },
 	})
 }
 
@@ -137,5 +138,26 @@ func TestDomainsThatNobodyWritesToAnyMoreGoDaysAfterTheMail(t *testing.T) {
 	}
 	if want := time.Date(2026, 1, 28, 0, 0, 0, 0, time.UTC); !c.cut.Equal(want) {
 		t.Errorf("domains unused since %v go, want those since %v", c.cut, want)
+	}
+}
+
+// A city's outage of months protects nearly all mail: every day of it would be written a
+// second time when it is a month old.
+func TestInACrisisSegmentsStayAndGoAfterIt(t *testing.T) {
+	c := newCellar()
+	c.crisis = true
+	j := newJob(c)
+	if err := j.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c.moves != 0 || len(c.days) != 2 {
+		t.Errorf("%d bodies moved, %d segments left; want 0 and both", c.moves, len(c.days))
+	}
+	c.crisis = false
+	if err := j.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c.moves != 5 || len(c.days) != 0 {
+		t.Errorf("after it: %d bodies moved, %d segments left; want 5 and none", c.moves, len(c.days))
 	}
 }

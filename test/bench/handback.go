@@ -38,11 +38,7 @@ func (b *bench) handBack(ctx context.Context) (err error) {
 	if err := some.flood(ctx, n.Addr(), len(some.boxes)*handbackMails, smallSize); err != nil {
 		return err
 	}
-	err = until(6*patience, "the mails to be delivered", func() (bool, error) {
-		queued, _, err := n.waits(ctx)
-		return queued == 0, err
-	})
-	if err != nil {
+	if err := n.empty(ctx); err != nil {
 		return err
 	}
 	resting, err := dovecot.Halt()

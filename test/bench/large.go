@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -117,6 +119,14 @@ func (b *bench) largeNode(ctx context.Context, drained, memory *row, server *pee
 }
 
 func (b *bench) largeSteps(ctx context.Context, n *node, hop string, drained, memory *row) error {
+	var busy []float64
+	err := b.handing(ctx, n, hop, func() (err error) {
+		busy, err = b.p99s(ctx, n, "empty, handing over")
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	fresh, err := b.p99s(ctx, n, "empty")
 	if err != nil {
 		return err
@@ -137,23 +147,40 @@ func (b *bench) largeSteps(ctx context.Context, n *node, hop string, drained, me
 		return err
 	}
 	memory.ours = append(memory.ours, peak)
-	return b.stored(ctx, n, hop, fresh)
+	if err := b.stored(ctx, n, hop, fresh); err != nil {
+		return err
+	}
+	return b.removed(ctx, n, hop, busy)
 }
 
-// stored fills the store up, with a groupware that takes everything. When all is
-// delivered and the groupware is gone again, as it was for the empty store, it measures
-// the latency, and once more on a node whose clock is ahead, while it removes it all.
-func (b *bench) stored(ctx context.Context, n *node, hop string, fresh []float64) error {
-	more := (storedCount - queuedCount) / b.scale
+// handing does something while a groupware takes everything, and waits until it has it.
+func (b *bench) handing(ctx context.Context, n *node, hop string, do func() error) error {
 	sink, err := peer.Sink{Addr: hop}.Start()
 	if err != nil {
 		return err
 	}
-	err = b.fill(ctx, n.Addr(), "doppelboden", more)
+	err = do()
 	if err == nil {
-		err = sink.Wait(more, 2*patience)
+		err = n.empty(ctx)
 	}
-	if err = errors.Join(err, sink.Stop()); err != nil {
+	return errors.Join(err, sink.Stop())
+}
+
+// empty waits until nothing waits any more.
+func (n *node) empty(ctx context.Context) error {
+	return until(2*patience, "everything to be delivered", func() (bool, error) {
+		queued, _, err := n.waits(ctx)
+		return queued == 0, err
+	})
+}
+
+// stored fills the store up, with a groupware that takes everything. When all is
+// delivered and the groupware is gone again, as it was for the empty store, it measures
+// the latency.
+func (b *bench) stored(ctx context.Context, n *node, hop string, fresh []float64) error {
+	more := (storedCount - queuedCount) / b.scale
+	err := b.handing(ctx, n, hop, func() error { return b.fill(ctx, n.Addr(), "doppelboden", more) })
+	if err != nil {
 		return err
 	}
 	full, err := b.p99s(ctx, n, "full")
@@ -161,29 +188,67 @@ func (b *bench) stored(ctx context.Context, n *node, hop string, fresh []float64
 		return err
 	}
 	b.t.add(row{name: "p99 of acceptance, 1,000,000 stored", unit: "ms", want: 1.5, atMost: true, ours: full, base: fresh})
-	if err := n.halt(); err != nil {
-		return err
-	}
-	if err := n.serveAhead(ctx, beyond); err != nil {
-		return err
-	}
-	during, err := b.p99s(ctx, n, "full, retention at work")
-	if err != nil {
-		return err
-	}
-	if line, err := n.logged(retentionDone); err != nil || line != "" {
-		return fmt.Errorf("retention was through before the latency was measured, so nothing was shown (%v): %s", err, line)
-	}
-	b.t.add(row{name: "p99 while a day's retention runs", unit: "ms", want: 1.5, atMost: true, ours: during, base: fresh})
-	// It must have had something to do, all the while.
+	return nil
+}
+
+// removed measures the latency on a node whose clock is ahead, while it removes all that is
+// stored. The groupware takes everything, as it did for the empty store: in an outage of
+// the whole city nothing is removed.
+func (b *bench) removed(ctx context.Context, n *node, hop string, busy []float64) error {
+	return b.handing(ctx, n, hop, func() error {
+		if err := n.calm(ctx); err != nil {
+			return err
+		}
+		if err := n.halt(); err != nil {
+			return err
+		}
+		if err := n.serveAhead(ctx, beyond); err != nil {
+			return err
+		}
+		during, err := b.p99s(ctx, n, "full, retention at work")
+		if err != nil {
+			return err
+		}
+		if line, err := n.logged(retentionDone); err != nil || line != "" {
+			return fmt.Errorf("retention was through before the latency was measured, so nothing was shown (%v): %s", err, line)
+		}
+		b.t.add(row{name: "p99 while a day's retention runs", unit: "ms", want: 1.5, atMost: true, ours: during, base: busy})
+		return b.through(ctx, n)
+	})
+}
+
+// through waits until retention has removed what was stored: it must have had something to
+// do all the while.
+func (b *bench) through(ctx context.Context, n *node) error {
 	var line string
-	err = until(2*patience, "retention to end", func() (bool, error) {
+	err := until(4*patience, "retention to end", func() (bool, error) {
 		var err error
 		line, err = n.logged(retentionDone)
 		return line != "", err
 	})
 	b.t.note("What retention did: %s", line)
+	if strings.Contains(line, "messages=0 ") {
+		return errors.Join(err, errors.New("retention removed no message, so nothing was shown"))
+	}
 	return err
+}
+
+// calm waits until all is delivered, and closes the events: a person is sure earlier than
+// the node.
+func (n *node) calm(ctx context.Context) error {
+	if err := n.empty(ctx); err != nil {
+		return err
+	}
+	s, err := n.status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range s.Events {
+		if _, err := n.run(ctx, "--node", n.config(), "event", "close", strconv.FormatInt(int64(e.Number), 10)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // retentionDone stands in the line that the node logs when a round has removed something.
