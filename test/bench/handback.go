@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -63,12 +62,10 @@ func (b *bench) workIn(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
+	if err := n.givePasswords(ctx, b.boxes); err != nil {
+		return err
+	}
 	for _, box := range b.boxes {
-		cmd := exec.CommandContext(ctx, n.binary, "--node", n.config(), "mailbox", "add", box, "--password-stdin")
-		cmd.Stdin = strings.NewReader(imapPassword + "\n")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("give %s a password: %w: %s", box, err, out)
-		}
 		c, err := imapSide{dial: overTLS(s.Listeners["imap"]), user: box, pass: imapPassword}.connect()
 		if err != nil {
 			return fmt.Errorf("open the mailbox of %s: %w", box, err)

@@ -47,7 +47,7 @@ type config struct {
 const domain = "bench.example"
 
 func main() {
-	large := flag.Bool("large", false, "the round of 200,000 queued and 1,000,000 stored")
+	large := flag.Bool("large", false, "the round of 20,000 log-ins, 200,000 queued and 1,000,000 stored (-only logins, queued)")
 	quick := flag.Bool("quick", os.Getenv("BENCH_QUICK") == "1", "one short round")
 	binary := flag.String("binary", "bin/doppelboden", "the node to be measured")
 	dir := flag.String("dir", os.Getenv("BENCH_DIR"), "folder on the disk to be measured (BENCH_DIR)")
