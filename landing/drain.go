@@ -40,8 +40,10 @@ type drainer struct {
 	lost    bool     // the store has lost what it had: nothing is drained before a Rewind
 	trouble Trouble
 	changed chan struct{} // closed and made anew when something above changed
+	waiting int           // callers of CatchUp
 
 	kick  chan struct{}            // wakes run; holds one
+	hurry chan struct{}            // cuts its pause short; holds one
 	pace  time.Duration            // drainEvery; tests have another one
 	room  int                      // memoryBytes; the same
 	most  time.Duration            // retryMost; the same
@@ -60,7 +62,7 @@ type Trouble struct {
 }
 
 func (d *drainer) init(l *Landing) {
-	d.l, d.kick, d.changed = l, make(chan struct{}, 1), make(chan struct{})
+	d.l, d.kick, d.hurry, d.changed = l, make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 	d.pace, d.most, d.room = drainEvery, retryMost, memoryBytes
 	d.done, d.aside = map[string]int64{}, map[doppelboden.ID]error{}
 	d.at, d.end = l.journal.first(), l.journal.last()
@@ -140,9 +142,7 @@ func (d *drainer) run(ctx context.Context) {
 			}
 			continue
 		}
-		if wait := d.pace - time.Since(began); wait > 0 {
-			sleep(ctx, wait)
-		}
+		d.rest(ctx, began)
 	}
 }
 
@@ -435,31 +435,6 @@ func sleep(ctx context.Context, pause time.Duration) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
-	}
-}
-
-// CatchUp waits until everything that was accepted before the call is drained. When the
-// working store does not take it, it returns that error at once.
-func (l *Landing) CatchUp(ctx context.Context) error {
-	d := &l.drainer
-	d.mu.Lock()
-	until := d.end
-	d.mu.Unlock()
-	for {
-		d.mu.Lock()
-		done, trouble, changed := !d.at.before(until), d.trouble.Err, d.changed
-		d.mu.Unlock()
-		switch {
-		case done:
-			return nil
-		case trouble != nil:
-			return trouble
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return &doppelboden.Error{Code: doppelboden.Temporary, Public: "what landed is not in the database yet", Cause: ctx.Err()}
-		}
 	}
 }
 
