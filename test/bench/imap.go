@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,37 +20,40 @@ import (
 const (
 	imapMails    = 10_000
 	imapSettle   = 15 * time.Second  // in which both do what follows an APPEND, such as our extracts
+	imapBig      = 1 << 20           // octets of a big mail
+	imapBigCount = 200               // of them
 	imapPassword = "geheim-geheim-1" // of our people
 	idleClients  = 10_000
 )
 
-// An imapSide is a server with one mailbox, and how to log into it.
-type imapSide struct {
-	name string
-	dial func() (net.Conn, error)
-	user string
-	pass string
+// A programMeasure is what one round measures of both, one after the other.
+type programMeasure struct {
+	name  string
+	want  float64
+	big   bool // with the folder of big mails
+	mails int  // that one run handles
+	times int  // runs of a round: processor time is told in hundredths of a second
+	run   func(c *imapClient, n int) error
+
+	rate, used *row
 }
 
-// mailPrograms measures what IMAP clients feel, beside a Dovecot with mail_fsync=always.
-// Both speak TLS; the client does nothing but count. The rows' second column is Dovecot.
-func (b *bench) mailPrograms(ctx context.Context) error {
-	rows := []struct {
-		r   *row
-		run func(*imapClient, int) error
-	}{
-		{b.t.add(row{name: "IMAP APPEND, 4 KB, 20 connections; beside Dovecot", unit: "mails/s", want: 1, ratio: true}), nil},
-		{b.t.add(row{name: "IMAP FETCH of headers; beside Dovecot", unit: "mails/s", want: 0.5, ratio: true}), func(c *imapClient, _ int) error {
-			return c.do("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER])")
-		}},
-		{b.t.add(row{name: "IMAP FETCH of whole mails; beside Dovecot", unit: "mails/s", want: 0.7, ratio: true}), func(c *imapClient, _ int) error {
-			return c.do("FETCH 1:* (UID BODY.PEEK[])")
-		}},
-		{b.t.add(row{name: "IMAP SEARCH in texts; beside Dovecot", unit: "mails/s", want: 0.5, ratio: true}), func(c *imapClient, round int) error {
-			return c.do(fmt.Sprintf("SEARCH TEXT nirgends%d", round))
-		}},
-		{b.t.add(row{name: "IMAP STORE, one mail each; beside Dovecot", unit: "mails/s", want: 0.3, ratio: true}), func(c *imapClient, round int) error {
-			for n := 1; n <= imapMails/b.scale/10; n++ {
+// programMeasures returns what is measured of a connection that has selected a folder.
+func (b *bench) programMeasures() []*programMeasure {
+	count, big := imapMails/b.scale, imapBigCount/b.scale
+	fetch := func(items string) func(*imapClient, int) error {
+		return func(c *imapClient, _ int) error { return c.do("FETCH 1:* (" + items + ")") }
+	}
+	search := func(c *imapClient, n int) error { return c.do(fmt.Sprintf("SEARCH TEXT nirgends%d", n)) }
+	return []*programMeasure{
+		{name: "IMAP SEARCH in texts of mails that have just come", want: 0.5, mails: count, times: 1, run: search},
+		{name: "IMAP FETCH of headers", want: 0.5, mails: count, times: 2 * b.scale,
+			run: fetch("UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER]")},
+		{name: "IMAP FETCH of whole mails", want: 0.7, mails: count, times: 2 * b.scale, run: fetch("UID BODY.PEEK[]")},
+		{name: "IMAP FETCH of mails of 1 MB", want: 0.7, mails: big, times: b.scale, big: true, run: fetch("UID BODY.PEEK[]")},
+		{name: "IMAP SEARCH in texts", want: 0.5, mails: count, times: b.scale, run: search},
+		{name: "IMAP STORE, one mail each", want: 0.3, mails: count / 10, times: 1, run: func(c *imapClient, round int) error {
+			for n := 1; n <= count/10; n++ {
 				if err := c.do(fmt.Sprintf("STORE %d %cFLAGS (\\Flagged)", n, "+-"[round%2])); err != nil {
 					return err
 				}
@@ -62,52 +61,110 @@ func (b *bench) mailPrograms(ctx context.Context) error {
 			return nil
 		}},
 	}
-	count := imapMails / b.scale
-	return b.imapSides(ctx, func(side imapSide, into starter) error {
-		start := time.Now()
-		if err := side.fill(count, connections); err != nil {
-			return err
-		}
-		rows[0].r.note(into, rate(count, time.Since(start)))
-		c, err := side.connect()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if err := c.do("SELECT INBOX"); err != nil {
-			return err
-		}
-		time.Sleep(imapSettle)
+}
+
+// mailPrograms measures what IMAP clients feel, beside a Dovecot with mail_fsync=always.
+// Both speak TLS; the client does nothing but count. The rows' second column is Dovecot.
+// Both stand for all of it, and only one has something to do.
+func (b *bench) mailPrograms(ctx context.Context) error {
+	appends := &programMeasure{name: "IMAP APPEND, 4 KB, 20 connections", want: 1, mails: imapMails / b.scale, times: 1}
+	measures := b.programMeasures()
+	for _, m := range append([]*programMeasure{appends}, measures...) {
+		m.rate = b.t.add(row{name: m.name + "; beside Dovecot", unit: "mails/s", want: m.want, ratio: true})
+		m.used = b.t.add(row{name: "  processor time", unit: "µs/mail", ratio: true})
+	}
+	return b.imapSides(ctx, func(sides []imapSide) error {
 		for round := range b.rounds {
-			for i, m := range rows[1:] {
-				done := count
-				if i == 3 {
-					done = count / 10
+			folder := fmt.Sprintf("runde%d", round)
+			var readers []*imapClient
+			for _, s := range sides {
+				c, err := b.appendRound(s, appends, folder)
+				if err != nil {
+					return fmt.Errorf("%s: %w", s.starter.name, err)
 				}
-				start := time.Now()
-				if err := m.run(c, round); err != nil {
-					return err
+				defer c.Close()
+				readers = append(readers, c)
+				if err := measures[0].measure(s, c, folder, round); err != nil {
+					return fmt.Errorf("%s: %w", s.starter.name, err)
 				}
-				v := rate(done, time.Since(start))
-				progress("  %s, %s: %s/s", m.r.name, side.name, number(v))
-				m.r.note(into, v)
+			}
+			time.Sleep(imapSettle)
+			for _, m := range measures[1:] {
+				for i, s := range sides {
+					if err := m.measure(s, readers[i], folder, round); err != nil {
+						return fmt.Errorf("%s: %w", s.starter.name, err)
+					}
+				}
 			}
 		}
 		return nil
 	})
 }
 
-// imapSides starts our node and a Dovecot and has both measured.
-func (b *bench) imapSides(ctx context.Context, measure func(imapSide, starter) error) (err error) {
-	user := "anna@" + domain
-	if b.node {
-		err = b.withReaders(ctx, []string{user}, func(n *node, addr string) error {
-			return measure(imapSide{name: "doppelboden", dial: overTLS(addr), user: user, pass: imapPassword}, ourSystem)
-		})
-		if err != nil {
-			return err
-		}
+// appendRound measures APPEND into a new folder, and returns a connection that reads. The
+// folder of big mails is filled beside it.
+func (b *bench) appendRound(s imapSide, m *programMeasure, folder string) (*imapClient, error) {
+	list, err := s.connectAll(connections)
+	if err != nil {
+		return nil, err
 	}
+	err = errors.Join(list[0].do("CREATE "+folder), list[0].do("CREATE "+folder+"-gross"))
+	if err == nil {
+		err = fill(list[:2], folder+"-gross", imapBigCount/b.scale, bigMail)
+	}
+	if err == nil {
+		err = m.note(s, func() error { return fill(list, folder, m.mails, imapMail) })
+	}
+	if err = errors.Join(err, closeAll(list[1:])); err != nil {
+		return nil, errors.Join(err, list[0].Close())
+	}
+	return list[0], nil
+}
+
+// measure runs one round over a folder.
+func (m *programMeasure) measure(s imapSide, c *imapClient, folder string, round int) error {
+	if m.big {
+		folder += "-gross"
+	}
+	if err := c.do("SELECT " + folder); err != nil {
+		return err
+	}
+	return m.note(s, func() error {
+		for n := range m.times {
+			if err := m.run(c, round*m.times+n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// note notes how fast f was, and what it took of the server's processor time.
+func (m *programMeasure) note(s imapSide, f func() error) error {
+	before, err := worked(s)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := f(); err != nil {
+		return err
+	}
+	took := time.Since(start)
+	after, err := worked(s)
+	if err != nil {
+		return err
+	}
+	done := m.mails * m.times
+	v, used := rate(done, took), float64((after-before).Microseconds())/float64(done)
+	progress("  %s, %s: %s/s, %s µs of processor time", m.name, s.starter.name, number(v), number(used))
+	m.rate.note(s.starter, v)
+	m.used.note(s.starter, used)
+	return nil
+}
+
+// imapSides starts our node and a Dovecot and has them measured.
+func (b *bench) imapSides(ctx context.Context, measure func([]imapSide) error) (err error) {
+	user := "anna@" + domain
 	cert, key := filepath.Join(b.dir, "imap.pem"), filepath.Join(b.dir, "imap.key")
 	if err := peer.WriteCertificate(cert, key, "127.0.0.1"); err != nil {
 		return err
@@ -117,7 +174,14 @@ func (b *bench) imapSides(ctx context.Context, measure func(imapSide, starter) e
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Stop()) }()
-	return measure(imapSide{name: "Dovecot", dial: afterSTARTTLS(d.IMAP()), user: user, pass: peer.DovecotPassword}, starter{name: "Dovecot"})
+	sides := []imapSide{{starter: starter{name: "Dovecot"}, dial: afterSTARTTLS(d.IMAP()), user: user, pass: peer.DovecotPassword, processes: d.Processes}}
+	if !b.node {
+		return measure(sides)
+	}
+	return b.withReaders(ctx, []string{user}, func(n *node, addr string) error {
+		ours := imapSide{starter: ourSystem, dial: overTLS(addr), user: user, pass: imapPassword, processes: n.Processes}
+		return measure(append([]imapSide{ours}, sides...))
+	})
 }
 
 // withReaders starts a node whose people have passwords and gives the address of its IMAP.
@@ -166,143 +230,6 @@ func (n *node) givePasswords(ctx context.Context, boxes []string) error {
 	return errors.Join(errs...)
 }
 
-func clientTLS() *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true} // servers of this run, on this machine
-}
-
-func overTLS(addr string) func() (net.Conn, error) {
-	return func() (net.Conn, error) { return tls.Dial("tcp", addr, clientTLS()) }
-}
-
-func afterSTARTTLS(addr string) func() (net.Conn, error) {
-	return func() (net.Conn, error) {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return nil, err
-		}
-		plain := &imapClient{conn: conn, br: bufio.NewReader(conn)}
-		if err := errors.Join(plain.greeting(), plain.do("STARTTLS")); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-		return &greeted{tls.Client(conn, clientTLS())}, nil
-	}
-}
-
-// greeted is a connection on which the server says no greeting any more.
-type greeted struct{ *tls.Conn }
-
-// An imapClient runs commands and looks at nothing but their tagged answers.
-type imapClient struct {
-	conn net.Conn
-	br   *bufio.Reader
-	n    int
-}
-
-// connect logs in.
-func (s imapSide) connect() (*imapClient, error) {
-	conn, err := s.dial()
-	if err != nil {
-		return nil, err
-	}
-	c := &imapClient{conn: conn, br: bufio.NewReaderSize(conn, 64<<10)}
-	if _, already := conn.(*greeted); !already {
-		err = c.greeting()
-	}
-	if err = errors.Join(err, c.do("LOGIN "+s.user+" "+s.pass)); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return c, nil
-}
-
-func (c *imapClient) Close() error { return c.conn.Close() }
-
-func (c *imapClient) greeting() error {
-	_, err := c.br.ReadString('\n')
-	return err
-}
-
-// do runs a command and waits for its end.
-func (c *imapClient) do(command string) error {
-	c.n++
-	tag := fmt.Sprintf("t%d", c.n)
-	if _, err := io.WriteString(c.conn, tag+" "+command+"\r\n"); err != nil {
-		return err
-	}
-	return c.until(tag, command)
-}
-
-// until reads answers until the tagged one.
-func (c *imapClient) until(tag, command string) error {
-	for {
-		line, err := c.br.ReadSlice('\n')
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("%.40s: %w", command, err)
-		}
-		if rest, ok := strings.CutPrefix(string(line[:min(len(line), 80)]), tag+" "); ok {
-			if !strings.HasPrefix(rest, "OK") {
-				return fmt.Errorf("%.40s: %s", command, rest)
-			}
-			return nil
-		}
-		if size, ok := literalSize(line); ok {
-			if _, err := c.br.Discard(size); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// literalSize returns the size of the literal that follows a line.
-func literalSize(line []byte) (int, bool) {
-	text := strings.TrimRight(string(line[max(0, len(line)-20):]), "\r\n")
-	open := strings.LastIndexByte(text, '{')
-	if open < 0 || !strings.HasSuffix(text, "}") {
-		return 0, false
-	}
-	size, err := strconv.Atoi(text[open+1 : len(text)-1])
-	return size, err == nil
-}
-
-// append puts a mail into the inbox.
-func (c *imapClient) append(mail string) error {
-	c.n++
-	tag := fmt.Sprintf("t%d", c.n)
-	if _, err := fmt.Fprintf(c.conn, "%s APPEND INBOX {%d}\r\n", tag, len(mail)); err != nil {
-		return err
-	}
-	if line, err := c.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "+") {
-		return fmt.Errorf("APPEND: %q, %w", line, err)
-	}
-	if _, err := io.WriteString(c.conn, mail+"\r\n"); err != nil {
-		return err
-	}
-	return c.until(tag, "APPEND")
-}
-
-// fill appends mails over some connections at once.
-func (s imapSide) fill(count, conns int) error {
-	errs := make(chan error, conns)
-	for i := range conns {
-		go func() {
-			c, err := s.connect()
-			if err != nil {
-				errs <- err
-				return
-			}
-			defer c.Close()
-			for n := i; n < count && err == nil; n += conns {
-				err = c.append(imapMail(n))
-			}
-			errs <- err
-		}()
-	}
-	var all error
-	for range conns {
-		all = errors.Join(all, <-errs)
-	}
-	return all
-}
-
 // imapMail is a mail of 4 KB.
 func imapMail(n int) string {
 	head := fmt.Sprintf("From: =?utf-8?q?J=C3=B6rg?= Bauer <joerg%d@fern.example>\r\nTo: Anna Amt <anna@%s>\r\nSubject: Antrag %d auf eine Genehmigung\r\n"+
@@ -310,6 +237,14 @@ func imapMail(n int) string {
 		"Content-Transfer-Encoding: 8bit\r\n\r\n", n%97, domain, n, n)
 	line := "Sehr geehrte Damen und Herren, hiermit stelle ich den Antrag, wie besprochen.\r\n"
 	return head + strings.Repeat(line, (smallSize-len(head))/len(line))
+}
+
+// bigMail is a mail of 1 MB, nearly all of which is a file.
+func bigMail(n int) string {
+	head := fmt.Sprintf("From: Anna Amt <anna@%s>\r\nSubject: Plan %d\r\nMessage-ID: <gross%d.bench@fern.example>\r\nMIME-Version: 1.0\r\n"+
+		"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n", domain, n, n)
+	line := strings.Repeat("QUJD", 19) + "\r\n"
+	return head + strings.Repeat(line, (imapBig-len(head))/len(line))
 }
 
 // idlers measures what 10,000 clients that wait for mail take of our memory.

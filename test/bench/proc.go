@@ -37,7 +37,7 @@ func cpuOf(pid int) (time.Duration, error) {
 
 // worked returns the processor time that the processes of a system have used. Those
 // that have ended are not counted; Postfix's stay for as long as a round lasts.
-func worked(sys system) (time.Duration, error) {
+func worked(sys interface{ Processes() ([]int, error) }) (time.Duration, error) {
 	pids, err := sys.Processes()
 	if err != nil {
 		return 0, err

@@ -151,6 +151,9 @@ func (d *DovecotServer) LogTail(lines int) string {
 	return tail(d.log, lines) + "\n" + tail(filepath.Join(d.opts.Dir, "dovecot.log"), lines)
 }
 
+// Processes returns the ids of all its processes.
+func (d *DovecotServer) Processes() ([]int, error) { return descendants(d.cmd.Process.Pid) }
+
 // Mails returns the mails in the Inbox of a user, as Dovecot wrote them, oldest first.
 // Maildir has bare LF as line ends, so CRLF has become LF.
 func (d *DovecotServer) Mails(mailbox string) ([][]byte, error) {
