@@ -100,6 +100,7 @@ func newTown(t *testing.T) *town {
 		Store: w.store, Directory: w.Directory, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Clock: w.clock,
 		Probe:    func(context.Context, string) (doppelboden.Outcome, bool) { return doppelboden.Outcome{}, false },
 		InFlight: func() map[string]int { return nil }, Waiting: func(func(doppelboden.BoxID, int64)) {}, Changed: func() {},
+		Try: func(context.Context, event.Trial) error { return nil }, Touched: func(doppelboden.MailboxID) bool { return false },
 	})
 	must(err)
 	lease, err := w.store.Join(t.Context(), "n", now)

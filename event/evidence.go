@@ -196,6 +196,7 @@ type lane struct {
 	heard   time.Time // last answer of any kind, good or bad, also that nobody answers
 	spoke   time.Time // last time that somebody answered
 	took    time.Time // last mail that was taken
+	answers time.Time // since when it answers; zero: it does not, as far as we know
 	fails   int       // in a row without a word about mail
 	since   time.Time // when the first of these began
 	reply   string    // what the last of them was
@@ -221,6 +222,7 @@ func (l *lane) add(o *observation) {
 			l.since = o.began
 		}
 		l.fails++
+		l.answers = time.Time{}
 		l.reply, l.host = o.reply, o.server
 		return
 	}
@@ -229,6 +231,9 @@ func (l *lane) add(o *observation) {
 	}
 	l.fails = 0
 	l.spoke = o.at
+	if l.answers.IsZero() {
+		l.answers = o.at
+	}
 	if o.sort == took {
 		l.took = o.at
 	}

@@ -36,7 +36,7 @@ func (t *Tracker) restore(ctx context.Context, m *machine) error {
 // resume goes on with an event as the store has it.
 func (m *machine) resume(c store.EventChange, now time.Time) {
 	e := &episode{Event: c.Event, members: map[doppelboden.MailboxID]bool{}, replies: map[string]*store.EventReply{}, said: map[string]bool{},
-		steps: len(c.Steps), told: now, shrunk: now, mute: c.Event.Whole}
+		wrote: map[doppelboden.MailboxID]letter{}, steps: len(c.Steps), told: now, shrunk: now, mute: c.Event.Whole}
 	for _, s := range c.Steps {
 		apply(e.members, s)
 		switch s.What {

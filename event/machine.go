@@ -18,6 +18,7 @@ const (
 	stepShrank    = "shrank"    // mailboxes are well again, or gone
 	stepSilent    = "silent"    // the route itself does not work
 	stepAnswering = "answering" // it answers again, which proves nothing yet
+	stepTried     = "tried"     // a letter goes out, for no mail waits that could show it
 	stepTurned    = "turned"    // mail is taken again
 	stepNoted     = "noted"
 	stepOverrun   = "overrun"
@@ -48,6 +49,10 @@ type episode struct {
 	seen      *view     // whom members were last looked up in
 	begun     bool      // of a maintenance: its time has come
 	overrun   bool      // of a maintenance: its time is over, and that is an alarm
+
+	wrote map[doppelboden.MailboxID]letter // letters that went out to see whether mail is taken
+	tries int                              // how often some went out, since this node started
+	tried time.Time                        // when they last did
 
 	steps     int               // how many there are
 	unsaved   []store.EventStep // the last ones, which are not durable yet
@@ -347,7 +352,8 @@ func (m *machine) firstSign(l *lane, whole bool, ids []doppelboden.MailboxID, no
 func (m *machine) newEpisode(e store.Event) *episode {
 	m.last[e.Tenant]++
 	e.Number = m.last[e.Tenant]
-	ep := &episode{Event: e, members: map[doppelboden.MailboxID]bool{}, replies: map[string]*store.EventReply{}, said: map[string]bool{}, dirty: true}
+	ep := &episode{Event: e, members: map[doppelboden.MailboxID]bool{}, replies: map[string]*store.EventReply{}, said: map[string]bool{},
+		wrote: map[doppelboden.MailboxID]letter{}, dirty: true}
 	m.episodes = append(m.episodes, ep)
 	return ep
 }

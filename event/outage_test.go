@@ -408,6 +408,7 @@ func TestWhoLeavesOrMovesIsNoLongerInTheOutage(t *testing.T) {
 
 func TestWhoIsInAnEventOfLesserWeightLeavesItForTheOutageOfTheRoute(t *testing.T) {
 	w := newWorld(t, 50)
+	w.queued[1] = 1
 	for range 60 {
 		w.mail("stadt/alt", full, 1)
 		w.mail("stadt/alt", tookIt, 2)

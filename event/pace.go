@@ -28,6 +28,8 @@ type Pace struct {
 	// Calm is for how long mail must be taken, without the route failing, before anybody
 	// counts as well again.
 	Calm time.Duration
+	// Trial is the shortest time between two letters that show whether mail is taken.
+	Trial time.Duration
 	// Shrink is the time between two steps that let mailboxes go that are well.
 	Shrink time.Duration
 	// Reopen is how long after its end an event goes on when the groupware falls again.
@@ -44,7 +46,7 @@ func DefaultPace() Pace {
 		// later: a dead route is known after 30 s at the latest.
 		Probe: 10 * time.Second, Again: 2 * time.Second, Dead: 8 * time.Second, Hung: 2 * time.Minute,
 		Window: 10 * time.Minute, Span: 10 * time.Second, Crowd: 3, Mass: 20, Lonely: 10 * time.Minute,
-		Calm: time.Minute, Shrink: time.Minute, Reopen: 30 * time.Minute, Grace: 5 * time.Minute,
+		Calm: time.Minute, Trial: 10 * time.Minute, Shrink: time.Minute, Reopen: 30 * time.Minute, Grace: 5 * time.Minute,
 	}
 }
 

@@ -136,6 +136,18 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			}
 		},
 		"nothing waits": func(*rapid.T) { clear(m.queued) },
+		"letters wait": func(*rapid.T) {
+			for _, one := range m.letters {
+				m.queued[doppelboden.BoxID(one.Mailbox)]++
+			}
+			m.letters = nil
+		},
+		"letters are refused": func(*rapid.T) {
+			for _, one := range m.letters {
+				m.bad[one.Mailbox] = true
+			}
+			m.take(notNow)
+		},
 		"somebody closes it": func(t *rapid.T) {
 			if open := m.open(); len(open) > 0 {
 				if _, err := m.track.Close(context.Background(), 1, open[0].Number, "anna", "is well"); err != nil {

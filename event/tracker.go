@@ -35,6 +35,11 @@ type Options struct {
 	// Probe asks whether a route, named by its key, would talk to us, and waits for it.
 	// ok is false when there is nobody to ask.
 	Probe func(ctx context.Context, lane string) (o doppelboden.Outcome, ok bool)
+	// Try has a letter made that goes where all mail of its mailbox goes. After an error it may
+	// be there or not.
+	Try func(ctx context.Context, t Trial) error
+	// Touched reports whether something was done in a mailbox here that is to go back.
+	Touched func(doppelboden.MailboxID) bool
 	// InFlight returns for every lane how many transactions are under way.
 	InFlight func() map[string]int
 	// Waiting yields the boxes that have mail waiting, and how much.
@@ -52,7 +57,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	if o.Store == nil || o.Directory == nil || o.Log == nil || o.Registry == nil || o.Probe == nil ||
-		o.InFlight == nil || o.Waiting == nil || o.Changed == nil {
+		o.Try == nil || o.Touched == nil || o.InFlight == nil || o.Waiting == nil || o.Changed == nil {
 		return errors.New("event: an option is not set")
 	}
 	if o.Clock == nil {
@@ -155,6 +160,7 @@ func (t *Tracker) Run(ctx context.Context) {
 	for {
 		t.probe(ctx, &beside)
 		t.decide()
+		t.try(ctx, &beside)
 		t.tell()
 		select {
 		case kick <- struct{}{}:
@@ -199,7 +205,7 @@ func (t *Tracker) decide() {
 			l.busy = now
 		}
 	}
-	t.countWaiting(now)
+	t.countWaiting(now, waitingEvery)
 	m.tick(now)
 	t.metrics.set(m)
 }
@@ -207,9 +213,10 @@ func (t *Tracker) decide() {
 // waitingEvery is the time between two countings of what waits for members.
 const waitingEvery = 5 * time.Second
 
-// countWaiting asks the queue what waits for members of open events. The caller holds t.mu.
-func (t *Tracker) countWaiting(now time.Time) {
-	if now.Sub(t.counted) < waitingEvery {
+// countWaiting asks the queue what waits for members of open events, unless it was asked less
+// than some time ago. The caller holds t.mu.
+func (t *Tracker) countWaiting(now time.Time, every time.Duration) {
+	if now.Sub(t.counted) < every {
 		return
 	}
 	t.counted = now

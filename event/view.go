@@ -12,12 +12,18 @@ type view struct {
 	keys    map[*city.Route]string
 	onRoute map[string][]doppelboden.MailboxID // living mailboxes by the key of their own route
 	used    map[string]bool                    // routes by which any mail goes
+
+	postmaster map[doppelboden.TenantID]doppelboden.MailboxID // those whose postmaster is one mailbox
 }
 
 // newView costs some 50 ms for 100,000 mailboxes.
 func newView(dir *city.Directory) *view {
-	v := &view{dir: dir, keys: map[*city.Route]string{}, onRoute: map[string][]doppelboden.MailboxID{}, used: map[string]bool{}}
+	v := &view{dir: dir, keys: map[*city.Route]string{}, onRoute: map[string][]doppelboden.MailboxID{}, used: map[string]bool{},
+		postmaster: map[doppelboden.TenantID]doppelboden.MailboxID{}}
 	for _, t := range dir.City().Tenants {
+		if to, err := dir.Lookup(t.Postmaster); err == nil && to.Mailbox > 0 {
+			v.postmaster[to.Tenant] = to.Mailbox
+		}
 		for _, r := range t.Routes {
 			v.keys[r] = r.Key()
 		}

@@ -82,6 +82,10 @@ type world struct {
 	queued map[doppelboden.BoxID]int64
 	flying map[string]int
 	alarms int // calls of Changed
+
+	letters []Trial // that went out
+	touched map[doppelboden.MailboxID]bool
+	tryErr  error
 }
 
 func newWorld(t testing.TB, people int) *world {
@@ -104,6 +108,8 @@ func (w *world) start() {
 			}
 		},
 		Changed: func() { w.alarms++ },
+		Try:     w.try,
+		Touched: func(id doppelboden.MailboxID) bool { return w.touched[id] },
 		Clock:   func() time.Time { return w.now },
 	})
 	if err == nil {
@@ -114,10 +120,24 @@ func (w *world) start() {
 	}
 }
 
+// try takes a letter that goes out.
+func (w *world) try(_ context.Context, one Trial) error {
+	w.track.mu.Lock()
+	defer w.track.mu.Unlock()
+	if e := w.track.find(one.Tenant, one.Event); e == nil || !e.members[one.Mailbox] || w.queued[doppelboden.BoxID(one.Mailbox)] > 0 {
+		w.t.Errorf("a letter goes to mailbox %d, which is not in event %d, or for which mail waits", one.Mailbox, one.Event)
+	}
+	w.letters = append(w.letters, one)
+	return w.tryErr
+}
+
 // tick lets a second go by, and the tracker decide.
 func (w *world) tick() {
 	w.now = w.now.Add(time.Second)
 	w.track.decide()
+	var beside sync.WaitGroup
+	w.track.try(context.Background(), &beside)
+	beside.Wait()
 	w.track.write(context.Background())
 	w.track.tell()
 }

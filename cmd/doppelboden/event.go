@@ -286,6 +286,8 @@ func (p *program) eventStep(s event.Step) string {
 		return p.say.T("the whole route does not work, mailboxes now: %s", after)
 	case "answering":
 		return p.say.T("the groupware answers again")
+	case "tried":
+		return p.say.T("a letter goes out to see whether it takes mail, for none waits")
 	case "turned":
 		return p.say.T("it takes mail again")
 	case "noted":
