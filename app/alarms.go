@@ -68,7 +68,7 @@ func (u *unsaved) saved(key alarmKey) {
 }
 
 // end ends those that do not last any more, and returns them.
-func (u *unsaved) end(lasts map[alarmKey]string, now time.Time) (over []doppelboden.Alarm) {
+func (u *unsaved) end(lasts alarms, now time.Time) (over []doppelboden.Alarm) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for key, a := range u.last {

@@ -109,11 +109,11 @@ func (p peerNames) LookupNetIP(ctx context.Context, _, host string) ([]netip.Add
 }
 
 // nameServers tells when nobody answers questions to the DNS.
-func (w *watcher) nameServers(ctx context.Context, wrong map[alarmKey]string) {
+func (w *watcher) nameServers(ctx context.Context, wrong alarms) {
 	if w.n.dns == nil {
 		return
 	}
 	if dead, answers := w.n.dns.Dead(ctx); ctx.Err() == nil && !answers {
-		wrong[alarmKey{"dns", ""}] = fmt.Sprintf("No name server answers (%s). Mail is taken, but nobody knows whether its senders are true, and nothing leaves for the Internet by MX. Repair them, or name others in [dns] of node.toml.", strings.Join(dead, ", "))
+		wrong[alarmKey{"dns", ""}] = doppelboden.Tell("No name server answers (%s). Mail is taken, but nobody knows whether its senders are true, and nothing leaves for the Internet by MX; it waits. Repair them, or name others in [dns] of node.toml and start the node again.", strings.Join(dead, ", "))
 	}
 }

@@ -57,9 +57,9 @@ func TestANodeWhoseNameServersAreDeadRaisesAnAlarmAndTakesMail(t *testing.T) {
 	node.DNS = city.DNS{Servers: []string{dns.Addr()}}
 	n := start(t, node)
 	w := newWatcher(n, func() time.Duration { return 0 })
-	wrong := map[alarmKey]string{}
+	wrong := alarms{}
 	w.nameServers(t.Context(), wrong)
-	if !strings.Contains(wrong[alarmKey{"dns", ""}], dns.Addr()) {
+	if !strings.Contains(wrong[alarmKey{"dns", ""}].String(), dns.Addr()) {
 		t.Errorf("no alarm names %s: %v", dns.Addr(), wrong)
 	}
 	if _, err := control.NewClient(node.Data, nil).AddMailbox(t.Context(), anna); err != nil {

@@ -126,11 +126,11 @@ func (n *Node) certificate() *tls.Config {
 }
 
 // certificate tells of one that is about to end, or cannot be had.
-func (w *watcher) certificate(wrong map[alarmKey]string) {
+func (w *watcher) certificate(wrong alarms) {
 	if w.n.certs == nil {
 		return
 	}
-	if trouble := w.n.certs.Trouble(); trouble != "" {
+	if trouble := w.n.certs.Trouble(); len(trouble) > 0 {
 		wrong[alarmKey{"certificate", ""}] = trouble
 	}
 }

@@ -60,8 +60,8 @@ func (n *Node) spared() []doppelboden.MailboxID {
 }
 
 // events tells of outages, and of maintenances that do not end.
-func (w *watcher) events(wrong map[alarmKey]string) {
-	for subject, text := range w.n.events.Alarms() {
-		wrong[alarmKey{event.AlarmKind, subject}] = text
+func (w *watcher) events(wrong alarms) {
+	for subject, said := range w.n.events.Alarms() {
+		wrong[alarmKey{event.AlarmKind, subject}] = said
 	}
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -153,7 +152,7 @@ type limited struct {
 // A limitedOne is what the alarm says of one person.
 type limitedOne struct {
 	at   time.Time
-	text string
+	said doppelboden.Telling
 }
 
 // note is folder.Options.Limited.
@@ -162,14 +161,14 @@ func (l *limited) note(m doppelboden.Mailbox, by string, most int) {
 	if l.told == nil {
 		l.told = map[string]limitedOne{}
 	}
-	l.told[by] = limitedOne{l.clock(), fmt.Sprintf("Somebody (%s) wanted to write from %s to more than %d recipients within an hour and was stopped. "+
-		"If nobody knows why, the password may be stolen. The limit is recipients_per_hour in [tenant.mailboxes].", by, m.Address, most)}
+	l.told[by] = limitedOne{l.clock(), doppelboden.Tell("Somebody (%s) wanted to write from %s to more than %s recipients within an hour and was stopped. All other mail goes on. "+
+		"Ask that person. If nobody knows why, the password may be stolen: doppelboden account revoke --person %s. The limit is recipients_per_hour in [tenant.mailboxes].", by, m.Address, most, m.Address)}
 	l.mu.Unlock()
 	l.look()
 }
 
 // limits tells of people who wanted to write to too many.
-func (w *watcher) limits(wrong map[alarmKey]string) {
+func (w *watcher) limits(wrong alarms) {
 	l := w.n.limited
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -178,7 +177,7 @@ func (w *watcher) limits(wrong map[alarmKey]string) {
 			delete(l.told, by)
 			continue
 		}
-		wrong[alarmKey{"limit", by}] = one.text
+		wrong[alarmKey{"limit", by}] = one.said
 	}
 }
 

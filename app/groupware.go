@@ -151,13 +151,13 @@ func filingOf(r *city.Route) (after time.Duration, atOnce int) {
 // filing tells of mailboxes that old mail cannot be put into, although their route takes new
 // mail: a password or a right that is missing, which nobody would notice before an outage
 // is over. While the route is down as a whole, that is told.
-func (w *watcher) filing(wrong map[alarmKey]string) {
+func (w *watcher) filing(wrong alarms) {
 	now := w.n.clock()
 	for _, l := range w.n.house.queue.Status() {
 		if f := l.Filing; f != nil && !f.Up && l.Up && now.Sub(f.Since) >= routeDown {
-			wrong[alarmKey{"mailboxes", l.Name}] = fmt.Sprintf("Mail that waits for longer than %s cannot be put into the mailboxes of %s since %s: %s. "+
-				"It waits; newer mail is handed over. Look at [tenant.route.imap] and at the master user of the groupware.",
-				f.After, l.Name, f.Since.Format(time.RFC3339), f.Reply)
+			wrong[alarmKey{"mailboxes", l.Name}] = doppelboden.Tell("Mail that waits for longer than %s cannot be put into the mailboxes of %s since %s: %s. "+
+				"It waits; newer mail is handed over. Look at [tenant.route.imap] in city.toml and at the master user of the groupware.",
+				f.After, l.Name, f.Since, f.Reply)
 		}
 	}
 }

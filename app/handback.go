@@ -166,8 +166,8 @@ func (p *pastEvents) all(ctx context.Context) ([]store.Event, error) {
 }
 
 // handback tells of what people did and does not go back.
-func (w *watcher) handback(wrong map[alarmKey]string) {
-	for route, text := range w.n.handback.Alarms() {
-		wrong[alarmKey{handback.AlarmKind, route}] = text
+func (w *watcher) handback(wrong alarms) {
+	for route, said := range w.n.handback.Alarms() {
+		wrong[alarmKey{handback.AlarmKind, route}] = said
 	}
 }

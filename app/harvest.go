@@ -213,12 +213,12 @@ func (j *journaling) Abort() {
 }
 
 // harvest tells of mailboxes that are not filled as they should be.
-func (w *watcher) harvest(wrong map[alarmKey]string) {
+func (w *watcher) harvest(wrong alarms) {
 	for _, a := range w.n.harvest.Alarms() {
 		subject := a.Route
 		if subject == "" {
 			subject = w.n.house.Directory().TenantName(a.Tenant)
 		}
-		wrong[alarmKey{a.Kind, subject}] = a.Text
+		wrong[alarmKey{a.Kind, subject}] = a.Said
 	}
 }

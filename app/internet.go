@@ -196,7 +196,7 @@ func ownAddresses() (own []netip.Addr) {
 const awayLong = 10 * time.Minute
 
 // internet tells of what keeps mail from leaving for the Internet.
-func (w *watcher) internet(wrong map[alarmKey]string) {
+func (w *watcher) internet(wrong alarms) {
 	now := w.n.clock()
 	for _, l := range w.n.house.queue.Status() {
 		if !l.Internet {
@@ -213,13 +213,13 @@ func (w *watcher) internet(wrong map[alarmKey]string) {
 		}
 		switch {
 		case !l.Up && now.Sub(l.Since) >= routeDown:
-			wrong[alarmKey{"internet", l.Name}] = fmt.Sprintf("The smart host has not taken mail since %s. Mail to the Internet is kept and waits.", l.Since.Format(time.RFC3339))
+			wrong[alarmKey{"internet", l.Name}] = doppelboden.Tell("The smart host has not taken mail since %s. Mail to the Internet is kept and waits; mail from outside goes on. Look at the smart host; see what it says: doppelboden status", l.Since)
 		case l.Away && !silent.IsZero() && now.Sub(silent) >= awayLong:
-			wrong[alarmKey{"internet", l.Name}] = "Nobody on the Internet answers. Mail is kept and waits. Look whether our own line is down, the DNS, or outgoing connections to port 25."
+			wrong[alarmKey{"internet", l.Name}] = doppelboden.Tell("Nobody on the Internet answers. Mail to the Internet is kept and waits. Look whether our own line is down, the DNS, or outgoing connections to port 25.")
 		}
 		if len(refusing) > 0 {
 			slices.Sort(refusing)
-			wrong[alarmKey{"refused", l.Name}] = fmt.Sprintf("These domains refuse mail because of our address or our domain: %s. Mail for them is kept and waits; it is not returned before its time is over. Look at their words (doppelboden status), at block lists, at the name of our address in the DNS, and at SPF and DMARC.", strings.Join(refusing, ", "))
+			wrong[alarmKey{"refused", l.Name}] = doppelboden.Tell("These domains refuse mail because of our address or our domain: %s. Mail for them is kept and waits; it is not returned before its time is over. Look at their words (doppelboden status), at block lists, at the name of our address in the DNS, and at SPF and DMARC.", strings.Join(refusing, ", "))
 		}
 	}
 	for _, t := range w.n.house.Directory().City().Tenants {
@@ -227,7 +227,7 @@ func (w *watcher) internet(wrong map[alarmKey]string) {
 			continue
 		}
 		if _, err := w.n.secret(t.Internet.Password); err != nil {
-			wrong[alarmKey{"internet", t.InternetKey()}] = "The smart host's password cannot be read: " + err.Error() + ". Mail to the Internet is kept and waits. Put it there and apply the configuration again."
+			wrong[alarmKey{"internet", t.InternetKey()}] = doppelboden.Tell("The smart host's password cannot be read: %s. Mail to the Internet is kept and waits. Put it there, then run: doppelboden config apply FILE", err)
 		}
 	}
 }

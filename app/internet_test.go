@@ -195,7 +195,7 @@ func TestMailWaitsWhileASmartHostRefusesUs(t *testing.T) {
 		w := newWatcher(n, func() time.Duration { return 0 })
 		waitFor(t, "the alarm", func() bool {
 			text := w.findings(t.Context())[alarmKey{"refused", "stadt/Internet"}]
-			return bytes.Contains([]byte(text), []byte("x.example, y.example"))
+			return bytes.Contains([]byte(text.String()), []byte("x.example, y.example"))
 		})
 		if queued := counted(t, n, doppelboden.Queued); queued != 3 {
 			t.Errorf("%d wait, want 3", queued)

@@ -173,13 +173,13 @@ func (n *Node) crisisText(ctx context.Context, e event.Summary, p notify.Person)
 }
 
 // sms tells of people who could not be told by SMS.
-func (w *watcher) sms(wrong map[alarmKey]string) {
+func (w *watcher) sms(wrong alarms) {
 	d := w.n.house.Directory()
 	for _, s := range w.n.sms.Status() {
 		for m, err := range s.Failed {
 			box, _ := d.Mailbox(m)
-			wrong[alarmKey{"sms", d.TenantName(s.Tenant) + "/" + s.About}] = fmt.Sprintf("%d of %d people of the crisis team could not be told by SMS, %s for one: %s. "+
-				"Call them. Look at [tenant.sms] and the gateway.", len(s.Failed), s.People, box.Address, err)
+			wrong[alarmKey{"sms", d.TenantName(s.Tenant) + "/" + s.About}] = doppelboden.Tell("%s of %s people of the crisis team could not be told by SMS, %s for one: %s. "+
+				"Call them by telephone. Mail is not concerned. Look at [tenant.sms] in city.toml and at the gateway.", len(s.Failed), s.People, box.Address, err)
 		}
 	}
 }

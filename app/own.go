@@ -159,9 +159,9 @@ func (o *owns) trouble() string {
 }
 
 // senders tells of files of senders that cannot be used.
-func (w *watcher) senders(wrong map[alarmKey]string) {
+func (w *watcher) senders(wrong alarms) {
 	if trouble := w.n.own.trouble(); trouble != "" {
-		wrong[alarmKey{"sender", ""}] = "Not every sender can log in: " + trouble + ". The node reads the files again every ten seconds."
+		wrong[alarmKey{"sender", ""}] = doppelboden.Tell("Not every sender can log in: %s. Mail of all others goes on. Repair the file; the node reads it again every ten seconds.", trouble)
 	}
 }
 

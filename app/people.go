@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -247,7 +248,7 @@ func (n *Node) secret(s city.Secret) (string, error) {
 
 // lists tells of lists of mailboxes that could not be used, or are too old, or name
 // people that nobody reaches.
-func (w *watcher) lists(wrong map[alarmKey]string) {
+func (w *watcher) lists(wrong alarms) {
 	h := w.n.house
 	dir, now := h.Directory(), w.n.clock()
 	listings := map[[2]string]store.Listing{}
@@ -256,11 +257,11 @@ func (w *watcher) lists(wrong map[alarmKey]string) {
 	}
 	for _, t := range dir.City().Tenants {
 		if l := listings[[2]string{t.Name, ""}]; l.Writing {
-			wrong[alarmKey{"list", t.Name}] = "A list of mailboxes of " + t.Name + " was imported in part only. Unknown recipients get 450 until it is imported again."
+			wrong[alarmKey{"list", t.Name}] = doppelboden.Tell("A list of mailboxes of %s was imported in part only. Mail for people who are known is taken; unknown recipients are put off (450) until it is imported again: doppelboden mailbox import FILE.csv", t.Name)
 		}
 		for i := range t.Directories {
-			if text := listText(&t.Directories[i], listings[[2]string{t.Name, t.Directories[i].Name}], now); text != "" {
-				wrong[alarmKey{"list", t.Name + "/" + t.Directories[i].Name}] = text
+			if said := listText(&t.Directories[i], listings[[2]string{t.Name, t.Directories[i].Name}], now); len(said) > 0 {
+				wrong[alarmKey{"list", t.Name + "/" + t.Directories[i].Name}] = said
 			}
 		}
 	}
@@ -268,39 +269,39 @@ func (w *watcher) lists(wrong map[alarmKey]string) {
 	if counts := h.people.kept.Load(); counts != nil {
 		for id, n := range *counts {
 			if n.Load() >= maxKept {
-				wrong[alarmKey{"kept", dir.TenantName(id)}] = fmt.Sprintf("%d mails for people whom nobody knows are held. More are put off. See: doppelboden queue list --state held", maxKept)
+				wrong[alarmKey{"kept", dir.TenantName(id)}] = doppelboden.Tell("%s mails for people whom nobody knows are held. They are safe; more of them are put off (450). See: doppelboden queue list --state held; then doppelboden mailbox assign ID ADDRESS", maxKept)
 			}
 		}
 	}
 }
 
-// listText says what is wrong with a directory's list; "" when nothing is.
-func listText(l *city.LDAP, state store.Listing, now time.Time) string {
-	var b strings.Builder
-	if state.Trouble != "" {
-		fmt.Fprintf(&b, "The directory %s was not taken over: %s. The list of before stays in use.", l.Name, state.Trouble)
-		if state.Lost > 0 {
-			fmt.Fprintf(&b, " If that many have really left, run: doppelboden mailbox refresh --accept-removals %d", state.Lost)
-		}
-	}
+// listText says what is wrong with a directory's list; nothing when nothing is.
+func listText(l *city.LDAP, state store.Listing, now time.Time) (said doppelboden.Telling) {
 	switch {
 	case state.Read.IsZero() && !state.Tried.IsZero():
-		fmt.Fprintf(&b, " It was never read as a whole, so unknown recipients get 450.")
+		said = doppelboden.Tell("The directory %s was never read as a whole, so unknown recipients are put off (450).", l.Name)
 	case !state.Read.IsZero() && now.Sub(state.Read) > l.MaxAge:
-		fmt.Fprintf(&b, " The list is of %s, older than %s, so unknown recipients get 450.", state.Read.Local().Format(time.RFC3339), l.MaxAge)
+		said = doppelboden.Tell("The list of the directory %s is of %s, older than %s, so unknown recipients are put off (450).", l.Name, state.Read, l.MaxAge)
 	case state.Writing:
-		fmt.Fprintf(&b, " It was written in part only, so unknown recipients get 450.")
+		said = doppelboden.Tell("The list of the directory %s was written in part only, so unknown recipients are put off (450).", l.Name)
 	}
-	return strings.TrimSpace(b.String())
+	switch {
+	case state.Lost > 0:
+		said = said.And(doppelboden.Tell("The directory %s was not taken over: too many addresses would be gone at once (%s). The list of before stays in use, and mail for those on it is taken. Look at the directory. "+
+			"If that many have really left, run: doppelboden mailbox refresh --accept-removals %s", l.Name, state.Lost, strconv.Itoa(state.Lost)))
+	case state.Trouble != "":
+		said = said.And(doppelboden.Tell("The directory %s was not taken over: %s. The list of before stays in use, and mail for those on it is taken. Look at the directory; then run: doppelboden mailbox refresh", l.Name, state.Trouble))
+	}
+	return said
 }
 
 // unreached tells of lists whose members do not all get its mail. That costs a look at
 // all members, so it is done once with each directory.
-func (w *watcher) unreached(dir *city.Directory) map[alarmKey]string {
+func (w *watcher) unreached(dir *city.Directory) alarms {
 	if w.listsOf == dir {
 		return w.listsWrong
 	}
-	wrong := map[alarmKey]string{}
+	wrong := alarms{}
 	for list, s := range dir.Strays {
 		missing := s.Nobody
 		if t, _ := dir.City().Tenant(dir.TenantName(list.Tenant)); t.Internet == nil {
@@ -309,7 +310,7 @@ func (w *watcher) unreached(dir *city.Directory) map[alarmKey]string {
 		if len(missing) == 0 {
 			continue
 		}
-		wrong[alarmKey{"members", list.Address.String()}] = fmt.Sprintf("Mail for the list %s does not reach %d of its members, such as %s. See: doppelboden mailbox show %s",
+		wrong[alarmKey{"members", list.Address.String()}] = doppelboden.Tell("Mail for the list %s does not reach all of its members: %s are missing, such as %s. All others get it. See: doppelboden mailbox show %s",
 			list.Address, len(missing), missing[0], list.Address)
 	}
 	w.listsOf, w.listsWrong = dir, wrong

@@ -74,9 +74,9 @@ func (w *town) refresh(accept int) control.Refreshed {
 func (w *town) alarm(kind string) string {
 	w.t.Helper()
 	look := newWatcher(w.Node, func() time.Duration { return 0 })
-	for key, text := range look.findings(w.t.Context()) {
+	for key, said := range look.findings(w.t.Context()) {
 		if key.kind == kind {
-			return text
+			return said.String()
 		}
 	}
 	return ""
@@ -150,7 +150,7 @@ func TestWhoIsInTheDirectoryGetsMailAndTheListOutlivesIt(t *testing.T) {
 	}
 	w.ahead.Store(int64(49 * time.Hour))
 	w.answers("with a directory that is dead for two days", map[string]int{"bert@stadt.example": 250, "carl@stadt.example": 450})
-	if text := w.alarm("list"); !strings.Contains(text, "unknown recipients get 450") {
+	if text := w.alarm("list"); !strings.Contains(text, "unknown recipients are put off (450)") {
 		t.Errorf("alarm of an old list: %q", text)
 	}
 	status, err := w.client.Status(t.Context())
@@ -219,7 +219,7 @@ func TestAListReachesEachMemberOnceAndTheBalanceCountsIt(t *testing.T) {
 	if b := balance(t, w.Node); b.Accepted != 2 || b.Expanded != 1 || b.Merged != 0 || b.Difference != 0 {
 		t.Errorf("balance %+v, want 2 accepted, 1 of them expanded, difference 0", b)
 	}
-	if text := w.alarm("members"); !strings.Contains(text, "does not reach 2 of its members") {
+	if text := w.alarm("members"); !strings.Contains(text, "all of its members: 2 are missing") {
 		t.Errorf("alarm about members that nobody reaches: %q", text)
 	}
 	s, err := w.client.ShowMailbox(t.Context(), "alle@stadt.example")

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -188,21 +187,21 @@ func causeOf(err error) string {
 }
 
 // database tells when the database does not do its work.
-func (w *watcher) database(wrong map[alarmKey]string) {
+func (w *watcher) database(wrong alarms) {
 	s := w.n.databaseStatus()
 	switch {
 	case s.Away.IsZero():
 	case s.Dead:
-		wrong[alarmKey{"database", ""}] = fmt.Sprintf("The database does not answer: %s. Mail is taken and kept on this machine. Nothing is handed over and nothing can be changed until it returns; then the node goes on by itself.", s.Why)
+		wrong[alarmKey{"database", ""}] = doppelboden.Tell("The database does not answer: %s. Mail is taken and kept on this machine. Nothing is handed over and nothing can be changed until it returns; then the node goes on by itself. Look at the database; do not stop the node.", s.Why)
 	default:
-		wrong[alarmKey{"database", ""}] = fmt.Sprintf("The database answers, but does not do its work: %s. Mail is taken and kept on this machine until it does; then the node goes on by itself.", s.Why)
+		wrong[alarmKey{"database", ""}] = doppelboden.Tell("The database answers, but does not do its work: %s. Mail is taken and kept on this machine until it does; then the node goes on by itself. Look at the database and its disk; do not stop the node.", s.Why)
 	}
 	if s.Aside > 0 {
-		wrong[alarmKey{"database", "refused"}] = fmt.Sprintf("The database refuses %d mails for their own sake. They are kept on this machine and tried again every hour. Look into the log.", s.Aside)
+		wrong[alarmKey{"database", "refused"}] = doppelboden.Tell("The database refuses some mails for their own sake: %s. They are kept on this machine and tried again every hour; all others go on. The log of the node says why (\"kept aside\").", s.Aside)
 	}
 	if keeper := w.n.db.keeper; keeper != nil && s.Away.IsZero() {
 		if err := keeper.Err(); err != nil {
-			wrong[alarmKey{"mirror", ""}] = "The mirror of the database on this machine cannot be written: " + err.Error() + ". If the database dies and this node starts anew, its doors know only what was true before."
+			wrong[alarmKey{"mirror", ""}] = doppelboden.Tell("The mirror of the database on this machine cannot be written: %s. Mail goes on. If the database dies and this node starts anew, its doors know only what was true before. Look at the disk.", err)
 		}
 	}
 }

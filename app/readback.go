@@ -123,11 +123,11 @@ func (n *Node) runReplays(ctx context.Context) {
 }
 
 // readback tells of groupware that does not have what it took.
-func (w *watcher) readback(wrong map[alarmKey]string) {
+func (w *watcher) readback(wrong alarms) {
 	if w.n.reader == nil {
 		return
 	}
-	for subject, text := range w.n.reader.Alarms() {
-		wrong[alarmKey{mailbox.AlarmKind, subject}] = text
+	for subject, said := range w.n.reader.Alarms() {
+		wrong[alarmKey{mailbox.AlarmKind, subject}] = said
 	}
 }

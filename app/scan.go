@@ -114,11 +114,11 @@ const scannerDown = 90 * time.Second
 const unscannedFor = 10 * time.Minute
 
 // scanners tells of scanners that do not work, and of mail that waits for them.
-func (w *watcher) scanners(ctx context.Context, wrong map[alarmKey]string) {
+func (w *watcher) scanners(ctx context.Context, wrong alarms) {
 	now := w.n.clock()
 	for _, s := range w.n.scanning.station.Status() {
 		if !s.Up && now.Sub(s.Since) >= scannerDown {
-			wrong[alarmKey{"scanner", s.Address}] = fmt.Sprintf("%s at %s has not worked since %s. Mail is taken and waits until it was scanned, or until the time is over that city.toml sets.", s.Kind, s.Address, s.Since.Format(time.RFC3339))
+			wrong[alarmKey{"scanner", s.Address}] = doppelboden.Tell("The scanner %s at %s has not worked since %s. Mail is taken and waits until it was scanned, or until the time is over that city.toml sets. Look at the scanner and start it again.", s.Kind, s.Address, s.Since)
 		}
 		if s.TooLarge > 0 {
 			wrong[alarmKey{"scanner-size", s.Address}] = tooLarge(s)
@@ -138,19 +138,20 @@ func (w *watcher) scanners(ctx context.Context, wrong map[alarmKey]string) {
 		if p == nil || now.Sub(c.Oldest) < unscannedFor {
 			continue
 		}
-		text := fmt.Sprintf("Mail of %s waits to be scanned, the oldest since %s.", d.TenantName(c.Tenant), c.Oldest.Format(time.RFC3339))
+		said := doppelboden.Tell("Mail of %s waits to be scanned, the oldest since %s. It is safe.", d.TenantName(c.Tenant), c.Oldest)
 		if p.Patience >= 0 {
-			text += fmt.Sprintf(" After %v it is handed over with a mark.", p.Patience)
+			said = said.And(doppelboden.Tell("After %s it is handed over with a mark.", p.Patience))
 		}
-		wrong[alarmKey{"unscanned", d.TenantName(c.Tenant)}] = text
+		said = said.And(doppelboden.Tell("Look at the scanners: doppelboden status"))
+		wrong[alarmKey{"unscanned", d.TenantName(c.Tenant)}] = said
 	}
 }
 
 // tooLarge says what is to be done about a scanner that takes only small mail.
-func tooLarge(s scan.Status) string {
-	remedy := "max_message in its options.inc"
+func tooLarge(s scan.Status) doppelboden.Telling {
+	remedy := "max_message (options.inc)"
 	if s.Kind == scan.ClamAV {
-		remedy = "StreamMaxLength, MaxFileSize and MaxScanSize in clamd.conf"
+		remedy = "StreamMaxLength, MaxFileSize, MaxScanSize (clamd.conf)"
 	}
-	return fmt.Sprintf("%s at %s refused a mail of %d MB as too large. Such mail waits although the scanner works. Raise %s.", s.Kind, s.Address, (s.TooLarge+1<<20-1)>>20, remedy)
+	return doppelboden.Tell("The scanner %s at %s refused a mail of %s MB as too large. Such mail waits although the scanner works. Raise in its configuration: %s", s.Kind, s.Address, (s.TooLarge+1<<20-1)>>20, remedy)
 }

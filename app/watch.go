@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"doppelboden"
 	"doppelboden/city"
@@ -48,28 +51,37 @@ func (l *lastError) get() error { l.mu.Lock(); defer l.mu.Unlock(); return l.err
 // An alarmKey names an alarm.
 type alarmKey struct{ kind, subject string }
 
+// alarms are what is wrong: for each, what a person must know. Such a telling says what is
+// wrong, what becomes of mail meanwhile, and what to do.
+type alarms map[alarmKey]doppelboden.Telling
+
 // A watcher looks at what alarms are about and keeps the stored alarms as it finds it.
 type watcher struct {
 	n       *Node
-	open    map[alarmKey]string  // text of those that are stored as open
+	open    map[alarmKey]string  // English text of those that are stored as open
 	learned bool                 // open has what an earlier run left open
 	running func() time.Duration // how long the machine has been running, whatever the clock says
+
+	// shown counts open alarms by kind; nil: nobody measures.
+	shown *prometheus.GaugeVec
 
 	// Of the look before.
 	clockWas time.Time
 	ranFor   time.Duration
 
 	jumped   time.Time // of the last jump of the clock, by the clock after it
-	jumpText string
+	jumpText doppelboden.Telling
 
-	listsOf    *city.Directory     // for which listsWrong holds
-	listsWrong map[alarmKey]string // lists whose members do not all get its mail
+	listsOf    *city.Directory // for which listsWrong holds
+	listsWrong alarms          // lists whose members do not all get its mail
 }
 
 // watch looks until ctx ends.
 func (n *Node) watch(ctx context.Context) {
 	start := time.Now() // carries the running time of the machine
 	w := newWatcher(n, func() time.Duration { return time.Since(start) })
+	w.shown = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "doppelboden_alarms_open", Help: "Alarms that last, by kind; doppelboden status tells them."}, []string{"kind"})
+	n.registry.MustRegister(w.shown)
 	for {
 		w.look(ctx)
 		fired, stop := n.opts.Timer(watchEvery)
@@ -93,7 +105,11 @@ func newWatcher(n *Node, running func() time.Duration) *watcher {
 func (w *watcher) restore(ctx context.Context) error {
 	return w.n.store.Alarms(ctx, w.n.clock(), func(a doppelboden.Alarm) error {
 		if a.Until.IsZero() {
-			w.open[alarmKey{a.Kind, a.Subject}] = a.Text
+			text := a.Text
+			if len(a.Said) == 0 {
+				text = "" // of a program that knew no languages: it is to be told anew
+			}
+			w.open[alarmKey{a.Kind, a.Subject}] = text
 		}
 		return nil
 	})
@@ -109,6 +125,7 @@ func (w *watcher) look(ctx context.Context) {
 		}
 	}
 	wrong := w.findings(ctx)
+	w.count(wrong)
 	for _, a := range w.n.unsaved.end(wrong, w.n.clock()) {
 		w.n.log.Info("the alarm has ended", "kind", a.Kind, "subject", a.Subject)
 	}
@@ -117,11 +134,12 @@ func (w *watcher) look(ctx context.Context) {
 			w.n.log.Error("alarms that have ended cannot be stored", "err", err)
 		}
 	}
-	for key, text := range wrong {
+	for key, said := range wrong {
+		text := said.String()
 		if w.open[key] == text {
 			continue
 		}
-		a := doppelboden.Alarm{Kind: key.kind, Subject: key.subject, Text: text, Since: w.began(key)}
+		a := doppelboden.Alarm{Kind: key.kind, Subject: key.subject, Text: text, Said: said, Since: w.began(key)}
 		if err := w.save(ctx, a); err != nil {
 			if w.n.unsaved.put(a) {
 				w.n.log.Error("alarm", "kind", key.kind, "subject", key.subject, "text", text, "unsaved", err)
@@ -145,6 +163,17 @@ func (w *watcher) look(ctx context.Context) {
 	}
 }
 
+// count measures what is wrong.
+func (w *watcher) count(wrong alarms) {
+	if w.shown == nil {
+		return
+	}
+	w.shown.Reset()
+	for key := range wrong {
+		w.shown.WithLabelValues(key.kind).Inc()
+	}
+}
+
 // save stores an alarm.
 func (w *watcher) save(ctx context.Context, a doppelboden.Alarm) error {
 	if w.n.db.dead() {
@@ -163,8 +192,8 @@ func (w *watcher) began(key alarmKey) time.Time {
 }
 
 // findings says what is wrong now.
-func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
-	wrong := map[alarmKey]string{}
+func (w *watcher) findings(ctx context.Context) alarms {
+	wrong := alarms{}
 	w.disk(wrong)
 	w.database(wrong)
 	w.clock(wrong)
@@ -184,35 +213,36 @@ func (w *watcher) findings(ctx context.Context) map[alarmKey]string {
 	w.scanners(ctx, wrong)
 	w.nameServers(ctx, wrong)
 	if err := w.n.cellar.ledger.get(); err != nil {
-		wrong[alarmKey{"ledger", ""}] = "The ledger cannot be tied: " + err.Error() + ". Mail is taken and handed over all the same. Run \"doppelboden ledger verify\"."
+		wrong[alarmKey{"ledger", ""}] = doppelboden.Tell("The ledger cannot be tied: %s. Mail is taken and handed over all the same. Run: doppelboden ledger verify", err)
 	}
 	for _, d := range w.n.damage {
-		wrong[alarmKey{"segment", d.Segment}] = fmt.Sprintf("Bytes %d to %d of segment %s are not what was written: %s. Mail that lies there cannot be handed over.", d.Offset, d.Offset+d.Length, d.Segment, d.What)
+		wrong[alarmKey{"segment", d.Segment}] = doppelboden.Tell("Bytes %s to %s of segment %s are not what was written: %s. Mail that lies there cannot be handed over; all other mail can. Look at the disk. Is the newest backup whole? doppelboden backup --verify FOLDER",
+			strconv.FormatInt(d.Offset, 10), strconv.FormatInt(d.Offset+d.Length, 10), d.Segment, d.What)
 	}
 	return wrong
 }
 
 // disk warns before mail is refused for want of room.
-func (w *watcher) disk(wrong map[alarmKey]string) {
+func (w *watcher) disk(wrong alarms) {
 	if err := w.n.landing.Ready(); err != nil {
-		wrong[alarmKey{"disk", ""}] = "No mail is taken: " + doppelboden.PublicOf(err) + ". Senders try again for some days. Make room or repair the disk of " + w.n.opts.Node.Data + "."
+		wrong[alarmKey{"disk", ""}] = doppelboden.Tell("NO MAIL IS TAKEN: %s. Senders try again for some days. Make room on the disk of %s, or repair it.", doppelboden.PublicOf(err), w.n.opts.Node.Data)
 		return
 	}
 	free, _, err := w.n.house.Space()
 	least := w.n.opts.Node.Limits.MinFreeMB << 20
 	if err == nil && free < 2*least {
-		wrong[alarmKey{"disk", ""}] = fmt.Sprintf("The disk of %s is nearly full. Below %d MiB free no mail is taken.", w.n.opts.Node.Data, least>>20)
+		wrong[alarmKey{"disk", ""}] = doppelboden.Tell("The disk of %s is nearly full: %s MiB are free. Mail is taken; below %s MiB no mail is taken any more. Make room now.", w.n.opts.Node.Data, rounded(free>>20), least>>20)
 	}
 }
 
 // clock compares the clock with the machine's own running time.
-func (w *watcher) clock(wrong map[alarmKey]string) {
+func (w *watcher) clock(wrong alarms) {
 	now, ran := w.n.clock(), w.running()
 	jump := now.Round(0).Sub(w.clockWas.Round(0)) - (ran - w.ranFor)
 	w.clockWas, w.ranFor = now, ran
 	if jump > clockJump || jump < -clockJump {
 		w.jumped = now
-		w.jumpText = fmt.Sprintf("The clock jumped by %v at %s. Times in mails and in the ledger before and after do not fit. Check the time service.", jump.Round(time.Second), now.Format(time.RFC3339))
+		w.jumpText = doppelboden.Tell("The clock jumped by %s at %s. Mail is taken and handed over, but times in mails and in the ledger before and after do not fit. Check the time service: timedatectl", jump.Round(time.Second), now)
 	}
 	if !w.jumped.IsZero() && now.Sub(w.jumped) < clockTold {
 		wrong[alarmKey{"clock", ""}] = w.jumpText
@@ -220,28 +250,38 @@ func (w *watcher) clock(wrong map[alarmKey]string) {
 }
 
 // keys looks whether the keys are there and nobody else can read them.
-func (w *watcher) keys(wrong map[alarmKey]string) {
+func (w *watcher) keys(wrong alarms) {
 	for _, name := range []string{masterFile, ledgerFile} {
 		path := filepath.Join(w.n.opts.Node.Keys, name)
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			wrong[alarmKey{"key", name}] = path + " is gone. The node still has it in memory; after a restart nothing could be read. Bring it back from the backup before anything else."
+			wrong[alarmKey{"key", name}] = doppelboden.Tell("The key %s is gone. The node still has it in memory and works; after a restart nothing could be read. Do NOT restart the node. Bring the file back from the backup before anything else.", path)
 		case err != nil:
-			wrong[alarmKey{"key", name}] = path + " cannot be looked at: " + err.Error()
+			wrong[alarmKey{"key", name}] = doppelboden.Tell("The key %s cannot be looked at: %s. The node still has it in memory and works; look at the disk before you restart it.", path, err)
 		case info.Mode().Perm()&0o077 != 0:
-			wrong[alarmKey{"key", name}] = fmt.Sprintf("%s can be read by others (mode %04o). Run: chmod 600 %s", path, info.Mode().Perm(), path)
+			wrong[alarmKey{"key", name}] = doppelboden.Tell("The key %s can be read by others (mode %s). Mail goes on. Run: chmod 600 %s", path, fmt.Sprintf("%04o", info.Mode().Perm()), path)
 		}
 	}
 }
 
+// rounded is an amount with two digits that count, so that an alarm is not news with every
+// look.
+func rounded(n int64) int64 {
+	step := int64(1)
+	for n/step >= 100 {
+		step *= 10
+	}
+	return n / step * step
+}
+
 // routes tells of next servers that have not answered for a while and are in no event,
 // because no mailbox has them for its own.
-func (w *watcher) routes(wrong map[alarmKey]string) {
+func (w *watcher) routes(wrong alarms) {
 	now := w.n.clock()
 	for _, l := range w.n.house.queue.Status() {
 		if !l.Internet && !l.Up && now.Sub(l.Since) >= routeDown && !w.n.events.Covers(l.Name) {
-			wrong[alarmKey{"route", l.Name}] = fmt.Sprintf("The next server of %s has not taken mail since %s. Mail for it is kept and waits.", l.Name, l.Since.Format(time.RFC3339))
+			wrong[alarmKey{"route", l.Name}] = doppelboden.Tell("The next server of %s has not taken mail since %s. Mail for it is kept, waits, and is handed over by itself. Look at that server; see what it says: doppelboden status", l.Name, l.Since)
 		}
 	}
 }

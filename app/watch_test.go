@@ -10,6 +10,7 @@ import (
 	"doppelboden"
 	"doppelboden/control"
 	"doppelboden/ledger"
+	speak "doppelboden/say"
 	"doppelboden/segment"
 )
 
@@ -43,6 +44,15 @@ func TestAnAlarmIsStoredWhenAKeyIsGoneOrCanBeReadByOthersAndEndsByItself(t *test
 	if text := openAlarms(t, n)["key"]; !strings.Contains(text, "chmod 600 "+key) {
 		t.Errorf("a key that others can read: alarm %q does not say what to do", text)
 	}
+	s, err := control.NewClient(n.opts.Node.Data, nil).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range s.Alarms {
+		if text := speak.New("de").Alarm(a); a.Kind == "key" && (!strings.Contains(text, "können andere lesen") || !strings.Contains(text, "chmod 600 "+key)) {
+			t.Errorf("in German the alarm of the stored key is %q", text)
+		}
+	}
 	if err := os.Rename(key, key+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -68,9 +78,9 @@ func TestAJumpOfTheClockIsAnAlarmForAnHour(t *testing.T) {
 	w := newWatcher(n, func() time.Duration { return running })
 	look := func(ran, clock time.Duration) string {
 		running, now = running+ran, now.Add(clock)
-		wrong := map[alarmKey]string{}
+		wrong := alarms{}
 		w.clock(wrong)
-		return wrong[alarmKey{"clock", ""}]
+		return wrong[alarmKey{"clock", ""}].String()
 	}
 	if text := look(10*time.Second, 10*time.Second+400*time.Millisecond); text != "" {
 		t.Errorf("a correction of 0.4 s: alarm %q", text)
@@ -94,10 +104,10 @@ func TestDamageInASegmentAndADeadLedgerAreAlarms(t *testing.T) {
 	n.damage = []segment.Damage{{Segment: "20261122/0001.seg", Offset: 17, Length: 100, What: "checksum"}}
 	n.cellar.ledger.set(&doppelboden.Error{Code: doppelboden.Temporary, Public: "no room for a knot"})
 	wrong := newWatcher(n, func() time.Duration { return 0 }).findings(t.Context())
-	if text := wrong[alarmKey{"segment", "20261122/0001.seg"}]; !strings.Contains(text, "17 to 117") {
+	if text := wrong[alarmKey{"segment", "20261122/0001.seg"}].String(); !strings.Contains(text, "17 to 117") {
 		t.Errorf("damage: %q does not name the place", text)
 	}
-	if text := wrong[alarmKey{"ledger", ""}]; !strings.Contains(text, "no room for a knot") {
+	if text := wrong[alarmKey{"ledger", ""}].String(); !strings.Contains(text, "no room for a knot") {
 		t.Errorf("ledger: %q does not name the cause", text)
 	}
 	n.cellar.ledger.set(ledger.ErrRolledBack)

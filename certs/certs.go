@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
+	"doppelboden"
 	"doppelboden/clock"
 )
 
@@ -58,10 +59,11 @@ type Keeper struct {
 	asking  atomic.Pointer[context.Context] // of Run: with it every question to the authority ends
 
 	mu      sync.Mutex
-	stamp   [2]time.Time // of the files when they were read last
-	made    bool         // the authority made what is shown
-	trouble string       // what is wrong, or ""
-	next    time.Time    // when the authority is asked again
+	stamp   [2]time.Time        // of the files when they were read last
+	made    bool                // the authority made what is shown
+	trouble doppelboden.Telling // what is wrong; none: nothing
+	denied  doppelboden.Telling // of that, what the authority said when it was asked last
+	next    time.Time           // when the authority is asked again
 }
 
 // New reads the files.
@@ -151,39 +153,39 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // look does what is due.
 func (k *Keeper) look(ctx context.Context) {
-	var wrong string
+	var wrong doppelboden.Telling
 	k.mu.Lock()
 	was := k.stamp
 	k.mu.Unlock()
 	if stamp, err := k.stamps(); err != nil || stamp != was {
 		if err = k.read(); err != nil {
 			// Whoever writes the two files has perhaps written one; the old pair is good.
-			wrong = err.Error() + ". The one from before is shown."
+			wrong = doppelboden.Tell("The new certificate cannot be used: %s. The one from before is shown, and all doors work. Put both files in order; they are read by themselves.", err)
 		}
 	}
 	if k.manager != nil {
-		wrong += k.ask(ctx)
+		wrong = wrong.And(k.ask(ctx))
 	}
-	if wrong == "" {
+	if len(wrong) == 0 {
 		wrong = k.age()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if wrong != "" && wrong != k.trouble {
-		k.opts.Log.Error("the certificate", "trouble", wrong)
+	if text := wrong.String(); text != "" && text != k.trouble.String() {
+		k.opts.Log.Error("the certificate", "trouble", text)
 	}
 	k.trouble = wrong
 }
 
 // ask shows what the authority has made, and has it made when it is time. It says what is
 // wrong, or nothing.
-func (k *Keeper) ask(ctx context.Context) string {
+func (k *Keeper) ask(ctx context.Context) doppelboden.Telling {
 	now := k.opts.Clock()
 	k.mu.Lock()
-	due, trouble := !now.Before(k.next), k.trouble
+	due, denied := !now.Before(k.next), k.denied
 	k.mu.Unlock()
 	if !due {
-		return trouble
+		return denied
 	}
 	a := k.opts.Authority
 	k.asking.Store(&ctx)
@@ -194,23 +196,24 @@ func (k *Keeper) ask(ctx context.Context) string {
 	defer k.mu.Unlock()
 	if err != nil {
 		k.next = now.Add(askEvery)
-		return fmt.Sprintf("%s makes no certificate for %s: %v. It must reach this node at port 443 by that name; it is asked again every %v.", a.Directory, a.Host, err, askEvery)
+		k.denied = doppelboden.Tell("%s makes no certificate for %s: %s. It must reach this node at port 443 by that name; it is asked again every %s. Until then browsers warn of the certificate that is shown. Mail goes on.", a.Directory, a.Host, err, askEvery)
+		return k.denied
 	}
-	k.next, k.made = now.Add(renewEvery), true
+	k.next, k.made, k.denied = now.Add(renewEvery), true, nil
 	k.shown.Store(cert)
-	return ""
+	return nil
 }
 
 // age warns of a certificate that ends.
-func (k *Keeper) age() string {
+func (k *Keeper) age() doppelboden.Telling {
 	leaf, now := k.Leaf(), k.opts.Clock()
 	switch left := leaf.NotAfter.Sub(now); {
 	case left <= 0:
-		return fmt.Sprintf("The certificate ended at %s: browsers and telephones refuse to connect.", leaf.NotAfter.Local().Format("2006-01-02 15:04"))
+		return doppelboden.Tell("The certificate ended at %s: browsers and telephones refuse to connect. Mail goes on. Put a new one into %s; it is read by itself.", leaf.NotAfter, k.opts.Certificate)
 	case left < soon:
-		return fmt.Sprintf("The certificate ends at %s. Put a new one into %s; it is read by itself.", leaf.NotAfter.Local().Format("2006-01-02 15:04"), k.opts.Certificate)
+		return doppelboden.Tell("The certificate ends at %s. Then browsers and telephones refuse to connect. Put a new one into %s; it is read by itself.", leaf.NotAfter, k.opts.Certificate)
 	}
-	return ""
+	return nil
 }
 
 // stoppable lets no question to the authority outlive Run: package autocert asks with a
@@ -236,8 +239,8 @@ func (s stoppable) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.base.RoundTrip(r)
 }
 
-// Trouble returns what is wrong with the certificate, or "".
-func (k *Keeper) Trouble() string {
+// Trouble returns what is wrong with the certificate, or nothing.
+func (k *Keeper) Trouble() doppelboden.Telling {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.trouble

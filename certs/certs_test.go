@@ -92,8 +92,8 @@ func TestANewCertificateInTheFilesIsShownWithoutARestart(t *testing.T) {
 	if got := k.Leaf().NotAfter; !got.Equal(year.AddDate(1, 0, 0).UTC().Truncate(time.Second)) {
 		t.Errorf("the certificate that is shown ends at %v, want the new one", got)
 	}
-	if k.Trouble() != "" {
-		t.Errorf("trouble: %s", k.Trouble())
+	if k.Trouble().String() != "" {
+		t.Errorf("trouble: %s", k.Trouble().String())
 	}
 }
 
@@ -111,15 +111,15 @@ func TestHalfANewCertificateReplacesNothingAndIsTold(t *testing.T) {
 	}
 	touch(t, now.Add(time.Minute), cert, key)
 	k.look(t.Context())
-	if k.Leaf() != was || !strings.Contains(k.Trouble(), "from before is shown") {
-		t.Errorf("shown is another one, or nobody is told: %q", k.Trouble())
+	if k.Leaf() != was || !strings.Contains(k.Trouble().String(), "from before is shown") {
+		t.Errorf("shown is another one, or nobody is told: %q", k.Trouble().String())
 	}
 	if err := os.Remove(cert); err != nil {
 		t.Fatal(err)
 	}
 	k.look(t.Context())
-	if k.Leaf() != was || k.Trouble() == "" {
-		t.Errorf("without the file: %q", k.Trouble())
+	if k.Leaf() != was || k.Trouble().String() == "" {
+		t.Errorf("without the file: %q", k.Trouble().String())
 	}
 }
 
@@ -129,7 +129,7 @@ func TestACertificateThatEndsIsToldTwoWeeksBefore(t *testing.T) {
 		start := *now
 		*now = now.AddDate(0, 0, days)
 		k.look(t.Context())
-		if got := k.Trouble(); (got == "") != (want == "") || !strings.Contains(got, want) {
+		if got := k.Trouble().String(); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("after %d days: %q, want %q", days, got, want)
 		}
 		*now = start
@@ -203,8 +203,8 @@ func TestAnAuthorityMakesTheCertificateAndItIsThereAfterARestart(t *testing.T) {
 	}
 	k.look(t.Context())
 	got := shown(t, ln)
-	if !strings.Contains(got.Issuer.CommonName, "Pebble") || got.VerifyHostname(host) != nil || k.Trouble() != "" {
-		t.Fatalf("shown is one of %q for %q; trouble: %q", got.Issuer.CommonName, got.DNSNames, k.Trouble())
+	if !strings.Contains(got.Issuer.CommonName, "Pebble") || got.VerifyHostname(host) != nil || k.Trouble().String() != "" {
+		t.Fatalf("shown is one of %q for %q; trouble: %q", got.Issuer.CommonName, got.DNSNames, k.Trouble().String())
 	}
 	a.Client = &http.Client{Transport: refusing{}}
 	again, err := New(Options{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), Authority: a, Clock: time.Now, Timer: clock.Or(nil), Log: slog.New(slog.DiscardHandler)})
@@ -227,13 +227,13 @@ func TestAnAuthorityThatCannotReachUsLeavesTheOldOneAndIsAskedAgainLater(t *test
 	ln.Close() // nobody is there
 	k, _, now := keeper(t, time.Now().AddDate(1, 0, 0), authority(t, port))
 	k.look(t.Context())
-	if k.Leaf().Issuer.CommonName != host || !strings.Contains(k.Trouble(), "makes no certificate") {
-		t.Fatalf("shown is one of %q; trouble: %q", k.Leaf().Issuer.CommonName, k.Trouble())
+	if k.Leaf().Issuer.CommonName != host || !strings.Contains(k.Trouble().String(), "makes no certificate") {
+		t.Fatalf("shown is one of %q; trouble: %q", k.Leaf().Issuer.CommonName, k.Trouble().String())
 	}
 	next := k.next
 	*now = now.Add(askEvery / 2)
 	k.look(t.Context())
-	if k.next != next || k.Trouble() == "" {
+	if k.next != next || k.Trouble().String() == "" {
 		t.Error("it was asked again too soon, or the trouble is forgotten")
 	}
 }

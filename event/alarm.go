@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"doppelboden"
 	"doppelboden/store"
 )
 
@@ -15,11 +16,11 @@ const AlarmKind = "outage"
 // alarmEvery is after how long the numbers in an alarm are written anew.
 const alarmEvery = 5 * time.Minute
 
-// Alarms returns the texts of the alarms that are open, by their subject: tenant/number.
-func (t *Tracker) Alarms() map[string]string {
+// Alarms returns what the alarms that are open say, by their subject: tenant/number.
+func (t *Tracker) Alarms() map[string]doppelboden.Telling {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := map[string]string{}
+	all := map[string]doppelboden.Telling{}
 	for _, e := range t.machine.episodes {
 		if t.machine.alarming(e) {
 			all[Subject(t.machine.view.dir.TenantName(e.Tenant), e.Number)] = t.alarm(e)
@@ -70,66 +71,77 @@ func (t *Tracker) tell() {
 	}
 }
 
-// alarm returns the text of an event's alarm. Its numbers are those of some minutes ago, so
+// alarm returns what an event's alarm says. Its numbers are those of some minutes ago, so
 // that nobody is told anew of each mail.
-func (t *Tracker) alarm(e *episode) string {
+func (t *Tracker) alarm(e *episode) doppelboden.Telling {
 	now := t.opts.Clock()
-	if e.alarm != "" && e.alarmedAt == e.steps && now.Sub(e.alarmed) < alarmEvery {
+	if len(e.alarm) > 0 && e.alarmedAt == e.steps && now.Sub(e.alarmed) < alarmEvery {
 		return e.alarm
 	}
-	if e.alarm != "" && now.Sub(e.alarmed) < alarmEvery/10 {
+	if len(e.alarm) > 0 && now.Sub(e.alarmed) < alarmEvery/10 {
 		return e.alarm
 	}
 	s := t.summary(e)
-	var b strings.Builder
+	var said doppelboden.Telling
 	switch {
 	case e.Kind == store.Attack:
 		return t.attacked(e)
 	case e.Kind == store.Maintenance:
-		fmt.Fprintf(&b, "Maintenance %d of %s was to end at %s and has not: %d mailboxes are not served.", s.Number, s.Tenant, written(s.Ends), s.Concerned)
+		said = doppelboden.Tell("Maintenance %s of %s was to end at %s and has not. Mailboxes that are not served: %s.", strconv.FormatInt(s.Number, 10), s.Tenant, s.Ends, s.Concerned)
 	default:
-		fmt.Fprintf(&b, "Outage %d of %s since %s: the groupware does not take mail for %s.", s.Number, s.Tenant, written(s.Since), whom(&s))
+		said = doppelboden.Tell("Outage %s of %s since %s: the groupware does not take mail for %s.", strconv.FormatInt(s.Number, 10), s.Tenant, s.Since, whom(&s))
 	}
 	if s.Reply != "" {
-		fmt.Fprintf(&b, " It says most often: %q.", s.Reply)
+		said = said.And(doppelboden.Tell("It says most often: %s", strconv.Quote(s.Reply)))
 	}
-	fmt.Fprintf(&b, " %d of their mails wait and %d are held; nothing is lost, and what waits is handed over by itself.", s.Waiting, s.Held)
+	said = said.And(doppelboden.Tell("Mails for them that wait: %s, that are held: %s. Nothing is lost, and what waits is handed over by itself.", s.Waiting, s.Held))
 	switch {
 	case !s.Turned.IsZero():
-		fmt.Fprintf(&b, " Mail is taken again since %s.", written(s.Turned))
+		said = said.And(doppelboden.Tell("Mail is taken again since %s.", s.Turned))
 	case s.Answering:
-		b.WriteString(" It answers again, but no mail has proved yet that it works.")
+		said = said.And(doppelboden.Tell("It answers again, but no mail has proved yet that it works."))
 	}
-	fmt.Fprintf(&b, " Look at the groupware; see: doppelboden event show %d --tenant %s", s.Number, s.Tenant)
-	e.alarm, e.alarmed, e.alarmedAt = b.String(), now, e.steps
+	said = said.And(doppelboden.Tell("Look at the groupware; see: doppelboden event show %s --tenant %s", strconv.FormatInt(s.Number, 10), s.Tenant))
+	e.alarm, e.alarmed, e.alarmedAt = said, now, e.steps
 	return e.alarm
 }
 
 // attacked is the alarm of attack mode. It lasts until somebody ends that.
-func (t *Tracker) attacked(e *episode) string {
-	name := t.machine.view.dir.TenantName(e.Tenant)
+func (t *Tracker) attacked(e *episode) doppelboden.Telling {
+	name, number := t.machine.view.dir.TenantName(e.Tenant), strconv.FormatInt(e.Number, 10)
 	shut := strings.Join(t.opts.Directory().Standing(e.Tenant).Shut.Parts(), ", ")
 	if shut == "" {
-		return fmt.Sprintf("Attack mode of %s lasts since %s, and all ways are open again. End it: doppelboden event close %d --tenant %s", name, written(e.Since), e.Number, name)
+		return doppelboden.Tell("Attack mode of %s lasts since %s, and all ways are open again. End it: doppelboden event close %s --tenant %s", name, e.Since, number, name)
 	}
-	return fmt.Sprintf("Attack mode of %s since %s. Mail is taken and the emergency mailboxes work. Shut: %s. "+
-		"It ends by hand only, way by way: doppelboden event release %d WAY --tenant %s", name, written(e.Since), shut, e.Number, name)
+	return doppelboden.Tell("Attack mode of %s since %s. Mail is taken and the emergency mailboxes work. Shut: %s. "+
+		"It ends by hand only, way by way: doppelboden event release %s WAY --tenant %s", name, e.Since, shut, number, name)
 }
 
-func written(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
-
 // whom says in words for whom an outage is.
-func whom(s *Summary) string {
+func whom(s *Summary) doppelboden.Telling {
 	sh := s.Shared
 	if sh == nil {
-		return fmt.Sprintf("%d mailboxes", s.Concerned)
+		return doppelboden.Tell("%s mailboxes", s.Concerned)
 	}
-	of := map[string]string{ByRoute: "the route", ByHost: "the host", ByDepartment: "the department", ByBuilding: "the building"}[sh.By] + " " + strings.Join(sh.Names, ", ")
+	of := part(sh.By, strings.Join(sh.Names, ", "))
 	switch {
 	case sh.Concerned == sh.Of:
-		return fmt.Sprintf("all %d mailboxes of %s", sh.Of, of)
+		return doppelboden.Tell("all %s mailboxes of %s", sh.Of, of)
 	case sh.Unknown > 0:
-		return fmt.Sprintf("%d of %d mailboxes of %s, perhaps more: of %d nothing is known", sh.Concerned, sh.Of, of, sh.Unknown)
+		return doppelboden.Tell("%s of %s mailboxes of %s, perhaps more: of %s nothing is known", sh.Concerned, sh.Of, of, sh.Unknown)
 	}
-	return fmt.Sprintf("%d of %d mailboxes of %s", sh.Concerned, sh.Of, of)
+	return doppelboden.Tell("%s of %s mailboxes of %s", sh.Concerned, sh.Of, of)
+}
+
+// part says what the mailboxes of an outage share.
+func part(by, names string) doppelboden.Telling {
+	switch by {
+	case ByHost:
+		return doppelboden.Tell("the host %s", names)
+	case ByDepartment:
+		return doppelboden.Tell("the department %s", names)
+	case ByBuilding:
+		return doppelboden.Tell("the building %s", names)
+	}
+	return doppelboden.Tell("the route %s", names)
 }

@@ -58,8 +58,8 @@ type episode struct {
 	unsaved   []store.EventStep // the last ones, which are not durable yet
 	said      map[string]bool   // replies whose counts are not durable yet
 	dirty     bool
-	saved     time.Time // when it was last written
-	alarm     string    // text of the alarm
+	saved     time.Time           // when it was last written
+	alarm     doppelboden.Telling // what the alarm says
 	alarmed   time.Time
 	alarmedAt int // steps that there were then
 }

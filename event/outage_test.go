@@ -38,8 +38,8 @@ func TestWhenHalfOfTheMailboxesAreRefusedOnlyTheseAreInAnOutageAndWhatTheyShareI
 		t.Errorf("it is told to have begun at %v, want %v", e.Since, fell)
 	}
 	for subject, text := range w.track.Alarms() {
-		for _, want := range []string{"all 100 mailboxes of the department Bauamt", "451 4.3.0 Temporary internal failure", "nothing is lost"} {
-			if subject != "stadt/1" || !strings.Contains(text, want) {
+		for _, want := range []string{"all 100 mailboxes of the department Bauamt", "451 4.3.0 Temporary internal failure", "Nothing is lost"} {
+			if subject != "stadt/1" || !strings.Contains(text.String(), want) {
 				t.Errorf("alarm %s does not say %q: %s", subject, want, text)
 			}
 		}
@@ -85,7 +85,7 @@ func TestWhoGotNoMailIsUnknownAndPerhapsConcerned(t *testing.T) {
 	if len(w.in(span(41, 200)...)) != 0 {
 		t.Errorf("mailboxes for which nothing was refused are in an outage: %v", w.in(span(41, 200)...))
 	}
-	if text := w.track.Alarms()["stadt/1"]; !strings.Contains(text, "perhaps more: of 60 nothing is known") {
+	if text := w.track.Alarms()["stadt/1"]; !strings.Contains(text.String(), "perhaps more: of 60 nothing is known") {
 		t.Errorf("the alarm does not say that more may be concerned: %s", text)
 	}
 }
@@ -130,7 +130,7 @@ func TestOneHostOfTwoThatRefusesIsNamed(t *testing.T) {
 	if e := w.only(); e.Concerned != int64(len(one)) || e.Shared.By != ByHost || !slices.Equal(e.Shared.Names, []string{"b:24"}) {
 		t.Errorf("event %+v, shared %+v, want %d that the host b:24 serves", e, e.Shared, len(one))
 	}
-	if text := w.track.Alarms()["stadt/1"]; !strings.Contains(text, "the host b:24") {
+	if text := w.track.Alarms()["stadt/1"]; !strings.Contains(text.String(), "the host b:24") {
 		t.Errorf("the alarm does not name the host: %s", text)
 	}
 }

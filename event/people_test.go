@@ -51,7 +51,7 @@ func TestWhatFailsDuringAMaintenanceIsPartOfItAndNoAlarmBeforeItsEnd(t *testing.
 		w.mail("stadt/alt", nobody, 1)
 		w.tick()
 	}
-	if e := w.only(); e.State != Overrun || !strings.Contains(w.track.Alarms()["stadt/1"], "was to end") {
+	if e := w.only(); e.State != Overrun || !strings.Contains(w.track.Alarms()["stadt/1"].String(), "was to end") {
 		t.Errorf("six minutes after its end: %+v, alarms %v", e, w.track.Alarms())
 	}
 	w.start()

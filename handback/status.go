@@ -2,7 +2,6 @@ package handback
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -94,7 +93,7 @@ func (r *Room) Waiting(m doppelboden.MailboxID) (deeds int64, why string) {
 }
 
 // Alarms returns what is wrong, by route.
-func (r *Room) Alarms() map[string]string {
+func (r *Room) Alarms() map[string]doppelboden.Telling {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.opts.Clock()
@@ -124,10 +123,10 @@ func (r *Room) Alarms() map[string]string {
 			l.since, l.why = b.since, b.why
 		}
 	}
-	wrong := map[string]string{}
+	wrong := map[string]doppelboden.Telling{}
 	for key, l := range routes {
-		wrong[key] = fmt.Sprintf("What people did in %d mailboxes of %s (%d changes) does not go back to the groupware since %s: %s. Nothing is lost; it is tried again. "+
-			"'doppelboden mailbox deeds ADDRESS' shows what it is.", l.boxes, key, l.deeds, l.since.Format(time.RFC3339), plain(l.why))
+		wrong[key] = doppelboden.Tell("What people did in emergency mailboxes of %s does not go back to the groupware since %s (mailboxes: %s, changes: %s): %s. Nothing is lost; it is tried again. "+
+			"What it is: doppelboden mailbox deeds ADDRESS", key, l.since, l.boxes, l.deeds, plain(l.why))
 	}
 	return wrong
 }

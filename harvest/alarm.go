@@ -1,7 +1,6 @@
 package harvest
 
 import (
-	"fmt"
 	"time"
 
 	"doppelboden"
@@ -22,7 +21,7 @@ type Alarm struct {
 	Kind   string
 	Tenant doppelboden.TenantID // 0 with a Route
 	Route  string
-	Text   string
+	Said   doppelboden.Telling
 }
 
 // Alarms returns what is wrong now.
@@ -35,22 +34,22 @@ func (r *Room) Alarms() (list []Alarm) {
 	}
 	for id, t := range r.reports {
 		if now.Sub(t.at) < toldFor {
-			list = append(list, Alarm{Kind: AlarmJournal, Tenant: id, Text: t.text})
+			list = append(list, Alarm{Kind: AlarmJournal, Tenant: id, Said: t.said})
 		}
 	}
 	r.mu.Unlock()
 	for _, t := range tenants {
 		if n, boxes := t.vanished(); boxes > 0 {
-			list = append(list, Alarm{Kind: AlarmVanished, Tenant: t.id, Text: fmt.Sprintf(
-				"%d mails vanished at once from %d mailboxes of the groupware. None of them is hidden here. "+
-					"Somebody may be deleting or encrypting mailboxes: look at the groupware. If it is meant to be so: doppelboden mailbox sync ADDR --confirm.", n, boxes)})
+			list = append(list, Alarm{Kind: AlarmVanished, Tenant: t.id, Said: doppelboden.Tell(
+				"Much vanished at once from mailboxes of the groupware (mails: %s, mailboxes: %s). Here all of it is still to be seen. "+
+					"Somebody may be deleting or encrypting mailboxes: look at the groupware. If it is meant to be so: doppelboden mailbox sync ADDRESS --confirm", n, boxes)})
 		}
 	}
 	for _, s := range r.Status() {
 		if s.Trouble != "" {
-			list = append(list, Alarm{Kind: AlarmFilling, Route: s.Route, Text: fmt.Sprintf(
-				"Mailboxes of %s cannot be read, so that mail between colleagues may be missing in emergency mailboxes: %s. "+
-					"Look at [tenant.route.imap] and at the master user of the groupware.", s.Route, s.Trouble)})
+			list = append(list, Alarm{Kind: AlarmFilling, Route: s.Route, Said: doppelboden.Tell(
+				"Mailboxes of %s cannot be read, so that mail between colleagues may be missing in emergency mailboxes: %s. Mail from outside is complete. "+
+					"Look at [tenant.route.imap] in city.toml and at the master user of the groupware; see: doppelboden mailbox coverage", s.Route, s.Trouble)})
 		}
 	}
 	return list

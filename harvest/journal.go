@@ -2,7 +2,6 @@ package harvest
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -171,7 +170,7 @@ func (t *Taking) Commit(ctx context.Context) (intake.Kept, error) {
 // keepWhole keeps the report with the postmaster, and the mail in it where that is known.
 func (t *Taking) keepWhole(ctx context.Context, why string, inner *intake.Transaction) (intake.Kept, error) {
 	if t.whole == nil {
-		t.r.report(t.journal.Tenant, "A journal report could not be kept, because no mailbox stands behind the postmaster: "+why+". Its sender tries it again.")
+		t.r.report(t.journal.Tenant, doppelboden.Tell("A journal report could not be kept, because no mailbox stands behind the postmaster: %s. Its sender tries it again; all other mail goes on. Add the mailbox: doppelboden mailbox add postmaster@DOMAIN", why))
 		return intake.Kept{}, &doppelboden.Error{Code: doppelboden.Temporary, Public: "nobody is there to look at this report"}
 	}
 	list := []*intake.Transaction{t.whole}
@@ -185,18 +184,18 @@ func (t *Taking) keepWhole(ctx context.Context, why string, inner *intake.Transa
 	t.kept = list
 	t.r.metrics.reports.WithLabelValues("whole").Inc()
 	if why != "" {
-		t.r.report(t.journal.Tenant, fmt.Sprintf("A journal report was not understood: %s. It lies in the folder %q of the postmaster. "+
-			"Look at the journal rule of the groupware: mail between colleagues may be missing in emergency mailboxes.", why, Reports))
+		t.r.report(t.journal.Tenant, doppelboden.Tell("A journal report was not understood: %s. It lies in the folder %s of the postmaster. "+
+			"Mail between colleagues may be missing in emergency mailboxes; all other mail goes on. Look at the journal rule of the groupware.", why, Reports))
 	}
 	return kept[0], nil
 }
 
 // report notes what is wrong with the reports of a tenant, for an alarm.
-func (r *Room) report(t doppelboden.TenantID, text string) {
-	r.opts.Log.Warn("a journal report", "tenant", t, "text", text)
+func (r *Room) report(t doppelboden.TenantID, said doppelboden.Telling) {
+	r.opts.Log.Warn("a journal report", "tenant", t, "text", said.String())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reports[t] = trouble{text, r.opts.Clock()}
+	r.reports[t] = trouble{said, r.opts.Clock()}
 }
 
 // heard notes that a report came although nothing had to be kept of it.

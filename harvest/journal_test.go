@@ -146,7 +146,7 @@ func TestWhatIsNoReportIsKeptWholeWithThePostmasterAndToldWhy(t *testing.T) {
 				return nil
 			}))
 			alarms := w.room.Alarms()
-			if whole != 1 || len(alarms) != 1 || alarms[0].Kind != AlarmJournal || !strings.Contains(alarms[0].Text, c.why) {
+			if whole != 1 || len(alarms) != 1 || alarms[0].Kind != AlarmJournal || !strings.Contains(alarms[0].Said.String(), c.why) {
 				t.Errorf("%d whole reports lie with the postmaster, and the alarms are %+v; want one with %q", whole, alarms, c.why)
 			}
 			if name == "rights" {

@@ -25,7 +25,7 @@ type Room struct {
 
 // A trouble is a journal report that could not be understood, or not kept.
 type trouble struct {
-	text string
+	said doppelboden.Telling
 	at   time.Time
 }
 

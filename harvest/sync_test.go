@@ -55,7 +55,7 @@ func TestAMailboxThatIsSuddenlyEmptyHidesNothingBeforeAPersonSaysSo(t *testing.T
 		t.Errorf("%d mails of an emptied mailbox are hidden, want none", n)
 	}
 	alarms := w.room.Alarms()
-	if len(alarms) != 1 || alarms[0].Kind != AlarmVanished || !strings.HasPrefix(alarms[0].Text, "100 mails vanished") {
+	if len(alarms) != 1 || alarms[0].Kind != AlarmVanished || !strings.Contains(alarms[0].Said.String(), "(mails: 100, ") {
 		t.Errorf("the alarms are %+v, want one that 100 mails vanished", alarms)
 	}
 	w.must(w.room.Confirm(ctx, anna.Tenant, anna.ID))

@@ -1,8 +1,9 @@
 package mailbox
 
 import (
-	"fmt"
 	"time"
+
+	"doppelboden"
 )
 
 const (
@@ -90,17 +91,17 @@ func (r *record) sum(now time.Time) Evidence {
 // mostFindings bounds a record: more looks than this say nothing new.
 const mostFindings = 10_000
 
-// Text tells what is wrong, and the command that mends it. Its period is wider than what was
+// Tell says what is wrong, and the command that mends it. Its period is wider than what was
 // found: not every mailbox was looked into, and a replay leaves alone what is there.
-func (e Evidence) Text(route string, now time.Time) string {
+func (e Evidence) Tell(route string, now time.Time) doppelboden.Telling {
 	tenant, name := parts(route)
-	text := fmt.Sprintf("the groupware of route %s said that it took %d mails, and %d of them are not in its mailboxes (taken from %s to %s; mailboxes were looked into %d times",
-		route, e.Looked, e.Missing, e.First.Local().Format(time.DateTime), e.Last.Local().Format(time.DateTime), e.Mailboxes)
+	said := doppelboden.Tell("The groupware of route %s has lost mail that it said it took: looked for %s mails, missing: %s (taken from %s to %s; looks into mailboxes: %s). They are all still here.",
+		route, e.Looked, e.Missing, e.First, e.Last, e.Mailboxes)
 	from := e.First.Add(-time.Hour)
 	if e.Back > 0 {
-		text += fmt.Sprintf(", and %d times they were older than what was seen in them before: a backup was restored", e.Back)
+		said = said.And(doppelboden.Tell("Mailboxes that were older than before: %s; a backup was restored.", e.Back))
 		from = e.First.Add(-24 * time.Hour)
 	}
-	return text + fmt.Sprintf("). When it is in order again: doppelboden replay --from %s --to %s --tenant %s --route %s --preview, where --from is not later than the backup",
-		from.Local().Truncate(time.Minute).Format(time.RFC3339), now.Local().Truncate(time.Second).Format(time.RFC3339), tenant, name)
+	return said.And(doppelboden.Tell("When it is in order again: doppelboden replay --from %s --to %s --tenant %s --route %s --preview, where --from is not later than the backup.",
+		from.Local().Truncate(time.Minute).Format(time.RFC3339), now.Local().Truncate(time.Second).Format(time.RFC3339), tenant, name))
 }

@@ -98,7 +98,7 @@ func (r *Reader) Forgive(route string) {
 	r.mu.Unlock()
 	if one != nil {
 		one.mu.Lock()
-		one.record, one.told = record{}, ""
+		one.record, one.told = record{}, nil
 		one.mu.Unlock()
 	}
 }
@@ -136,14 +136,14 @@ const (
 )
 
 // Alarms returns what is wrong, by route.
-func (r *Reader) Alarms() map[string]string {
+func (r *Reader) Alarms() map[string]doppelboden.Telling {
 	r.mu.Lock()
 	all := maps.Clone(r.routes)
 	r.mu.Unlock()
-	wrong := map[string]string{}
+	wrong := map[string]doppelboden.Telling{}
 	for key, one := range all {
-		if text := one.wrong(); text != "" {
-			wrong[key] = text
+		if said := one.wrong(); len(said) > 0 {
+			wrong[key] = said
 		}
 	}
 	return wrong

@@ -66,7 +66,7 @@ func TestWhatLiesInTheMailboxIsConfirmedAndWhatDoesNotIsAnAlarm(t *testing.T) {
 	if took > 2*time.Minute {
 		t.Errorf("it was noticed after %v", took)
 	}
-	if text := r.Alarms()["stadt/groupware"]; !has(text, "route stadt/groupware", "replay --from 2026-03-02T", "--tenant stadt --route groupware") {
+	if text := r.Alarms()["stadt/groupware"].String(); !has(text, "route stadt/groupware", "replay --from 2026-03-02T", "--tenant stadt --route groupware") {
 		t.Errorf("the alarm says %q", text)
 	}
 	r.Forgive("stadt/groupware")
@@ -128,7 +128,7 @@ func TestAMailboxThatWentBackIsNoticedByItsUIDs(t *testing.T) {
 	if s.Back == 0 || !s.Alarm || !s.First.Equal(w.handed[4].At) || !s.Last.Equal(w.handed[9].At) {
 		t.Errorf("status %+v, want a mailbox that went back, with what was handed over from %v to %v", s, w.handed[4].At, w.handed[9].At)
 	}
-	if text := r.Alarms()["stadt/groupware"]; !has(text, "a backup was restored") {
+	if text := r.Alarms()["stadt/groupware"].String(); !has(text, "a backup was restored") {
 		t.Errorf("the alarm says %q", text)
 	}
 }
@@ -166,7 +166,7 @@ func TestALoginThatIsRefusedIsAnAlarmAfterAWhileAndNothingCountsAsMissing(t *tes
 	w.take(1, "INBOX", 0)
 	w.until("the alarm", func() bool { return len(r.Alarms()) == 1 })
 	s := w.status(r)
-	if text := r.Alarms()["stadt/groupware"]; s.Missing != 0 || !has(text, "cannot be looked into", "bad?[31m words") {
+	if text := r.Alarms()["stadt/groupware"].String(); s.Missing != 0 || !has(text, "cannot be looked into", "bad?[31m words") {
 		t.Errorf("status %+v, alarm %q", s, text)
 	}
 	if w.opens > 60 {

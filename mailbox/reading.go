@@ -34,7 +34,7 @@ type reading struct {
 
 	mu      sync.Mutex
 	record  record
-	told    string // the alarm's text
+	told    doppelboden.Telling // what the alarm says
 	toldAt  time.Time
 	until   time.Time
 	skipped bool
@@ -374,22 +374,22 @@ func (t *reading) status() RouteStatus {
 		Trouble: t.trouble, Since: t.since}
 }
 
-// wrong returns the text of the route's alarm, or "".
-func (t *reading) wrong() string {
+// wrong returns what the route's alarm says, or nothing.
+func (t *reading) wrong() doppelboden.Telling {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.r.opts.Clock()
 	e := t.record.sum(now)
 	switch {
 	case e.Alarm:
-		if t.told == "" || now.Sub(t.toldAt) >= toldFor {
-			t.told, t.toldAt = e.Text(t.key, now), now
+		if len(t.told) == 0 || now.Sub(t.toldAt) >= toldFor {
+			t.told, t.toldAt = e.Tell(t.key, now), now
 		}
 		return t.told
 	case t.trouble != "" && now.Sub(t.since) >= blindFor:
-		return fmt.Sprintf("the mailboxes of route %s cannot be looked into since %s, so nobody knows whether the groupware has what it took: %s",
-			t.key, t.since.Local().Format(time.DateTime), t.trouble)
+		return doppelboden.Tell("The mailboxes of route %s cannot be looked into since %s, so nobody knows whether the groupware has what it took: %s. Mail goes on. Look at [tenant.route.imap] in city.toml and at the master user of the groupware.",
+			t.key, t.since, t.trouble)
 	}
-	t.told = ""
-	return ""
+	t.told = nil
+	return nil
 }

@@ -8,7 +8,7 @@ var german = together(plain, database, events, held, wayback, backups, replays, 
 
 // foreign holds the German text of sentences that other packages make, such as the public
 // texts of errors.
-var foreign = together(plainForeign, databaseRefusals, eventRefusals, heldRefusals, backupRefusals, replayRefusals, notifyRefusals, attackRefusals, modeRefusals, accountRefusals, harvestRefusals, handbackReasons)
+var foreign = together(plainForeign, databaseRefusals, eventRefusals, heldRefusals, backupRefusals, replayRefusals, notifyRefusals, attackRefusals, modeRefusals, accountRefusals, harvestRefusals, handbackReasons, alarmReasons)
 
 // mistakes holds the German text of what package city says about mistakes in files, and
 // of why an address is none. A mistake reads "problem; what to write instead".

@@ -46,7 +46,7 @@ func (p *program) status(s control.Status) {
 		if a.Kind == "database" && a.Subject == "" && !s.Database.Away.IsZero() {
 			continue // it is told below, with what works meanwhile
 		}
-		p.print(p.say.T("ALARM since %s: %s", p.clock(a.Since), say.Plain(a.Text)))
+		p.print(p.say.T("ALARM since %s: %s", p.clock(a.Since), p.say.Alarm(a)))
 	}
 	if s.Refusing != "" {
 		p.print(p.say.T("NO MAIL IS TAKEN: %s", say.Plain(p.say.Known(s.Refusing))))

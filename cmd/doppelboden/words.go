@@ -10,15 +10,7 @@ import (
 )
 
 // clock writes a time for people, in their time zone.
-func (p *program) clock(t time.Time) string {
-	switch {
-	case t.IsZero():
-		return "-"
-	case p.say.German():
-		return t.Local().Format("02.01.2006 15:04:05")
-	}
-	return t.Local().Format("2006-01-02 15:04:05")
-}
+func (p *program) clock(t time.Time) string { return p.say.Clock(t) }
 
 // age writes how long something has lasted, roughly.
 func (p *program) age(d time.Duration) string {

@@ -7,14 +7,19 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/store"
 )
 
 // Raise opens an alarm, or changes the text of the open one of its kind and subject.
 func (s *Store) Raise(ctx context.Context, a doppelboden.Alarm) error {
+	said, err := store.EncodeTelling(a.Said)
+	if err != nil {
+		return err
+	}
 	return s.write(ctx, func(t *tx) error {
-		_, err := t.c.exec(background, `INSERT INTO alarm (kind, subject, text, since) VALUES (?, ?, ?, ?)
-			ON CONFLICT (kind, subject) WHERE until IS NULL DO UPDATE SET text = excluded.text`,
-			a.Kind, a.Subject, a.Text, micros(a.Since))
+		_, err := t.c.exec(background, `INSERT INTO alarm (kind, subject, text, said, since) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (kind, subject) WHERE until IS NULL DO UPDATE SET text = excluded.text, said = excluded.said`,
+			a.Kind, a.Subject, a.Text, said, micros(a.Since))
 		if err != nil {
 			return fmt.Errorf("write alarm: %w", err)
 		}
@@ -44,9 +49,9 @@ func (s *Store) Alarms(ctx context.Context, since time.Time, yield func(doppelbo
 	err := s.read(ctx, func(c *conn) error {
 		return c.query(ctx, func(row []driver.Value) error {
 			alarms = append(alarms, doppelboden.Alarm{Kind: asText(row[0]), Subject: asText(row[1]), Text: asText(row[2]),
-				Since: asTime(row[3]), Until: asTime(row[4])})
+				Said: store.DecodeTelling(asText(row[3])), Since: asTime(row[4]), Until: asTime(row[5])})
 			return nil
-		}, "SELECT kind, subject, text, since, until FROM alarm WHERE until IS NULL OR until > ? ORDER BY since DESC, id DESC", ended)
+		}, "SELECT kind, subject, text, said, since, until FROM alarm WHERE until IS NULL OR until > ? ORDER BY since DESC, id DESC", ended)
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ func testAlarms(t *testing.T, open Open) {
 		return gather(t, func(y func(doppelboden.Alarm) error) error { return w.s.Alarms(ctx, since, y) })
 	}
 	at := func(minutes int) time.Time { return cut(day.Add(time.Duration(minutes) * time.Minute)) }
-	disk := doppelboden.Alarm{Kind: "disk", Text: "voll", Since: at(1)}
+	disk := doppelboden.Alarm{Kind: "disk", Text: "voll", Said: doppelboden.Tell("full: %s of %s", 3, strings.ToValidUTF8(hostile, "?")).And(doppelboden.Tell("since %s for %s", at(1), time.Hour)), Since: at(1)}
 	route := doppelboden.Alarm{Kind: "route", Subject: "groupware", Text: hostile, Since: at(2)}
 	other := doppelboden.Alarm{Kind: "route", Subject: "Groupware", Text: "another", Since: at(3)}
 	for _, a := range []doppelboden.Alarm{route, disk, other, route} {
@@ -21,9 +22,9 @@ func testAlarms(t *testing.T, open Open) {
 	}
 	same(t, "open alarms, newest first", read(time.Time{}), []doppelboden.Alarm{other, route, disk})
 	later := disk
-	later.Text, later.Since = "voller", at(9)
+	later.Text, later.Said, later.Since = "voller", doppelboden.Tell("fuller"), at(9)
 	w.must(w.s.Raise(ctx, later))
-	disk.Text = "voller"
+	disk.Text, disk.Said = "voller", later.Said
 	same(t, "an alarm raised again keeps its beginning", read(time.Time{}), []doppelboden.Alarm{other, route, disk})
 
 	w.must(w.s.Clear(ctx, "route", "groupware", at(10)))
