@@ -21,8 +21,17 @@ var (
 // from their segment again with every Reader.
 const inMemory = 256 << 10
 
-// inPool is the greatest memory of a mail that is used again, in bytes: most mails need less,
-// and must not keep that of a great one.
+// Several keeps great mails in memory too, up to greatMemory bytes each and greatAtOnce of
+// all sessions together: how long a mail is, which a mail program is told first, is known at
+// its end, and reading it costs as much as sending it. Who holds a mail for long, such as a
+// telephone far from its mast, makes the others read twice, and wait for nothing.
+const (
+	greatMemory = 8 << 20
+	greatAtOnce = 64 << 20
+)
+
+// inPool is the greatest memory of a mail that waits for the next one of any size, in bytes:
+// most mails need less, and must not keep that of a great one.
 const inPool = 64 << 10
 
 // A Mail is one mail as people see it: what we put before it, and its body without what
@@ -31,8 +40,9 @@ type Mail struct {
 	Message *doppelboden.Message // with its copies in this mailbox, without deliveries
 	Size    int64                // of what Reader reads, in bytes
 
-	room *Room  // nil once it was freed
-	text []byte // all of a small mail; else nil
+	room  *Room  // nil once it was freed
+	text  []byte // all of a mail that is in memory; else nil
+	great int64  // what of greatAtOnce it has
 }
 
 // Open opens a mail of this mailbox. The code is NotFound, also for a mail of others, or
@@ -43,11 +53,11 @@ func (b *Box) Open(ctx context.Context, id doppelboden.ID) (*Mail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the mail: %w", err)
 	}
-	return r.read(m, r.opts.Mail)
+	return r.read(m, r.opts.Mail, false)
 }
 
-// read reads a mail whose message was found.
-func (r *Room) read(m *doppelboden.Message, o courier.Options) (*Mail, error) {
+// read reads a mail whose message was found. freed says that Mail.Free is called at the end.
+func (r *Room) read(m *doppelboden.Message, o courier.Options, freed bool) (*Mail, error) {
 	switch m.Scan {
 	case doppelboden.Unscanned:
 		return nil, ErrUnscanned
@@ -60,28 +70,47 @@ func (r *Room) read(m *doppelboden.Message, o courier.Options) (*Mail, error) {
 		return nil, err
 	}
 	defer text.Close()
-	if m.Body.Size > inMemory {
+	if m.Body.Size > inMemory && !(freed && mail.takeGreat()) {
 		mail.Size, err = io.Copy(io.Discard, text)
 	} else {
 		mail.text, err = readInto(r.memory(len(m.Prefix)+int(m.Body.Size)+2), text)
 		mail.Size = int64(len(mail.text))
 	}
 	if err != nil {
+		mail.Free()
 		return nil, fmt.Errorf("read the mail: %w", err)
 	}
 	return mail, nil
 }
 
+// takeGreat reports whether a great mail may be kept in memory.
+func (m *Mail) takeGreat() bool {
+	n := m.Message.Body.Size
+	if n > greatMemory || m.room.great.Add(n) > greatAtOnce {
+		if n <= greatMemory {
+			m.room.great.Add(-n)
+		}
+		return false
+	}
+	m.great = n
+	return true
+}
+
 // memory returns empty memory for a mail, with room for n bytes and the end of a reader.
 func (r *Room) memory(n int) []byte {
 	n = (n + bytes.MinRead + 4<<10) &^ (4<<10 - 1)
-	if n > inPool {
-		return make([]byte, 0, n)
-	}
-	if b, ok := r.mails.Get().(*[]byte); ok && cap(*b) >= n {
+	if b, ok := r.pool(n).Get().(*[]byte); ok && cap(*b) >= n {
 		return (*b)[:0]
 	}
 	return make([]byte, 0, n)
+}
+
+// pool is where memory of a size waits for the next mail.
+func (r *Room) pool(size int) *sync.Pool {
+	if size > inPool {
+		return &r.greats
+	}
+	return &r.mails
 }
 
 // readInto appends everything that r has to b.
@@ -108,10 +137,14 @@ func (m *Mail) Text() []byte { return m.text }
 // Free gives the memory of a mail back for the next one. Neither the mail nor what was got of
 // it, Text and readers, may be used any more. Who keeps a mail need not call it.
 func (m *Mail) Free() {
-	r, b := m.room, m.text
-	m.room, m.text = nil, nil
-	if r != nil && b != nil && cap(b) <= inPool {
-		r.mails.Put(&b)
+	r, b, great := m.room, m.text, m.great
+	m.room, m.text, m.great = nil, nil, 0
+	if r == nil {
+		return
+	}
+	r.great.Add(-great)
+	if b != nil {
+		r.pool(cap(b)).Put(&b)
 	}
 }
 

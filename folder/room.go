@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doppelboden"
@@ -78,11 +79,13 @@ func (o *Options) validate() error {
 
 // A Room opens the mailboxes of one node.
 type Room struct {
-	opts  Options
-	texts sync.Pool // of *courier.Text
-	mails sync.Pool // of *[]byte, the texts of mails
-	rates *rates
-	keys  keys
+	opts   Options
+	texts  sync.Pool    // of *courier.Text
+	mails  sync.Pool    // of *[]byte, the texts of mails of up to inPool bytes
+	greats sync.Pool    // the same of greater ones
+	great  atomic.Int64 // what of greatAtOnce is used
+	rates  *rates
+	keys   keys
 
 	mu       sync.Mutex
 	watchers map[doppelboden.MailboxID]map[*watcher]struct{}

@@ -17,7 +17,7 @@ const (
 )
 
 // Several opens mails of a folder in the order of their UIDs, which rise, at less cost than
-// Open each. Those that are not there are passed over; err says why one cannot be read, as
+// Open each, if all of them are freed (Mail.Free). Those that are not there are passed over; err says why one cannot be read, as
 // Open does. The Message of such a Mail has its ID, Tenant, Scan, Prefix and Body alone. An
 // error of yield ends it and is returned.
 func (b *Box) Several(ctx context.Context, folder int64, uids []uint32, yield func(uid uint32, m *Mail, err error) error) error {
@@ -42,7 +42,7 @@ func (b *Box) Several(ctx context.Context, folder int64, uids []uint32, yield fu
 			if len(page) == 0 || page[0] != uid {
 				return nil
 			}
-			mail, err := b.room.read(m, o)
+			mail, err := b.room.read(m, o, true)
 			broken = yield(uid, mail, err)
 			return broken
 		})

@@ -56,11 +56,22 @@ func (q *queue) hand(ctx context.Context, batch []opened) error {
 	case q.batches <- batch:
 		return nil
 	case <-ctx.Done():
+		free(batch)
 		return ctx.Err()
 	}
 }
 
-// next returns the mail with a UID. The code of its error is NotFound where there is none.
+// free frees mails that nobody asked for.
+func free(batch []opened) {
+	for _, o := range batch {
+		if o.mail != nil {
+			o.mail.Free()
+		}
+	}
+}
+
+// next returns the mail with a UID, which is to be freed. The code of its error is NotFound
+// where there is none.
 func (q *queue) next(uid uint32) opened {
 	for {
 		for len(q.ready) == 0 {
@@ -79,6 +90,7 @@ func (q *queue) next(uid uint32) opened {
 			q.ready = q.ready[1:]
 			return o
 		}
+		free(q.ready[:1])
 		q.ready = q.ready[1:]
 	}
 }
@@ -86,6 +98,8 @@ func (q *queue) next(uid uint32) opened {
 // close ends it, and waits.
 func (q *queue) close() {
 	q.cancel()
-	for range q.batches { // until it is closed
+	free(q.ready)
+	for batch := range q.batches { // until it is closed
+		free(batch)
 	}
 }

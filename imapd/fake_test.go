@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doppelboden"
@@ -25,7 +26,8 @@ type fakeBox struct {
 	change  int64
 	next    int64
 	watches map[chan struct{}]struct{}
-	fails   error // what Look says
+	fails   error        // what Look says
+	opened  atomic.Int64 // mails of Several that were not freed yet
 }
 
 type fakeFolder struct {
@@ -256,7 +258,11 @@ func (b *fakeBox) Several(ctx context.Context, folder int64, uids []uint32, yiel
 			return yield(m.UID, nil, &doppelboden.Error{Code: doppelboden.Policy, Public: "kept back"})
 		}
 		mail, err := b.Open(ctx, m.Message)
-		return yield(m.UID, mail, err)
+		if err != nil {
+			return yield(m.UID, nil, err)
+		}
+		b.opened.Add(1)
+		return yield(m.UID, countedMail{mail.(fakeMail), &b.opened}, nil)
 	})
 }
 
@@ -290,6 +296,17 @@ func (m fakeMail) Free() {
 	for i := range m {
 		m[i] = '#'
 	}
+}
+
+// A countedMail is one that has to be freed, once.
+type countedMail struct {
+	fakeMail
+	opened *atomic.Int64
+}
+
+func (m countedMail) Free() {
+	m.fakeMail.Free()
+	m.opened.Add(-1)
 }
 
 // fakePeople are Anna and Bert, who share a function mailbox.

@@ -72,6 +72,11 @@ func start(t testing.TB, change func(*Options)) *rig {
 		if err := <-served; err != nil {
 			t.Errorf("serve: %v", err)
 		}
+		for m, b := range r.boxes {
+			if n := b.opened.Load(); n != 0 {
+				t.Errorf("mails of mailbox %d that were opened and never freed: %d; negative: freed twice", m, n)
+			}
+		}
 	})
 	return r
 }
