@@ -2,6 +2,7 @@ package filing
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,8 +40,10 @@ func (r *run) compare(ctx context.Context) bool {
 	case len(filed) == 0:
 	case last.Folder != r.name:
 		wrong = r.lookElsewhere(ctx, last.Folder, &last, filed, sizes)
-		if last.Validity == 0 { // it stands for runs into several folders
-			tried = append(tried, filed...)
+		for _, id := range filed { // it may have been brought here, or lie in another one
+			if _, there := r.found[id]; !there || last.Validity == 0 {
+				tried = append(tried, id)
+			}
 		}
 	case last.Validity == r.folder.Validity && last.Next > 0:
 		r.open = &last
@@ -55,6 +58,9 @@ func (r *run) compare(ctx context.Context) bool {
 		if wrong == nil && r.name != r.groupw.Folder { // new mail goes there by every other way
 			wrong = r.lookElsewhere(ctx, r.groupw.Folder, nil, tried, sizes)
 		}
+	}
+	if wrong == nil {
+		wrong = r.fetch(ctx)
 	}
 	if wrong != nil {
 		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseAppend, "the mailbox cannot be looked into: "+wrong.Error())
@@ -91,6 +97,7 @@ func (r *run) find(ctx context.Context, ids []doppelboden.ID) error {
 // lookElsewhere looks for mails in a folder into which an earlier try may have put them:
 // people have moved them here since then. Afterwards the folder of this run is selected again.
 func (r *run) lookElsewhere(ctx context.Context, folder string, last *store.Filing, ids []doppelboden.ID, sizes map[doppelboden.ID]store.Item) error {
+	before := maps.Clone(r.found)
 	f, err := r.session.Select(ctx, folder)
 	switch {
 	case err != nil && doppelboden.CodeOf(err) == doppelboden.NotFound:
@@ -103,6 +110,11 @@ func (r *run) lookElsewhere(ctx context.Context, folder string, last *store.Fili
 	}
 	if err != nil {
 		return err
+	}
+	for id, s := range r.found {
+		if was, known := before[id]; !known || was != s {
+			r.strays[folder] = append(r.strays[folder], id)
+		}
 	}
 	r.folder, err = r.session.Select(ctx, r.name)
 	return err

@@ -112,6 +112,7 @@ type run struct {
 	folder  mailbox.Folder
 	lying   map[doppelboden.ID]Lying        // of items
 	found   map[doppelboden.ID]mailbox.Seen // what is there already of items
+	strays  map[string][]doppelboden.ID     // of found: what lies in other folders than name
 	tried   int                             // so many of items were begun to be sent
 	open    *store.Filing                   // an earlier run into the same folder with items whose end is not known
 	before  *store.Filing                   // the same, into whichever folder
@@ -119,7 +120,7 @@ type run struct {
 
 // File puts the mails of items, which are of one box, into its mailbox.
 func (f *Filer) File(ctx context.Context, lane string, items []store.Item) []doppelboden.Outcome {
-	r := &run{Filer: f, lane: lane, items: items, found: map[doppelboden.ID]mailbox.Seen{}}
+	r := &run{Filer: f, lane: lane, items: items, found: map[doppelboden.ID]mailbox.Seen{}, strays: map[string][]doppelboden.ID{}}
 	var ok bool
 	if r.groupw, ok = f.opts.Groupware(lane); !ok {
 		r.fail(doppelboden.Later, doppelboden.AboutRoute, phaseConnect, "there is no way into the mailboxes of this route any more")

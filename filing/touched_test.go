@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"doppelboden"
@@ -39,7 +40,8 @@ func (p *people) Filed(_ context.Context, _ doppelboden.TenantID, _ doppelboden.
 // rooms are the folders of a house, each a house of its own.
 type rooms struct {
 	*house
-	all map[string]*house
+	all  map[string]*house
+	torn bool // the groupware dies while it moves
 }
 
 // A wanderer is a session that goes from folder to folder.
@@ -72,6 +74,37 @@ func (w *wanderer) Find(ctx context.Context, ids []doppelboden.ID) (map[doppelbo
 	return w.in.Find(ctx, ids)
 }
 
+func (w *wanderer) Enter(ctx context.Context, name string) (mailbox.Folder, error) {
+	return w.Select(ctx, name)
+}
+
+func (w *wanderer) Move(_ context.Context, uids []uint32, to string) error {
+	h := w.rooms.house
+	if to != "" {
+		h = w.rooms.all[to]
+	}
+	for i, l := range w.in.h.lies {
+		if slices.Contains(uids, l.UID) {
+			l.UID = h.next
+			h.lies, h.flags, h.next = append(h.lies, l), append(h.flags, w.in.h.flags[i]), h.next+1
+		}
+	}
+	if w.rooms.torn { // it dies between copying and removing
+		return errors.New("reset")
+	}
+	return w.Drop(context.Background(), uids)
+}
+
+func (w *wanderer) Drop(_ context.Context, uids []uint32) error {
+	h := w.in.h
+	for i := len(h.lies) - 1; i >= 0; i-- {
+		if slices.Contains(uids, h.lies[i].UID) {
+			h.lies, h.flags = slices.Delete(h.lies, i, i+1), slices.Delete(h.flags, i, i+1)
+		}
+	}
+	return nil
+}
+
 // Open implements mailbox.Backend.
 func (r rooms) Open(context.Context, doppelboden.Address) (mailbox.Session, error) {
 	return &wanderer{rooms: r}, nil
@@ -81,7 +114,7 @@ func (r rooms) Open(context.Context, doppelboden.Address) (mailbox.Session, erro
 func touched(t *testing.T, mails int) (rooms, *Filer, []store.Item, *people) {
 	t.Helper()
 	h := newHouse()
-	r := rooms{h, map[string]*house{"Bauamt": newHouse(), "Trash": newHouse()}}
+	r := rooms{house: h, all: map[string]*house{"Bauamt": newHouse(), "Trash": newHouse()}}
 	for _, one := range r.all {
 		one.bodies = h.bodies
 	}
@@ -150,6 +183,40 @@ func TestAMailThatIsMovedHereAfterARunOfWhichNobodyKnowsTheEndComesOnce(t *testi
 		}
 		if n := len(r.lies) + len(r.all["Bauamt"].lies); n != 4 {
 			t.Errorf("after mail %d was moved here %d lie there, want four", moved, n)
+		}
+	}
+}
+
+// TestWhatIsTakenBackAfterARunOfWhichNobodyKnowsTheEndLiesWhereItLiesHere lets a node die after
+// it put two mails into a folder, and people take one back into the inbox, which leaves no
+// deed, before it starts again. The groupware may die while it brings the mail back.
+func TestWhatIsTakenBackAfterARunOfWhichNobodyKnowsTheEndLiesWhereItLiesHere(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		r, f, items, p := touched(t, 3)
+		r.torn = torn
+		f.opts.Groupware = func(string) (Groupware, bool) {
+			return Groupware{Backend: r, Change: func(context.Context, doppelboden.Address) (mailbox.Changer, error) { return &wanderer{rooms: r}, nil }}, true
+		}
+		bauamt := Lying{Is: &store.Spot{Folder: "Bauamt"}, Number: 11}
+		p.lying[items[0].Message.ID], p.lying[items[1].Message.ID] = bauamt, bauamt
+		if n := took(f.File(t.Context(), "stadt/neu", items)); n != 2 { // nothing of it is written
+			t.Fatalf("%d filed, want the two in the folder", n)
+		}
+		delete(p.lying, items[0].Message.ID)
+		if torn {
+			if n := took(f.File(t.Context(), "stadt/neu", items)); n != 0 {
+				t.Fatalf("%d filed although the groupware died", n)
+			}
+			r.torn = false
+		}
+		if n := file(t, f, items); n != 3 {
+			t.Fatalf("%d of 3 filed", n)
+		}
+		if got, want := fmt.Sprint(len(r.lies), len(r.all["Bauamt"].lies)), "2 1"; got != want {
+			t.Errorf("torn %v: in inbox and folder lie %s, want %s", torn, got, want)
+		}
+		if r.lies[0].ID != items[0].Message.ID {
+			t.Errorf("torn %v: the mail that was taken back does not lie in the inbox", torn)
 		}
 	}
 }

@@ -141,6 +141,9 @@ func (s *session) ours(name string) string {
 
 // theirs is what the server calls a folder.
 func (s *session) theirs(ctx context.Context, name string) (string, error) {
+	if name == "" {
+		name = s.backend.opts.Inbox
+	}
 	if strings.EqualFold(name, "INBOX") {
 		return "INBOX", nil
 	}

@@ -122,6 +122,7 @@ func TestAgainstDovecot(t *testing.T) {
 	t.Run("a full mailbox is a temporary no and nothing is in doubt", func(t *testing.T) { fullMailbox(t, backendTo(t, d.IMAP(), nil)) })
 	t.Run("a folder of many is read in parts", func(t *testing.T) { manyMails(t, backendTo(t, d.IMAP(), nil)) })
 	t.Run("connections are bounded, kept and given up for others", func(t *testing.T) { pooled(t, backendTo(t, d.IMAP(), nil)) })
+	t.Run("what lies in a folder is moved into the inbox", func(t *testing.T) { movesHome(t, backendTo(t, d.IMAP(), nil)) })
 	t.Run("a caller who leaves is not kept", func(t *testing.T) {
 		s, _ := opened(t, backendTo(t, d.IMAP(), nil), "b", "")
 		ctx, cancel := context.WithCancel(t.Context())
