@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -348,7 +349,7 @@ func (r *Room) redeem(ctx context.Context, a Attempt, code string) (Login, error
 		// With 85 random bits a right code needs no limit, so nobody can use one up for
 		// others. Who tries many wrong ones is stopped because of the noise.
 		digest := sha256.Sum256([]byte(code))
-		if _, err := r.guard.enter("c"+string(digest[:]), "codes "+networkOf(a.Peer), "", r.ownSomewhere(a)); err != nil {
+		if _, err := r.guard.enter("c"+string(digest[:]), "codes "+networkOf(a.Peer), "", r.OwnNetwork(a.Peer)); err != nil {
 			return Login{}, err
 		}
 		return Login{}, errWrong
@@ -367,10 +368,10 @@ func (r *Room) redeem(ctx context.Context, a Attempt, code string) (Login, error
 	return Login{Person: p, Session: cookie, Device: a.Device, Needs: NeedsEnrol}, nil
 }
 
-// ownSomewhere reports whether somebody comes from a network of any tenant.
-func (r *Room) ownSomewhere(a Attempt) bool {
+// OwnNetwork reports whether an address is in a network of any tenant's own.
+func (r *Room) OwnNetwork(peer netip.Addr) bool {
 	for _, t := range r.opts.Directory().City().Tenants {
-		if r.isOwn(t.Accounts, a) {
+		if r.isOwn(t.Accounts, Attempt{Peer: peer}) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"io"
+	"net/netip"
 
 	"doppelboden"
 	"doppelboden/folder"
@@ -22,6 +23,7 @@ func (n *Node) startWeb(ctx context.Context) error {
 	var door *webmail.Door
 	server, err := web.New(web.Options{
 		TLS: n.certs.ConfigHTTPS(), Leaf: n.certs.Leaf, Sessions: peopledoor.Sessions{Room: n.accounts}, Log: n.log, Registry: n.registry, Clock: n.clock,
+		Whose: n.sideOf,
 		State: func(ctx context.Context, v *web.Visit, m int64) []web.Notice { return door.State(ctx, v, m) },
 	})
 	if err != nil {
@@ -48,6 +50,18 @@ func (n *Node) startWeb(ctx context.Context) error {
 	}
 	n.onStop("the pages", server.Shutdown)
 	return n.open(ctx, listener{"web", n.opts.Node.Web, server.Serve})
+}
+
+// sideOf says where connections of browsers come from. Who is trusted to bring others' mail
+// brings their browsers as well; what runs on this machine does so by being here.
+func (n *Node) sideOf(a netip.Addr) web.Side {
+	switch {
+	case a.IsLoopback(), n.house.isHop(a):
+		return web.Proxy
+	case n.accounts.OwnNetwork(a):
+		return web.Own
+	}
+	return web.Stranger
 }
 
 // A box is a mailbox as webmail uses it.

@@ -3,6 +3,8 @@ package web
 import (
 	"errors"
 	"net/http"
+	"unicode"
+	"unicode/utf8"
 
 	"doppelboden"
 )
@@ -33,8 +35,23 @@ const LogInPath = "/login"
 type trouble struct {
 	Heading string
 	Next    string // what to do
-	Text    string // what the rooms say of it, or ""
-	Home    bool   // whether the link to the mailbox makes sense
+	Text    string // what the rooms say of it, in the visitor's language, or ""
+	Again   string // the address at which to try again, or ""
+}
+
+// Said returns what the rooms say of an error to people, in a visitor's language; "" where
+// they have only general words for it.
+func Said(l Language, err error) string {
+	var e *doppelboden.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	text, ok := said[e.Public]
+	if !ok || l != English {
+		return text
+	}
+	first, size := utf8.DecodeRuneInString(e.Public)
+	return string(unicode.ToUpper(first)) + e.Public[size:] + "."
 }
 
 // fail answers with the page of a mistake.
@@ -43,7 +60,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.toLogIn(w, r)
 		return
 	}
-	status, page := http.StatusServiceUnavailable, trouble{Home: true}
+	status, page := http.StatusServiceUnavailable, trouble{}
 	switch doppelboden.CodeOf(err) {
 	case doppelboden.NotFound, doppelboden.NoSuchMailbox:
 		status, page.Heading, page.Next = http.StatusNotFound, "This page does not exist (any more)", "Perhaps it was moved or deleted. Go back to your mailbox and look there."
@@ -66,9 +83,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 			s.opts.Log.Warn("a page could not be shown", "page", r.Pattern, "err", err)
 		}
 	}
-	var said *doppelboden.Error
-	if errors.As(err, &said) && status != http.StatusNotFound && status != http.StatusServiceUnavailable && !errors.Is(err, errForeign) {
-		page.Text = said.Public
+	if status != http.StatusNotFound && status != http.StatusServiceUnavailable {
+		page.Text = Said(VisitOf(r).Language, err)
+	}
+	if r.Method == http.MethodGet && w.Header().Get("Retry-After") != "" {
+		page.Again = r.URL.RequestURI()
 	}
 	s.pages.Show(w, r, status, "trouble", Page{Title: page.Heading, Data: page})
 }

@@ -6,6 +6,8 @@ var german = Words{
 	"Skip to content":    "Zum Inhalt springen",
 	"Log out":            "Abmelden",
 	"To your mailbox":    "Zu Ihrem Postfach",
+	"To the log-in":      "Zur Anmeldung",
+	"Try again":          "Noch einmal versuchen",
 	"State of your mail": "Zustand Ihrer Post",
 
 	"This page does not exist (any more)":                                      "Diese Seite gibt es nicht (mehr)",

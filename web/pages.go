@@ -170,6 +170,10 @@ func (p *Pages) Part(w http.ResponseWriter, r *http.Request, name, part string, 
 	p.write(w, r, http.StatusOK, name, part, shown{Page: page, Visit: VisitOf(r), Home: "/"})
 }
 
+// sorry is what people read when not even the page of a mistake can be written.
+const sorry = "Das hat nicht geklappt. Bitte versuchen Sie es in einer Minute noch einmal, oder rufen Sie Ihre Benutzerbetreuung an.\n" +
+	"That did not work. Try again in a minute, or call your help desk."
+
 func (p *Pages) write(w http.ResponseWriter, r *http.Request, status int, name, part string, data shown) {
 	l := VisitOf(r).Language
 	if l == "" {
@@ -179,12 +183,12 @@ func (p *Pages) write(w http.ResponseWriter, r *http.Request, status int, name, 
 	var b bytes.Buffer
 	if t == nil {
 		p.server.opts.Log.Error("there is no such template", "template", name)
-		http.Error(w, "500", http.StatusInternalServerError)
+		http.Error(w, sorry, http.StatusInternalServerError)
 		return
 	}
 	if err := t.ExecuteTemplate(&b, part, data); err != nil {
 		p.server.opts.Log.Error("a page cannot be written", "template", name, "err", err)
-		http.Error(w, "500 Das hat nicht geklappt. Bitte versuchen Sie es noch einmal.", http.StatusInternalServerError)
+		http.Error(w, sorry, http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

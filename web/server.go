@@ -9,11 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 )
 
 // Options say what a server works with. All fields must be set unless a default is named.
@@ -24,21 +24,22 @@ type Options struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	Clock    func() time.Time // default time.Now
+	// Whose says where connections from an address come from. Nil: from strangers.
+	Whose func(netip.Addr) Side
 	// State says for a mailbox (0: nobody's) what every page tells in its first line. Nil: nothing.
 	State func(ctx context.Context, v *Visit, mailbox int64) []Notice
 }
 
-// Limits of the server. They protect the machine, not people from each other: a town hall
-// comes from one address.
+// Limits of the server. For connections see crowd.
 const (
 	headerTime  = 10 * time.Second // until a request's header is there
 	readTime    = 5 * time.Minute  // until its body is there: 25 MB over a poor line
 	writeTime   = 10 * time.Minute // for the answer: a large attachment over a poor line
 	idleTime    = 2 * time.Minute
 	headerBytes = 32 << 10
-	connections = 8000 // two for each of 4,000 people at the same moment
 	smallBody   = 1 << 20
 	largeAtOnce = 8 // bodies beyond smallBody, which lie in memory while they are read
+	largeOfOne  = 2 // those of one person: she, or who has her password, must leave room for others
 )
 
 // A Server answers HTTPS requests.
@@ -46,11 +47,12 @@ type Server struct {
 	opts    Options
 	mux     *http.ServeMux
 	origins *http.CrossOriginProtection
-	large   chan struct{}    // a place for each large body
+	large   uploads
 	opened  map[string]bool  // by pattern: see MountOpen
 	bodies  map[string]int64 // by pattern: how large a body may be
 	pages   *Pages
 	took    *prometheus.HistogramVec
+	crowd   *crowd
 	http    *http.Server
 }
 
@@ -65,7 +67,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection(),
-		large: make(chan struct{}, largeAtOnce), bodies: map[string]int64{},
+		large: uploads{of: map[int64]int{}}, bodies: map[string]int64{},
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "web_request_seconds", Help: "How long answers took, by page and class of status.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .15, .25, .5, 1, 2.5, 10},
@@ -74,13 +76,17 @@ func New(o Options) (*Server, error) {
 	if err := o.Registry.Register(s.took); err != nil {
 		return nil, fmt.Errorf("register the metrics of web: %w", err)
 	}
+	var err error
+	if s.crowd, err = newCrowd(o.Whose, o.Registry); err != nil {
+		return nil, fmt.Errorf("register the metrics of web: %w", err)
+	}
 	s.http = &http.Server{
-		Handler: s.Root(), TLSConfig: o.TLS.Clone(), MaxHeaderBytes: headerBytes,
+		ConnState: s.crowd.changed,
+		Handler:   s.Root(), TLSConfig: o.TLS.Clone(), MaxHeaderBytes: headerBytes,
 		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		// What single clients do wrong (a scan, a broken handshake) is for who wants to know all.
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
-	var err error
 	if s.pages, err = s.NewPages(templates, german); err != nil {
 		return nil, err
 	}
@@ -142,7 +148,7 @@ func (s *Server) Root() http.Handler {
 
 // Serve answers what ln accepts until Shutdown.
 func (s *Server) Serve(_ context.Context, ln net.Listener) error {
-	err := s.http.ServeTLS(netutil.LimitListener(ln, connections), "", "")
+	err := s.http.ServeTLS(gate{ln, s.crowd}, "", "")
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -177,8 +183,8 @@ func (s *Server) caught(next http.Handler) http.Handler {
 func (s *Server) hosts(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.isOurs(r) {
-			http.Error(w, "421 This address does not belong to this server. Type the address from your sheet.\n"+
-				"Diese Adresse gehört nicht zu diesem Server. Geben Sie die Adresse von Ihrem Blatt ein.", http.StatusMisdirectedRequest)
+			http.Error(w, "Diese Adresse gehört nicht zu diesem Server. Geben Sie die Adresse von Ihrem Blatt ein.\n"+
+				"This address does not belong to this server. Type the address from your sheet.", http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

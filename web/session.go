@@ -148,12 +148,11 @@ func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (release func(
 	_, pattern := s.mux.Handler(r)
 	limit, free := int64(smallBody), func() {}
 	if size := s.bodies[pattern]; size > limit && VisitOf(r).Visitor != nil && (r.ContentLength < 0 || r.ContentLength > limit) {
-		select {
-		case s.large <- struct{}{}:
-		default:
-			return nil, &doppelboden.Error{Code: doppelboden.Busy, Public: "many large files arrive at this moment; please try again in a minute"}
+		person := VisitOf(r).Visitor.Person
+		if err := s.large.enter(person); err != nil {
+			return nil, err
 		}
-		limit, free = size, func() { <-s.large }
+		limit, free = size, func() { s.large.leave(person) }
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))

@@ -37,7 +37,7 @@ const (
 // newServer returns a server at "https://example.com" with a page that changes something.
 func newServer(t *testing.T) (s *Server, changed *int) {
 	t.Helper()
-	s, err := New(Options{Sessions: sessions{known: {Person: 7, Name: "Ada Muster"}}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+	s, err := New(Options{Sessions: sessions{known: {Person: 7, Name: "Ada Muster"}, "of another": {Person: 8}}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +143,53 @@ func TestATokenInALargeFormIsFound(t *testing.T) {
 	}
 	if w := send("/change"); w.Code != http.StatusRequestEntityTooLarge || *changed != 0 {
 		t.Errorf("the same where 1 MiB is allowed: status %d, %d changes", w.Code, *changed)
+	}
+}
+
+func TestOnePersonDoesNotHoldAllPlacesForLargeUploads(t *testing.T) {
+	s, _ := newServer(t)
+	s.MountLarge("POST /large", 4<<20, s.Handler(func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}))
+	type upload struct {
+		body *io.PipeWriter
+		end  chan *httptest.ResponseRecorder
+	}
+	begin := func(session string) upload {
+		r, w := io.Pipe()
+		u := upload{w, make(chan *httptest.ResponseRecorder, 1)}
+		go func() {
+			u.end <- ask(s, "POST", "/large", nil, func(q *http.Request) {
+				withoutCookies(q)
+				q.AddCookie(&http.Cookie{Name: sessionCookie, Value: session})
+				q.AddCookie(&http.Cookie{Name: visitCookie, Value: browser})
+				q.Body, q.ContentLength = r, 3<<20
+				q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				q.Header.Set(tokenHeader, tokenOf(browser))
+			})
+			r.Close()
+		}()
+		_, _ = io.WriteString(w, "a=b") // returns when it is read, or refused
+		return u
+	}
+	finish := func(u upload) int { u.body.Close(); return (<-u.end).Code }
+	first, second := begin(known), begin(known)
+	third := begin(known)
+	third.body.Close()
+	if w := <-third.end; w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "Es sind noch große Dateien von Ihnen unterwegs.") {
+		t.Errorf("her third upload at once: status %d: %s", w.Code, w.Body)
+	}
+	if code := finish(begin("of another")); code != http.StatusNoContent {
+		t.Errorf("somebody else's upload: status %d, wanted 204", code)
+	}
+	for _, u := range []upload{first, second} {
+		if code := finish(u); code != http.StatusNoContent {
+			t.Errorf("one of her two uploads: status %d, wanted 204", code)
+		}
+	}
+	if code := finish(begin(known)); code != http.StatusNoContent || len(s.large.of) != 0 || s.large.all != 0 {
+		t.Errorf("afterwards: status %d, %d places held", code, s.large.all)
 	}
 }
 

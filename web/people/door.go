@@ -3,7 +3,6 @@ package people
 import (
 	"context"
 	"embed"
-	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -142,50 +141,9 @@ func local(to string) string {
 	return to
 }
 
-// said are the sentences of account that people may read. There is no other: what is not
-// here is told in general words.
-var said = []string{
-	"this address, password or code is not right",
-	"the emergency mailboxes are not open now",
-	"too many tries, please wait some minutes",
-	"many people log in at this moment, please try again in a minute",
-	"this code was used or withdrawn meanwhile; please ask for a new one",
-	"this one-time password is not right; please take the next one",
-	"this passkey does not let you in here; take another way",
-	"that took too long; please begin again",
-	"please log out and in again before you change how you log in",
-	"please choose a password first",
-	"there is no seed to confirm; please begin again",
-	"the password is too short: take at least 12 characters, such as three words",
-	"the password is too long: take at most 200 characters",
-	"the password has too few different characters",
-	"the password is little more than your address",
-	"this is a code from a sheet; take a password that only you know",
-	"you have many passkeys already; remove one first",
-	"you have many programs already; remove one first",
-	"there is nothing like that any more",
-	"you can vouch for the people of your own department only",
-	"to vouch for somebody, please log in with a second factor",
-}
-
-// told returns the sentence of an error that belongs on the form again, or "" when the
-// whole page is of no use.
-func told(err error) string {
-	var e *doppelboden.Error
-	if !errors.As(err, &e) {
-		return ""
-	}
-	for _, s := range said {
-		if s == e.Public {
-			return s
-		}
-	}
-	return ""
-}
-
 // again shows a form once more with what was wrong, or hands the error on.
 func (d *Door) again(w http.ResponseWriter, r *http.Request, err error, name string, page web.Page, data map[string]any) error {
-	text := told(err)
+	text := web.Said(web.VisitOf(r).Language, err)
 	if text == "" {
 		return err
 	}
@@ -196,7 +154,7 @@ func (d *Door) again(w http.ResponseWriter, r *http.Request, err error, name str
 	case doppelboden.Policy:
 		status = http.StatusForbidden
 	}
-	data["Error"] = d.pages.T(r, text)
+	data["Error"] = text
 	page.Data = data
 	d.pages.Show(w, r, status, name, page)
 	return nil

@@ -131,13 +131,13 @@ func (d *Door) asks(w http.ResponseWriter, r *http.Request, name string, options
 
 // ends tells a script how it ended.
 func (d *Door) ends(w http.ResponseWriter, r *http.Request, l account.Login, to string, err error) error {
-	switch text := told(err); {
+	switch text := web.Said(web.VisitOf(r).Language, err); {
 	case err == nil:
 		return write(w, http.StatusOK, outcome{To: d.follow(w, l, local(to))})
 	case errors.Is(err, web.ErrLogIn) || doppelboden.CodeOf(err) == doppelboden.NotFound:
 		return write(w, http.StatusOK, outcome{To: web.LogInPath})
 	case text != "":
-		return write(w, http.StatusForbidden, outcome{Error: d.pages.T(r, text)})
+		return write(w, http.StatusForbidden, outcome{Error: text})
 	}
 	return err
 }

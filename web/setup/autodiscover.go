@@ -47,13 +47,13 @@ type protocol struct {
 func (d *Door) autodiscover(w http.ResponseWriter, r *http.Request) {
 	address, err := askedAddress(http.MaxBytesReader(w, r.Body, mostAsked))
 	if err != nil {
-		http.Error(w, "This is no question of Autodiscover.", http.StatusBadRequest)
+		http.Error(w, "Das ist keine Anfrage von Autodiscover. / This is no question of Autodiscover.", http.StatusBadRequest)
 		return
 	}
 	_, _, ok := d.domain(r, "@"+address.Domain)
 	p := d.o.Ports()
 	if !ok || p.IMAPS == 0 {
-		http.Error(w, "This address is none of ours.", http.StatusNotFound)
+		http.Error(w, "Diese Adresse gehört nicht zu uns. / This address is none of ours.", http.StatusNotFound)
 		return
 	}
 	login := address.String()
@@ -67,7 +67,7 @@ func (d *Door) autodiscover(w http.ResponseWriter, r *http.Request) {
 		a.Protocol = append(a.Protocol, protocol{Type: "SMTP", Server: d.o.Host, Port: p.Submission, LoginName: login, SPA: "off", SSL: "on", Encryption: "TLS", AuthRequired: "on"})
 	}
 	if err := writeXML(w, outlookResponse{Response: response{Account: a}}); err != nil {
-		http.Error(w, "Please try again.", http.StatusInternalServerError)
+		http.Error(w, "Bitte versuchen Sie es noch einmal. / Please try again.", http.StatusInternalServerError)
 	}
 }
 

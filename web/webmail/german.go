@@ -144,6 +144,7 @@ var german = web.Words{
 	"This list has too many members for one mail. Your text is kept as a draft.":                                                     "Dieser Verteiler hat zu viele Mitglieder für eine Nachricht. Ihr Text ist als Entwurf aufbewahrt.",
 	"At the moment nothing is sent, for safety. Your text is kept as a draft.":                                                       "Im Moment wird zur Sicherheit nichts gesendet. Ihr Text ist als Entwurf aufbewahrt.",
 	"It was not sent: %s": "Nicht gesendet: %s",
+	"It was not sent. Your text is kept as a draft; call your help desk if it goes on like that.":                    "Nicht gesendet. Ihr Text ist als Entwurf aufbewahrt; rufen Sie Ihre Benutzerbetreuung an, wenn das so bleibt.",
 	"This mailbox was renewed since that page or link was made. Nothing was changed. Here is the list as it is now.": "Dieses Postfach wurde erneuert, seit jene Seite oder jener Link entstand. Es wurde nichts geändert. Das ist die Liste, wie sie jetzt ist.",
 	renewedDraft: "Dieses Postfach wurde erneuert, während Sie schrieben. Ihr Text ist noch da und als neuer Entwurf gespeichert. Sehen Sie unter „Gesendet“ nach, ob er schon hinausging. Dateien und die Nachricht, auf die Sie antworten oder die Sie weiterleiten, hängen nicht mehr daran: Hängen Sie sie bei Bedarf noch einmal an.",
 	"It could not be saved either. Copy your text before you leave this page.": "Auch speichern ließ es sich nicht. Kopieren Sie Ihren Text, bevor Sie diese Seite verlassen.",

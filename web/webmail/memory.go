@@ -24,7 +24,7 @@ const (
 )
 
 // errManyLarge is what somebody hears who has waited for too long.
-var errManyLarge = &doppelboden.Error{Code: doppelboden.Busy, Public: "many large mails are open at this moment, please try again in a minute"}
+var errManyLarge = &doppelboden.Error{Code: doppelboden.Busy, Public: "many large mails are open at this moment"}
 
 // A ration is what large mails may take, of all people and of each. Whoever comes first gets
 // what she needs, even if it is more than there is.

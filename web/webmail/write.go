@@ -468,9 +468,11 @@ func (d *Door) refused(r *http.Request, err error) string {
 	if errors.Is(err, folder.ErrTooMany) {
 		return d.pages.T(r, "This mail goes to more people than you may write to within an hour. Your text is kept as a draft; ask your help desk.")
 	}
-	public := doppelboden.PublicOf(err)
-	if sentence, ok := refusals[public]; ok {
+	if sentence, ok := refusals[doppelboden.PublicOf(err)]; ok {
 		return d.pages.T(r, sentence)
 	}
-	return d.pages.T(r, "It was not sent: %s", public)
+	if text := web.Said(web.VisitOf(r).Language, err); text != "" {
+		return d.pages.T(r, "It was not sent: %s", text)
+	}
+	return d.pages.T(r, "It was not sent. Your text is kept as a draft; call your help desk if it goes on like that.")
 }
