@@ -244,7 +244,7 @@ func TestRandomCommandsHaveTheSameAnswersAsDovecot(t *testing.T) {
 		set := rapid.SampledFrom([]string{"1", "2", "1:*", "*", "2:3", "1,3", "3:1", "4:*"})
 		flags := rapid.SampledFrom([]string{`\Seen`, `\Flagged \Seen`, `\Deleted`, `\Answered`, `\Draft`, `$label1`, ``, `$Forwarded \Deleted`})
 		search := rapid.SampledFrom([]string{"ALL", "UNSEEN", "DELETED", "NOT FLAGGED", "OR SEEN DELETED", "KEYWORD $label1", "UNKEYWORD $label1", "1:2", "UID 2:*",
-			"SUBJECT antrag", "SUBJECT gefaltet", `FROM "joerg"`, "TO bert", "LARGER 300", "SMALLER 300", "SINCE 21-Nov-2026", "BEFORE 21-Nov-2026", "ON 22-Nov-2026",
+			"SUBJECT antrag", "SUBJECT gefaltet", `FROM "joerg"`, "TO bert", "LARGER 300", "SMALLER 300", "SMALLER 300 SINCE 21-Nov-2026", "SMALLER 0 ON 22-Nov-2026", "SINCE 21-Nov-2026", "BEFORE 21-Nov-2026", "ON 22-Nov-2026",
 			"SENTBEFORE 21-Nov-2026", "SENTON 22-Nov-2026", "BODY formular", "TEXT fern.example", "NOT BODY formular", "HEADER Message-ID \"\"", "HEADER To f.example", "CHARSET UTF-8 SUBJECT {9}"})
 		for range rapid.IntRange(3, 14).Draw(rt, "steps") {
 			who := rapid.IntRange(0, 1).Draw(rt, "who")

@@ -36,6 +36,7 @@ const (
 //   - it bounds lines, all literals of a command together, and every wait;
 //   - when imapserver refuses a command before its literal, it keeps the literal, which may
 //     be a stranger's mail, from being read as commands;
+//   - it says a condition of SEARCH that imapserver loses in other words;
 //   - it gathers answers until the client is read from again;
 //   - it ends idle connections with a BYE when the server stops.
 //
@@ -55,6 +56,7 @@ type gate struct {
 	asked   *literal      // a literal whose fate imapserver decides
 	sum     int64         // of literals of this command
 	inside  bool          // in the middle of a command
+	keys    *keyReader    // of the running command, where it is a SEARCH
 
 	mu       sync.Mutex // of what follows
 	command  string     // the running one, in upper case; only the reading goroutine sets it
@@ -176,6 +178,7 @@ func (g *gate) next() error {
 		g.command = name
 		g.mu.Unlock()
 	}
+	line = g.conditions(line)
 	lit := literalAt(line)
 	if lit != nil {
 		if wanted, err := g.bound(lit, line); !wanted || err != nil {
@@ -188,6 +191,20 @@ func (g *gate) next() error {
 	g.mu.Unlock()
 	g.rest = line
 	return nil
+}
+
+// conditions returns a line as imapserver is to read it.
+func (g *gate) conditions(line []byte) []byte {
+	at := 0
+	if !g.inside {
+		if g.keys, at = nil, searchKeys(line); at > 0 {
+			g.keys = &keyReader{}
+		}
+	}
+	if g.keys == nil {
+		return line
+	}
+	return g.keys.line(line, at)
 }
 
 // bound reports whether a literal is one that imapserver may hear of.
