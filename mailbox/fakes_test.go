@@ -39,6 +39,7 @@ type town struct {
 	failing error           // what Reopen says
 	odd     map[string]bool // mailboxes whose folders cannot be listed
 	shut    map[string]bool // mailboxes that cannot be opened
+	looking func()          // called when somebody looks into a mailbox
 	done    []string
 }
 
@@ -222,6 +223,12 @@ func (s *fakeSession) Folders(context.Context, int) ([]string, error) {
 }
 
 func (s *fakeSession) Select(_ context.Context, folder string) (Folder, error) {
+	s.w.mu.Lock()
+	looking := s.w.looking
+	s.w.mu.Unlock()
+	if looking != nil {
+		looking()
+	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	s.folder = cmp.Or(folder, "INBOX")

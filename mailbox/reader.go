@@ -91,7 +91,8 @@ func (r *Reader) forget(key string) {
 	delete(r.routes, key)
 }
 
-// Forgive begins the evidence of a route anew: what was missing is handed over again.
+// Forgive begins the evidence of a route anew: what was missing is handed over again. What is
+// being looked for meanwhile does not count any more.
 func (r *Reader) Forgive(route string) {
 	r.mu.Lock()
 	one := r.routes[route]
@@ -99,6 +100,7 @@ func (r *Reader) Forgive(route string) {
 	if one != nil {
 		one.mu.Lock()
 		one.record, one.told = record{}, nil
+		one.anew++
 		one.mu.Unlock()
 	}
 }

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type reading struct {
 
 	mu      sync.Mutex
 	record  record
+	anew    int                 // how often the record was begun anew
 	told    doppelboden.Telling // what the alarm says
 	toldAt  time.Time
 	until   time.Time
@@ -56,6 +58,7 @@ type later struct {
 	mail    store.Handed
 	due     time.Time
 	counted bool // it counts as missing
+	anew    int  // in the record that was begun so often anew
 }
 
 // run reads back until ctx ends.
@@ -97,7 +100,7 @@ func (t *reading) step(ctx context.Context) (more bool, err error) {
 	}
 	full := t.full()
 	for _, group := range t.mine(page, full) {
-		if err := t.visit(ctx, group, false); err != nil {
+		if err := t.visit(ctx, group, false, t.beginnings()); err != nil {
 			return false, err
 		}
 		if lag := t.r.opts.Clock().Sub(group.mails[0].At); !full && lag > p.Lag {
@@ -200,10 +203,10 @@ func (t *reading) lookAgain(ctx context.Context, now time.Time) error {
 		counted bool
 	}
 	byBox := map[which]*group{}
-	n := 0
+	n, anew := 0, t.beginnings()
 	for ; n < len(t.again) && !t.again[n].due.After(now); n++ {
 		h := t.again[n].mail
-		key := which{h.Box, t.again[n].counted}
+		key := which{h.Box, t.again[n].counted && t.again[n].anew == anew}
 		g := byBox[key]
 		if g == nil {
 			at, ok := t.place(h.Box)
@@ -217,7 +220,7 @@ func (t *reading) lookAgain(ctx context.Context, now time.Time) error {
 	}
 	t.again = append([]later(nil), t.again[n:]...)
 	for key, g := range byBox {
-		if err := t.visit(ctx, g, key.counted); err != nil {
+		if err := t.visit(ctx, g, key.counted, anew); err != nil {
 			return err
 		}
 	}
@@ -225,8 +228,9 @@ func (t *reading) lookAgain(ctx context.Context, now time.Time) error {
 }
 
 // visit looks into one mailbox and rests. A mailbox that cannot be opened is passed over
-// after some tries; when none can, that is an error.
-func (t *reading) visit(ctx context.Context, g *group, second bool) error {
+// after some tries; when none can, that is an error. What it finds is for the record that was
+// begun anew so often.
+func (t *reading) visit(ctx context.Context, g *group, second bool, anew int) error {
 	o := &t.r.opts
 	busy := o.Busy(t.key)
 	t.mu.Lock()
@@ -235,7 +239,7 @@ func (t *reading) visit(ctx context.Context, g *group, second bool) error {
 	start := time.Now()
 	var err error
 	for range tries {
-		if err = t.judge(ctx, g, second); err == nil || ctx.Err() != nil || doppelboden.CodeOf(err) == doppelboden.Policy {
+		if err = t.judge(ctx, g, second, anew); err == nil || ctx.Err() != nil || doppelboden.CodeOf(err) == doppelboden.Policy {
 			break
 		}
 		if !clock.Sleep(ctx, o.Timer, o.Pace.Every) {
@@ -250,7 +254,7 @@ func (t *reading) visit(ctx context.Context, g *group, second bool) error {
 	default: // the next one may be well
 		t.passed++
 		o.Log.Warn("a mailbox cannot be looked into", "route", t.key, "err", err)
-		t.later(g.mails, false)
+		t.later(g.mails, false, anew)
 	}
 	took := time.Since(start)
 	rest := took * time.Duration(o.Pace.Rest)
@@ -269,7 +273,7 @@ func (t *reading) visit(ctx context.Context, g *group, second bool) error {
 }
 
 // judge looks into one mailbox, confirms what is there and notes what is not.
-func (t *reading) judge(ctx context.Context, g *group, second bool) error {
+func (t *reading) judge(ctx context.Context, g *group, second bool, anew int) error {
 	o := &t.r.opts
 	now := o.Clock()
 	known, err := t.known(ctx, g, now)
@@ -293,16 +297,21 @@ func (t *reading) judge(ctx context.Context, g *group, second bool) error {
 			return fmt.Errorf("confirm: %w", err)
 		}
 	}
+	fates := v.fates(mails)
+	opened, err := t.opened(ctx, g.box, mails, fates)
+	if err != nil {
+		return err
+	}
 	f := finding{at: now, looked: len(mails), moved: v.moved, back: back}
-	for i, fate := range v.fates(mails) {
-		switch fate {
-		case missing:
+	for i, fate := range fates {
+		switch {
+		case fate == missing && opened[mails[i].Ref], fate == unclear:
+			f.looked--
+		case fate == missing:
 			f.note(mails[i].At)
 			if !second {
-				t.later(mails[i:i+1], true)
+				t.later(mails[i:i+1], true, anew)
 			}
-		case unclear:
-			f.looked--
 		}
 	}
 	if v.blurred != nil {
@@ -311,16 +320,55 @@ func (t *reading) judge(ctx context.Context, g *group, second bool) error {
 	if second { // it counted as missing, and was looked for, once already
 		f.not, f.looked = f.not-len(g.mails), max(0, f.looked-len(g.mails))
 	}
-	t.found(f)
+	t.found(f, anew)
 	return nil
 }
 
-// later has mails looked for once more; counted says that they count as missing.
-func (t *reading) later(mails []store.Handed, counted bool) {
+// opened returns which of the mails that are missing were opened again, and maybe handed over
+// again, since they were listed: a replay does that, also while somebody looks for them. That
+// they are not there says nothing of the groupware.
+func (t *reading) opened(ctx context.Context, box doppelboden.BoxID, mails []store.Handed, fates []fate) (map[doppelboden.Ref]bool, error) {
+	opened, listed := map[doppelboden.Ref]bool{}, map[doppelboden.Ref]time.Time{}
+	f := store.HandedFilter{Box: box, AfterSeq: math.MaxInt64}
+	for i, h := range mails {
+		if fates[i] != missing {
+			continue
+		}
+		opened[h.Ref], listed[h.Ref] = true, h.At
+		f.AfterSeq = min(f.AfterSeq, h.Seq-1)
+		if end := h.At.Add(time.Microsecond); end.After(f.To) {
+			f.To = end
+		}
+	}
+	if len(listed) == 0 {
+		return nil, nil
+	}
+	err := t.r.opts.Store.Handed(ctx, f, func(h store.Handed) error {
+		if at, is := listed[h.Ref]; is && at.Equal(h.At) {
+			delete(opened, h.Ref)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was opened again: %w", err)
+	}
+	return opened, nil
+}
+
+// later has mails looked for once more; counted says that they count as missing in the record
+// that was begun anew so often.
+func (t *reading) later(mails []store.Handed, counted bool, anew int) {
 	due := t.r.opts.Clock().Add(t.r.opts.Pace.Again)
 	for _, h := range mails[:min(len(mails), mostAgain-min(len(t.again), mostAgain))] {
-		t.again = append(t.again, later{h, due, counted})
+		t.again = append(t.again, later{h, due, counted, anew})
 	}
+}
+
+// beginnings returns how often the record was begun anew.
+func (t *reading) beginnings() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.anew
 }
 
 // note counts a missing mail.
@@ -349,9 +397,14 @@ func (t *reading) known(ctx context.Context, g *group, now time.Time) ([]store.H
 	return last[max(0, len(last)-boxMails):], nil
 }
 
-// found adds a finding.
-func (t *reading) found(f finding) {
+// found adds a finding to the record that was begun anew so often; when another one was begun
+// since, what was found belongs to the one that is forgotten.
+func (t *reading) found(f finding, anew int) {
 	t.mu.Lock()
+	if t.anew != anew {
+		t.mu.Unlock()
+		return
+	}
 	was := t.record.alarm
 	t.record.add(f)
 	is, e := t.record.alarm, t.record.sum(f.at)
