@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -19,9 +20,10 @@ import (
 const (
 	// startLimit bounds how long a peer may take until it answers; Postfix needs about
 	// a second on an idle machine, and tests share theirs with compilers.
-	startLimit = 30 * time.Second
-	// stopLimit bounds how long a peer may take to end by itself after SIGTERM.
-	stopLimit = 10 * time.Second
+	startLimit = 2 * time.Minute
+	// stopLimit bounds how long a peer may take to end by itself after SIGTERM: far above
+	// what any needs, since one that was killed instead fails its test.
+	stopLimit = time.Minute
 	// pollEvery is the time between two looks at something that has no event.
 	pollEvery = 10 * time.Millisecond
 )
@@ -205,15 +207,51 @@ func tail(path string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// FreePort returns an address on 127.0.0.1 on which nothing listens just now. Another
-// program may take it before it is used: who starts a peer on it tries again then.
+// Peers get ports below those that Linux gives to whoever asks for any (32768 to 60999,
+// ip_local_port_range): no connection and no listener of another test takes one of these
+// while the server that belongs there is down for a moment.
+const (
+	firstPort = 15000
+	lastPort  = 31999
+)
+
+// FreePort returns an address on 127.0.0.1 on which nothing listens. It is not given to
+// anybody else who asks here, in any process, until this process has ended. Programs that do
+// not ask here may still have the port: who starts a peer on it tries again then.
 func FreePort() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	for range 1000 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		if mine, err := claim(port); err != nil {
+			return "", err
+		} else if !mine {
+			continue
+		}
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		l, err := net.Listen("tcp4", addr)
+		if err != nil {
+			continue
+		}
+		return addr, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.New("find a free port: all that were tried are taken")
+}
+
+// claim makes a port ours until this process ends, and reports whether nobody had it. The
+// claim is a socket whose name no file holds, so that the kernel ends it with us.
+func claim(port int) (mine bool, err error) {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false, fmt.Errorf("claim a port: %w", err)
+	}
+	err = syscall.Bind(fd, &syscall.SockaddrUnix{Name: "@doppelboden-port-" + strconv.Itoa(port)})
+	if err == nil {
+		return true, nil // the socket stays open on purpose
+	}
+	syscall.Close(fd)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return false, nil
+	}
+	return false, fmt.Errorf("claim a port: %w", err)
 }
 
 // withFreePorts runs start with n free addresses, and again with others when it fails,
