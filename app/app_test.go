@@ -155,12 +155,7 @@ func TestAMailGoesThroughTheNodeAndTheBalanceIsZero(t *testing.T) {
 }
 
 func TestMailWaitsThroughAnOutageAndARestartAndIsHandedOverAfterwards(t *testing.T) {
-	gw, err := sink.Start(sink.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := gw.Addr()
-	gw.Close() // the groupware is down
+	addr := freeAddr(t) // the groupware is down
 	node := install(t, "smtp://"+addr)
 	n := start(t, node)
 	if _, err := control.NewClient(node.Data, nil).AddMailbox(t.Context(), anna); err != nil {
@@ -178,7 +173,7 @@ func TestMailWaitsThroughAnOutageAndARestartAndIsHandedOverAfterwards(t *testing
 	if b := balance(t, n); b.Accepted != 20 || b.Queued != 20 || b.Difference != 0 {
 		t.Errorf("after a restart: %+v, want 20 accepted and queued, difference 0", b)
 	}
-	gw, err = sink.Start(sink.Options{Listen: addr})
+	gw, err := sink.Start(sink.Options{Listen: addr})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -360,7 +360,7 @@ func cutDate(l line) (line, string, bool) {
 // caught waits until everything that landed is in the database.
 func caught(t *testing.T, n *Node) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := n.landing.CatchUp(ctx); err != nil {
 		t.Fatal(err)

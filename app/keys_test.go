@@ -118,12 +118,8 @@ func opens(t *testing.T, node *city.Node) error {
 // waiting starts a node whose groupware is down, and has it take mails.
 func waiting(t *testing.T, mails int) (node *city.Node, n *Node, groupware string, kept []send.Answer) {
 	t.Helper()
-	gw, err := sink.Start(sink.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gw.Close()
-	node = install(t, "smtp://"+gw.Addr())
+	groupware = freeAddr(t)
+	node = install(t, "smtp://"+groupware)
 	n = start(t, node)
 	if _, err := control.NewClient(node.Data, nil).AddMailbox(t.Context(), anna); err != nil {
 		t.Fatal(err)
@@ -135,7 +131,7 @@ func waiting(t *testing.T, mails int) (node *city.Node, n *Node, groupware strin
 		}
 		kept = append(kept, a)
 	}
-	return node, n, gw.Addr(), kept
+	return node, n, groupware, kept
 }
 
 func TestMailIsReadAndHandedOverAfterBothKeysWereChanged(t *testing.T) {

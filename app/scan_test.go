@@ -56,6 +56,7 @@ func inQueue(t *testing.T, client *control.Client) map[doppelboden.Receipt]contr
 	return all
 }
 
+// freeAddr is where nobody listens until the test does.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	addr, err := peer.FreePort()

@@ -2,13 +2,24 @@ package event
 
 import (
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 )
 
+// processor returns how much time of processors the test has used, whatever else runs.
+func processor(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // TestAnOutageOfAHundredThousandMailboxesCostsLittle holds bounds that are some times what
 // was measured on two busy cores: the slowest decision took 134 ms, and what is known of all
-// mailboxes 23 MB.
+// mailboxes 23 MB. Its time is that of processors: what else runs on the machine does not count.
 func TestAnOutageOfAHundredThousandMailboxesCostsLittle(t *testing.T) {
 	const people = 100_000
 	heap := func() int64 {
@@ -23,9 +34,9 @@ func TestAnOutageOfAHundredThousandMailboxesCostsLittle(t *testing.T) {
 	w.tick()
 	var slowest time.Duration
 	decide := func() {
-		began := time.Now()
+		began := processor(t)
 		w.tick()
-		slowest = max(slowest, time.Since(began))
+		slowest = max(slowest, processor(t)-began)
 	}
 	for range 12 {
 		w.mail("stadt/alt", nobody, 1)

@@ -182,7 +182,7 @@ func (m *crashModel) drain(t *rapid.T) {
 	if m.stopRun == nil {
 		m.run()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		err := m.CatchUp(ctx)

@@ -185,7 +185,7 @@ func (q *quay) accept(t testing.TB) *doppelboden.Message {
 
 func (q *quay) caughtUp(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := q.CatchUp(ctx); err != nil {
 		t.Fatalf("CatchUp: %v", err)
