@@ -97,8 +97,12 @@ func TestBehindAGatewaySendersAreJudgedByTheirOwnAddressAndNobodyGetsABounceForU
 		}
 		time.Sleep(100 * time.Millisecond) // the command is a poll by its nature
 	}
-	if n, err := gateway.Queued(); err != nil || n != 0 {
-		t.Errorf("the gateway has %d mails in its queue (%v), want none: no bounce", n, err)
+	// It makes a bounce before it forgets the mail, and nobody would take it.
+	for n, err := gateway.Queued(); n != 0 || err != nil; n, err = gateway.Queued() {
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the gateway has %d mails in its queue (%v), want none: no bounce", n, err)
+		}
+		time.Sleep(100 * time.Millisecond) // polls a real server
 	}
 
 	// The same forger comes to us himself and says that the gateway took it from the

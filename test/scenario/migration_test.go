@@ -164,7 +164,7 @@ func (m *migration) drained(boxes []string) {
 		mine[b] = true
 	}
 	before := time.Now()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		waiting := 0
 		for line := range strings.Lines(m.must("queue", "list", "--json")) {
 			var w struct {
@@ -182,7 +182,7 @@ func (m *migration) drained(boxes []string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			m.t.Fatalf("30 s after a wave was taken back %d mails for it still wait for the groupware that is down", waiting)
+			m.t.Fatalf("two minutes after a wave was taken back %d mails for it still wait for the groupware that is down", waiting)
 		}
 		time.Sleep(100 * time.Millisecond) // the command is a poll by its nature
 	}

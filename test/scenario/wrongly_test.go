@@ -310,7 +310,7 @@ func (w *wrongly) delete(box string, uids ...int) map[string]bool {
 		w.t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	words := fmt.Sprintf("a LOGIN %s %s\r\nb SELECT INBOX\r\n", box, peer.DovecotPassword)
 	gone := map[string]bool{}
 	for _, u := range uids {
