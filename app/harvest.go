@@ -43,7 +43,8 @@ func (n *Node) harvestRoutes() map[string]harvest.Route {
 			one := harvest.Route{Key: r.Key(), Tenant: id, Here: r.Here, Hairpin: r.Hairpin, Relay: relay, Journal: t.Journal != nil}
 			if r.IMAP != nil && r.IMAP.SyncDays > 0 {
 				if w, ok := n.groupwares.of(r.Key()); ok {
-					one.Backend, one.Days = w.backend, r.IMAP.SyncDays
+					// The other half is for the way back and for looking.
+					one.Backend, one.Days, one.AtOnce = w.backend, r.IMAP.SyncDays, max(1, r.IMAP.Connections/2)
 				}
 			}
 			routes[one.Key] = one

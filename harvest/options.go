@@ -52,6 +52,7 @@ type Route struct {
 	Here    bool    // its mailboxes lie here and nowhere else
 	Backend Backend // nil: its mailboxes are not read
 	Days    int     // so many days back they are read
+	AtOnce  int     // so many mailboxes are read at once at most; 0: one
 	Hairpin bool    // its groupware is said to send mail between colleagues through us
 	Relay   bool    // the tenant's groupware sends through us
 	Journal bool    // journal reports are taken for the tenant
@@ -137,7 +138,7 @@ type Pace struct {
 	HitPercent, RouteBoxes, RoutePercent int
 }
 
-// DefaultPace is how a city's groupware is read: half of one connection.
+// DefaultPace is how a city's groupware is read: each reader uses half of a connection.
 func DefaultPace() Pace {
 	return Pace{Every: 5 * time.Minute, Rest: 1, Slow: 3 * time.Second, Slice: 400, Flags: 15 * time.Minute, Mark: 5 * time.Second,
 		Trouble: 5 * time.Minute, Delay: 24 * time.Hour, BoxMails: 30, BoxPercent: 25,

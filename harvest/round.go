@@ -17,9 +17,10 @@ type reading struct {
 	tenant doppelboden.TenantID
 
 	mu      sync.Mutex
-	cancel  context.CancelFunc // ends the look that is under way; nil: none is
+	looking map[doppelboden.MailboxID]context.CancelFunc // ends the looks that are under way
 	status  RouteStatus
-	failing int // mailboxes in a row that could not be read
+	work    time.Duration // of all looks of the last round, with the rests after them
+	failing int           // mailboxes in a row that could not be read
 }
 
 // A RouteStatus says how the reading of a route's mailboxes goes.
@@ -96,42 +97,20 @@ func (g *reading) wait(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// round looks at every mailbox of the route once, those that come first at first.
+// round looks at every mailbox of the route once.
 func (g *reading) round(ctx context.Context) {
-	boxes := g.r.opts.Mailboxes(g.key)
+	p := &pass{g: g, boxes: g.r.opts.Mailboxes(g.key)}
+	readers := g.readers(len(p.boxes))
 	g.mu.Lock()
-	g.status.Route, g.status.Mailboxes, g.status.Done, g.status.Began = g.key, len(boxes), 0, g.r.opts.Clock()
+	g.status.Route, g.status.Mailboxes, g.status.Done, g.status.Began = g.key, len(p.boxes), 0, g.r.opts.Clock()
 	g.mu.Unlock()
-	tally := roundTally{}
-	filling := 0
-	for i := range boxes {
-		g.urgent(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		route := g.r.opts.Routes()[g.key]
-		if why := g.hold(route); why != "" {
-			return
-		}
-		if key, _, ok := g.r.opts.Place(boxes[i].ID); !ok || key != g.key {
-			continue // it was moved to another route since the round began
-		}
-		seen, err := g.look(ctx, route, boxes[i])
-		tally.add(seen)
-		if seen.filling {
-			filling++
-		}
-		g.mu.Lock()
-		g.status.Done = i + 1
-		g.mu.Unlock()
-		if err != nil && !g.endure(ctx, err) {
-			return
-		}
+	if !p.run(ctx, readers) {
+		return
 	}
 	g.mu.Lock()
-	g.status.Round, g.status.Filling = g.r.opts.Clock(), filling
+	g.status.Done, g.status.Round, g.status.Filling, g.work = len(p.boxes), g.r.opts.Clock(), p.filling, p.work
 	g.mu.Unlock()
-	g.r.tenant(g.tenant).rounded(g.key, tally)
+	g.r.tenant(g.tenant).rounded(g.key, p.tally)
 }
 
 // hold notes why the route is left alone.
@@ -146,38 +125,35 @@ func (g *reading) hold(route Route) string {
 	return why
 }
 
-// endure waits after an error, and reports whether the round goes on.
-func (g *reading) endure(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
+// enter notes that a mailbox is looked at, and reports whether nobody else does.
+func (g *reading) enter(m doppelboden.MailboxID, cancel context.CancelFunc) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.looking[m] != nil {
 		return false
 	}
-	code := doppelboden.CodeOf(err)
-	g.mu.Lock()
-	g.failing++
-	tired := g.failing >= mostFailing || code == doppelboden.Policy || code == doppelboden.Fenced
-	if tired {
-		g.failing = 0
-		g.status.Trouble = harmless(err.Error())
+	if g.looking == nil {
+		g.looking = map[doppelboden.MailboxID]context.CancelFunc{}
 	}
-	g.mu.Unlock()
-	if tired {
-		return clock.Sleep(ctx, g.r.opts.Timer, g.r.opts.Pace.Trouble) && code != doppelboden.Policy && code != doppelboden.Fenced
-	}
+	g.looking[m] = cancel
 	return true
 }
 
-// look looks at one mailbox and rests.
+// leave notes that a mailbox is not looked at any more.
+func (g *reading) leave(m doppelboden.MailboxID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.looking, m)
+}
+
+// look looks at one mailbox and rests. Where somebody else does so just now, it does nothing.
 func (g *reading) look(ctx context.Context, route Route, box doppelboden.Mailbox) (seen boxTally, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g.mu.Lock()
-	g.cancel = cancel
-	g.mu.Unlock()
-	defer func() {
-		g.mu.Lock()
-		g.cancel = nil
-		g.mu.Unlock()
-	}()
+	if !g.enter(box.ID, cancel) {
+		return seen, nil
+	}
+	defer g.leave(box.ID)
 	if why := g.r.held(route); why != "" { // it may have come just now
 		return seen, nil
 	}
@@ -209,19 +185,19 @@ func (g *reading) look(ctx context.Context, route Route, box doppelboden.Mailbox
 	return v.seen, err
 }
 
-// interrupt ends the look that is under way.
+// interrupt ends the looks that are under way.
 func (g *reading) interrupt() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.cancel != nil {
-		g.cancel()
+	for _, cancel := range g.looking {
+		cancel()
 	}
 }
 
 // urgent looks at the mailboxes that somebody wants to be read at once.
 func (g *reading) urgent(ctx context.Context) {
 	for {
-		box, ok := g.r.takeUrgent(g.key)
+		box, ok := g.r.takeUrgent(g)
 		if !ok || ctx.Err() != nil {
 			return
 		}
@@ -254,17 +230,24 @@ func (r *Room) wanted(route string) bool {
 	return false
 }
 
-// takeUrgent takes such a mailbox.
-func (r *Room) takeUrgent(route string) (doppelboden.Mailbox, bool) {
+// takeUrgent takes one of those at which nobody looks just now.
+func (r *Room) takeUrgent(g *reading) (doppelboden.Mailbox, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for m := range r.urgent {
-		if key, box, ok := r.opts.Place(m); ok && key == route {
+		if key, box, ok := r.opts.Place(m); ok && key == g.key && !g.looksAt(m) {
 			delete(r.urgent, m)
 			return box, true
 		}
 	}
 	return doppelboden.Mailbox{}, false
+}
+
+// looksAt reports whether a mailbox is looked at just now.
+func (g *reading) looksAt(m doppelboden.MailboxID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.looking[m] != nil
 }
 
 // Status returns how the reading of all routes goes, by name.
