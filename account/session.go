@@ -168,7 +168,7 @@ func (r *Room) Step(ctx context.Context, cookie, kind, answer string) (Login, er
 	case NeedsTOTP:
 		return r.showTOTP(ctx, s, p, st, answer)
 	case NeedsPassword:
-		return r.setPassword(ctx, s, p, st, answer)
+		return r.setPassword(ctx, s, p, st, answer, nil)
 	case StepSetUpTOTP:
 		return r.confirmTOTP(ctx, s, p, st, answer)
 	}
@@ -230,8 +230,8 @@ const (
 
 // setPassword gives a person her own password. It ends her other sessions. After a code,
 // which is spent with it, it also ends the seed of one-time passwords: the telephone that
-// has it may be lost.
-func (r *Room) setPassword(ctx context.Context, s store.LoggedIn, p Person, st state, password string) (Login, error) {
+// has it may be lost. rest ends with it.
+func (r *Room) setPassword(ctx context.Context, s store.LoggedIn, p Person, st state, password string, rest []store.CredentialEnd) (Login, error) {
 	if err := r.mayChange(s); err != nil && s.Needs != NeedsPassword {
 		return Login{}, err
 	}
@@ -244,7 +244,7 @@ func (r *Room) setPassword(ctx context.Context, s store.LoggedIn, p Person, st s
 	}
 	now := r.opts.Clock()
 	change := store.CredentialChange{At: now,
-		End: []store.CredentialEnd{{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kindPassword}, Why: whyReplaced, At: now}},
+		End: append([]store.CredentialEnd{{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kindPassword}, Why: whyReplaced, At: now}}, rest...),
 		Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox, Kind: kindPassword, Data: []byte(data), Made: now, By: madeBy(s, p)}},
 	}
 	return r.enrol(ctx, s, p, st, change)

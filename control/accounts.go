@@ -24,6 +24,7 @@ type Accounts interface {
 	RevokeCodes(ctx context.Context, people []account.Person, by string) (int, error)
 	Ways(ctx context.Context, p account.Person, live bool) ([]account.Way, error)
 	RevokeWay(ctx context.Context, p account.Person, id int64, by string) error
+	RevokeAll(ctx context.Context, p account.Person, by string) (account.Rest, error)
 	SetPassword(ctx context.Context, p account.Person, password, by string) error
 	Grants(ctx context.Context, p account.PersonID) ([]account.Grant, error)
 	Prepared(ctx context.Context, t doppelboden.TenantID) (account.Prepared, error)
@@ -154,6 +155,16 @@ func (c *Client) RevokeWay(ctx context.Context, address string, way int64) error
 		Person string `json:"person"`
 		Way    int64  `json:"way"`
 	}{address, way}, new(struct{}))
+}
+
+// RevokeAll ends everything by which a person logs in, and returns what ended besides her
+// password.
+func (c *Client) RevokeAll(ctx context.Context, address string) (account.Rest, error) {
+	var ended account.Rest
+	err := c.post(ctx, "/accounts/end/all", struct {
+		Person string `json:"person"`
+	}{address}, &ended)
+	return ended, err
 }
 
 // Readiness yields for each department how many people could log in now, and how complete
@@ -346,6 +357,20 @@ func (d *Desk) revokeWay(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	return struct{}{}, d.opts.Accounts.RevokeWay(ctx, p, asked.Way, c.by)
+}
+
+func (d *Desk) revokeAll(ctx context.Context, c *call) (any, error) {
+	var asked struct {
+		Person string `json:"person"`
+	}
+	if err := decode(c, &asked); err != nil {
+		return nil, err
+	}
+	p, err := d.person(asked.Person)
+	if err != nil {
+		return nil, err
+	}
+	return d.opts.Accounts.RevokeAll(context.WithoutCancel(ctx), p, c.by)
 }
 
 func (d *Desk) readiness(ctx context.Context, c *call) (any, error) {

@@ -135,6 +135,7 @@ func (s *Server) routes() http.Handler {
 		"POST /accounts/password": s.desk.setPassword,
 		"GET /accounts/show":      s.desk.showAccount,
 		"POST /accounts/end":      s.desk.revokeWay,
+		"POST /accounts/end/all":  s.desk.revokeAll,
 		"GET /accounts/readiness": s.desk.readiness,
 		"GET /accounts/members":   s.desk.listMembers,
 		"POST /accounts/members":  s.desk.changeMembers,

@@ -230,14 +230,18 @@ func (p *program) wayEnd(why string) string {
 func (p *program) accountRevoke() *cobra.Command {
 	var w control.Whom
 	var way int64
-	c := p.command("revoke --person ADDRESS|--department NAME|--all [--way NUMBER]",
-		p.say.T("withdraw codes that nobody has used yet, or one way by which a person logs in"), p.exactly(0),
+	var everything bool
+	c := p.command("revoke --person ADDRESS|--department NAME|--all [--way NUMBER|--everything]",
+		p.say.T("withdraw codes that nobody has used yet, or one way by which a person logs in, or every way of hers"), p.exactly(0),
 		func(ctx context.Context, _ []string) error {
 			if err := p.checkWhom(w); err != nil {
 				return err
 			}
-			if way != 0 && len(w.Person) != 1 {
-				return usage(p.say.T("--way goes with one --person"))
+			if (way != 0 || everything) && len(w.Person) != 1 {
+				return usage(p.say.T("--way and --everything go with one --person"))
+			}
+			if way != 0 && everything {
+				return usage(p.say.T("--way and --everything exclude each other"))
 			}
 			client, err := p.client()
 			if err != nil {
@@ -249,6 +253,9 @@ func (p *program) accountRevoke() *cobra.Command {
 				}
 				p.print(p.say.T("Revoked. Her sessions have ended."))
 				return nil
+			}
+			if everything {
+				return p.revokeAll(ctx, client, w.Person[0])
 			}
 			n, err := client.RevokeCodes(ctx, w)
 			if err != nil {
@@ -264,7 +271,22 @@ func (p *program) accountRevoke() *cobra.Command {
 		})
 	p.whomFlags(c, &w)
 	c.Flags().Int64Var(&way, "way", 0, p.say.T("the `number` that account show tells: a password, a passkey, a program"))
+	c.Flags().BoolVar(&everything, "everything", false, p.say.T("her password, programs, passkeys and codes: when somebody else has got in"))
 	return c
+}
+
+// revokeAll ends everything by which a person logs in.
+func (p *program) revokeAll(ctx context.Context, client *control.Client, person string) error {
+	ended, err := client.RevokeAll(ctx, person)
+	if err != nil {
+		return err
+	}
+	if p.json {
+		return p.object(ended)
+	}
+	p.print(p.say.T("Her password, her sessions, programs (%d), passkeys (%d) and unused codes (%d) have ended.", ended.Apps, ended.Passkeys, ended.Codes))
+	p.print(p.say.T("A new code for her: doppelboden account codes --person %s", say.Plain(person)))
+	return nil
 }
 
 func (p *program) accountRole() *cobra.Command {

@@ -344,3 +344,37 @@ func TestScriptsThatSendRubbishAreToldInJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoChangesHerPasswordIsAskedAndToldWhatElseEnds(t *testing.T) {
+	s := newSite(t, "")
+	b := s.browser()
+	b.post("/enrol", "/enrol", "code", s.code("anna"))
+	if page := b.get("/enrol/password").Body.String(); strings.Contains(page, `name="rest"`) {
+		t.Error("who has nothing else is asked whether it is to end")
+	}
+	b.post("/enrol/password", "/enrol/password", "password", "drei kleine worte", "again", "drei kleine worte")
+	s.code("anna")
+	b.post("/account", "/account/app", "label", "Telefon")
+	b.post("/account", "/account/app", "label", "Outlook")
+	page := b.get("/enrol/password").Body.String()
+	for _, want := range []string{`name="rest" value="1" checked`, "2 Programme, ein unbenutzter Code"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("wanted %q on the page: %s", want, page)
+		}
+	}
+	w := b.post("/enrol/password", "/enrol/password", "password", "drei kleine wort", "again", "drei kleine worte")
+	if page := w.Body.String(); !strings.Contains(page, `name="rest" value="1" aria-`) {
+		t.Errorf("after a mistake the tick that she took away is back: %s", page)
+	}
+	w = b.post("/enrol/password", "/enrol/password", "password", "vier andere kleine worte", "again", "vier andere kleine worte", "rest", "1")
+	page = b.get(w.Header().Get("Location")).Body.String()
+	for _, want := range []string{"Ihr Passwort ist geändert. Angemeldet sind Sie nur noch hier.", "Außerdem beendet: 2 Programme, ein unbenutzter Code."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("wanted %q on the page after it: %s", want, page)
+		}
+	}
+	ways, err := s.room.Ways(ctx, s.person("anna"), true)
+	if err != nil || len(ways) != 1 || ways[0].Kind != "password" {
+		t.Errorf("left are %+v, %v; wanted the password alone", ways, err)
+	}
+}

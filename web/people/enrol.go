@@ -1,8 +1,10 @@
 package people
 
 import (
+	"fmt"
 	"html/template"
 	"net/http"
+	"strconv"
 
 	"doppelboden/account"
 	"doppelboden/web"
@@ -40,13 +42,23 @@ func (d *Door) code(w http.ResponseWriter, r *http.Request) error {
 var passwordPage = web.Page{Title: "Choose your password"}
 
 func (d *Door) passwordForm(w http.ResponseWriter, r *http.Request) error {
-	if _, err := visitor(r); err != nil {
+	v, err := visitor(r)
+	if err != nil {
 		return err
 	}
 	page := passwordPage
-	page.Data = map[string]any{}
+	if page.Data, err = d.passwordData(r, v, true); err != nil {
+		return err
+	}
 	d.pages.Show(w, r, http.StatusOK, "password", page)
 	return nil
+}
+
+// passwordData is what the page of a new password shows: what else lets somebody in as her,
+// and whether that is to end.
+func (d *Door) passwordData(r *http.Request, v *web.Visit, ends bool) (map[string]any, error) {
+	rest, err := d.room.RestOf(r.Context(), v.Session)
+	return map[string]any{"Rest": rest, "Ends": ends}, err
 }
 
 func (d *Door) password(w http.ResponseWriter, r *http.Request) error {
@@ -54,24 +66,47 @@ func (d *Door) password(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	password := r.PostFormValue("password")
+	password, rest := r.PostFormValue("password"), r.PostFormValue("rest") != ""
+	data, err := d.passwordData(r, v, rest)
+	if err != nil {
+		return err
+	}
 	if r.PostFormValue("again") != password {
 		page := passwordPage
-		page.Data = map[string]any{"Error": d.pages.T(r, "The two passwords are not the same.")}
+		data["Error"] = d.pages.T(r, "The two passwords are not the same.")
+		page.Data = data
 		d.pages.Show(w, r, http.StatusUnprocessableEntity, "password", page)
 		return nil
 	}
 	enrolling := v.Visitor.Needs == account.NeedsEnrol
-	l, err := d.room.Step(r.Context(), v.Session, account.NeedsPassword, password)
+	l, ended, err := d.room.ChangePassword(r.Context(), v.Session, password, rest)
 	if err != nil {
-		return d.again(w, r, err, "password", passwordPage, map[string]any{})
+		return d.again(w, r, err, "password", passwordPage, data)
 	}
-	to := d.follow(w, l, "/account")
+	to := d.follow(w, l, "/account?"+endedQuery(ended))
 	if enrolling && l.Needs == account.NeedsNothing {
-		to = "/enrol/second?new=1" // a second key is offered, and may be left for later
+		to = "/enrol/second?new=1&" + endedQuery(ended) // a second key is offered, and may be left for later
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
+}
+
+// endedQuery tells the next page what ended with a changed password.
+func endedQuery(e account.Rest) string {
+	return fmt.Sprintf("changed=1&apps=%d&passkeys=%d&codes=%d", e.Apps, e.Passkeys, e.Codes)
+}
+
+// endedOf reads what endedQuery wrote; nil when the page does not come after a change.
+func endedOf(r *http.Request) *account.Rest {
+	q := r.URL.Query()
+	if q.Get("changed") == "" {
+		return nil
+	}
+	number := func(name string) int {
+		n, _ := strconv.ParseUint(q.Get(name), 10, 16)
+		return int(n)
+	}
+	return &account.Rest{Apps: number("apps"), Passkeys: number("passkeys"), Codes: number("codes")}
 }
 
 var factorPage = web.Page{Title: "A second key"}
@@ -103,7 +138,8 @@ func (d *Door) factorData(r *http.Request, v *web.Visit) (map[string]any, error)
 	}
 	return map[string]any{
 		"Seed": seed.Text, "URI": template.URL(seed.URI), "QR": template.HTML(square), // ours, and none of it came from others
-		"Must": v.Visitor.Needs == account.NeedsSecond, "New": r.FormValue("new") != "",
+		"Ended": endedOf(r),
+		"Must":  v.Visitor.Needs == account.NeedsSecond, "New": r.FormValue("new") != "",
 	}, nil
 }
 

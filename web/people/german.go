@@ -37,6 +37,13 @@ var german = web.Words{
 	"Once more":            "Noch einmal",
 	"Save the password":    "Passwort speichern",
 	"At least 12 characters. Three words that you remember are good. Not the password that you have at work.": "Mindestens 12 Zeichen. Drei Wörter, die Sie sich merken, sind gut. Nicht Ihr Passwort von der Arbeit.",
+	"Log out everywhere and end everything else that lets one in as me":                                       "Überall abmelden und alles andere beenden, womit man sich als ich anmelden kann",
+	"That is:": "Das sind:",
+	"Leave the tick if somebody may know your password, or a device is gone. Take it away if you only forgot the password: your programs and passkeys go on then.": "Lassen Sie den Haken stehen, wenn jemand Ihr Passwort kennen könnte oder ein Gerät weg ist. Nehmen Sie ihn weg, wenn Sie das Passwort nur vergessen haben: Dann gehen Ihre Programme und Passkeys weiter.",
+	"one program": "ein Programm", "%d programs": "%d Programme", "one passkey": "ein Passkey", "%d passkeys": "%d Passkeys",
+	"one unused code": "ein unbenutzter Code", "%d unused codes": "%d unbenutzte Codes",
+	"Your password is changed. You are logged in here and nowhere else.": "Ihr Passwort ist geändert. Angemeldet sind Sie nur noch hier.",
+	"Ended as well:": "Außerdem beendet:", "Set up again what you need.": "Richten Sie neu ein, was Sie brauchen.",
 	"The two passwords are not the same.": "Die beiden Passwörter sind nicht gleich.",
 
 	"A second key": "Ein zweiter Schlüssel",

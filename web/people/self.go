@@ -32,10 +32,13 @@ func (d *Door) self(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := selfPage
-	if page.Data, err = d.selfData(r, v); err != nil {
+	data, err := d.selfData(r, v)
+	if err != nil {
 		return err
 	}
+	page := selfPage
+	data["Ended"] = endedOf(r)
+	page.Data = data
 	d.pages.Show(w, r, http.StatusOK, "self", page)
 	return nil
 }
