@@ -25,7 +25,7 @@ func (n *Node) openHandback() (err error) {
 		Log: n.log, Registry: n.registry, Clock: n.clock, Timer: n.opts.Timer,
 		Place: n.handbackPlace, Well: n.groupwareWorks, Event: past.of, Language: n.languageOf, Letters: letters{n},
 		Busy:    func(route string) bool { return n.house.queue.Busy(route) },
-		Clear:   func(m doppelboden.MailboxID) bool { return n.house.queue.Well(doppelboden.BoxID(m)) },
+		Clear:   func(m doppelboden.MailboxID) bool { return n.house.queue.Empty(doppelboden.BoxID(m)) },
 		Touch:   func(m doppelboden.MailboxID) { n.house.queue.Touch(m) },
 		Older:   n.cameBack,
 		Stopped: func(t doppelboden.TenantID) bool { return n.house.Directory().Stopped(t) },

@@ -55,6 +55,7 @@ type world struct {
 	moves bool // it has MOVE
 	torn  bool // when it dies while it moves, the mail is in both folders
 	full  bool
+	most  int // the largest mail that it takes, in bytes; 0: any
 
 	letters []intake.Letter
 	written []string
@@ -103,7 +104,7 @@ func (w *world) room(change ...func(*Options)) *Room {
 		Stopped: func(doppelboden.TenantID) bool { return false }, Language: func(doppelboden.MailboxID) string { return "de" },
 		Letters: w, Hostname: "mx.example", Touch: func(doppelboden.MailboxID) {}, Log: slog.New(slog.DiscardHandler),
 		Registry: prometheus.NewRegistry(), Clock: func() time.Time { return w.now },
-		Pace: Pace{Every: time.Second, Quiet: time.Minute, First: time.Second, Most: time.Minute, Late: time.Hour}}
+		Pace: Pace{Every: time.Second, Quiet: time.Minute, Patience: 24 * time.Hour, First: time.Second, Most: time.Minute, Late: time.Hour}}
 	for _, f := range change {
 		f(&o)
 	}
@@ -520,6 +521,9 @@ func (s *session) Append(ctx context.Context, mails []mailbox.Mail) (uids []uint
 			}
 			defer r.Close()
 			text, err := io.ReadAll(r)
+			if s.w.most > 0 && len(text) > s.w.most {
+				return &doppelboden.Error{Code: doppelboden.Policy, Public: "too large"}
+			}
 			if err != nil || int64(len(text)) != m.Size {
 				return fmt.Errorf("a mail of %d octets, said to have %d: %w", len(text), m.Size, err)
 			}

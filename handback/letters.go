@@ -191,20 +191,38 @@ func (r *Room) final(ctx context.Context, m doppelboden.MailboxID, place Place, 
 	if idle(state) {
 		begin, counts = w.openedBegin, counts+w.openedEnd
 	}
+	subject := w.finalSubject
+	if len(state.Letter.Kept) > 0 {
+		subject, begin, counts = w.keptSubject, w.keptBegin, w.counts(came, state.Done)
+	}
 	b.WriteString(begin(state.Since.In(r.zone()), now.In(r.zone())) + counts)
+	if len(state.Letter.Kept) > 0 {
+		b.WriteString(w.kept)
+		if err := r.list(ctx, &b, w, state.Letter.Kept, state.Letter.More, []string{whyTooLarge, whyUnfit, whyHeld, whyFull, whyRefused}); err != nil {
+			return content{}, err
+		}
+	}
 	if len(state.Left) > 0 {
 		b.WriteString(w.notDone)
-		for _, why := range []string{whyGone, whyAmbiguous, whyEnded} {
-			if err := r.listLeft(ctx, &b, w, state.Left, why); err != nil {
-				return content{}, err
-			}
-		}
-		if state.More > 0 {
-			b.WriteString(w.andMore(state.More))
+		if err := r.list(ctx, &b, w, state.Left, state.More, []string{whyGone, whyAmbiguous, whyEnded}); err != nil {
+			return content{}, err
 		}
 	}
 	b.WriteString(w.end)
-	return content{subject: w.finalSubject, text: b.String()}, nil
+	return content{subject: subject, text: b.String()}, nil
+}
+
+// list lists mails by why something could not be done with them, and how many more there are.
+func (r *Room) list(ctx context.Context, b *strings.Builder, w *words, left []store.HandbackLeft, more int, reasons []string) error {
+	for _, why := range reasons {
+		if err := r.listLeft(ctx, b, w, left, why); err != nil {
+			return err
+		}
+	}
+	if more > 0 {
+		b.WriteString(w.andMore(more))
+	}
+	return nil
 }
 
 // listLeft lists what could not be done for one reason.

@@ -120,6 +120,9 @@ type Pace struct {
 	// Quiet is how long nothing must have been done in a mailbox before its owner gets a letter
 	// about it.
 	Quiet time.Duration
+	// Patience is how long something must have been refused for a reason that may pass before a
+	// letter tells of it as of what stays here.
+	Patience time.Duration
 	// First and Most are the shortest and the longest time before a mailbox, or a route, that
 	// failed is tried again.
 	First, Most time.Duration
@@ -132,6 +135,6 @@ type Pace struct {
 
 // DefaultPace is what a city's groupware bears beside its own work.
 func DefaultPace() Pace {
-	return Pace{Every: 5 * time.Second, Calm: 20 * time.Second, Quiet: 10 * time.Minute, First: 15 * time.Second, Most: 30 * time.Minute,
+	return Pace{Every: 5 * time.Second, Calm: 20 * time.Second, Quiet: 10 * time.Minute, Patience: 24 * time.Hour, First: 15 * time.Second, Most: 30 * time.Minute,
 		Late: time.Hour, Rest: 0.25}
 }

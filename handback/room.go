@@ -45,6 +45,7 @@ type box struct {
 	staying  int       // deeds that cannot go back for now
 	waiting  int       // deeds that go with their mails
 	healthy  time.Time // since when it is well; zero: it is not
+	stuck    time.Time // since when nothing but what the groupware refuses is left; zero: it is not so
 }
 
 // A route is what is known of one groupware. It is guarded by Room.mu.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"doppelboden"
@@ -24,6 +25,7 @@ type result struct {
 	staying int           // that cannot go back for now
 	waiting int           // that go with their mails
 	why     string        // why some stay; "": none does
+	keeps   []*task       // those that stay, and those that wait with mail that is held
 	wait    time.Duration // before the next visit
 	tell    bool          // the owner is still to be told
 }
@@ -41,10 +43,12 @@ func (r *Room) serve(ctx context.Context, m doppelboden.MailboxID, place Place) 
 	if err != nil {
 		return res, err
 	}
-	if len(tasks) > 0 {
-		if err := r.begin(ctx, m, &state, tasks); err != nil {
+	if all := slices.Concat(tasks, res.keeps); len(all) > 0 {
+		if err := r.begin(ctx, m, &state, all); err != nil {
 			return res, err
 		}
+	}
+	if len(tasks) > 0 {
 		if place.Backend == nil {
 			err = r.bring(ctx, m, place, &state, tasks, &res)
 		} else {
@@ -55,8 +59,12 @@ func (r *Room) serve(ctx context.Context, m doppelboden.MailboxID, place Place) 
 			return res, err
 		}
 	}
+	stuck := !later && res.wait == 0 && len(res.keeps) > 0 && len(res.keeps) == res.staying+res.waiting
+	r.stuck(m, stuck)
 	switch {
 	case later && res.wait == 0 && len(tasks) >= mostTasks:
+	case stuck:
+		return res, r.tellKept(ctx, m, place, &state, &res)
 	case res.staying > 0:
 		res.wait = max(res.wait, r.opts.Pace.Most/6)
 	case res.waiting > 0:
@@ -117,6 +125,9 @@ func (r *Room) tasks(ctx context.Context, m doppelboden.MailboxID, place Place, 
 			delete(begun, t.deed.Number)
 			if t.stay == whyWaiting {
 				res.waiting++
+				if t.held {
+					res.keeps = append(res.keeps, t)
+				}
 				continue
 			}
 			list = append(list, t)
@@ -171,6 +182,7 @@ func (r *Room) sum(tasks []*task, res *result) {
 		case t.stay != "":
 			res.staying++
 			res.why = t.stay
+			res.keeps = append(res.keeps, t)
 		}
 	}
 }
@@ -202,16 +214,22 @@ func (r *Room) tell(ctx context.Context, m doppelboden.MailboxID, place Place, s
 		res.wait = r.opts.Pace.First
 		return nil
 	}
-	next := *state
-	next.Letter = &store.HandbackLetter{ID: r.ids.New(now), Final: true}
-	if err := r.keep(ctx, state, next, nil); err != nil {
-		return err
-	}
-	if err := r.finish(ctx, m, place, state); err != nil {
+	if err := r.last(ctx, m, place, state, &store.HandbackLetter{}); err != nil {
 		return err
 	}
 	res.tell = false
 	return nil
+}
+
+// last makes the last letter of an event.
+func (r *Room) last(ctx context.Context, m doppelboden.MailboxID, place Place, state *store.Handback, l *store.HandbackLetter) error {
+	l.ID, l.Final = r.ids.New(r.opts.Clock()), true
+	next := *state
+	next.Letter = l
+	if err := r.keep(ctx, state, next, nil); err != nil {
+		return err
+	}
+	return r.finish(ctx, m, place, state)
 }
 
 // finish makes a letter that was begun, unless it was made already, and writes down what

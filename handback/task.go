@@ -21,6 +21,7 @@ const (
 	whyFull      = "full"      // the mailbox there is full
 	whyRefused   = "refused"   // the groupware does not allow it
 	whyWaiting   = "waiting"   // the mail itself has not been handed over yet
+	whyHeld      = "held"      // the same, and the groupware has refused it
 )
 
 // A task is one deed on its way.
@@ -35,6 +36,7 @@ type task struct {
 	done  bool          // the groupware has it as it is here
 	left  string        // why it ends without
 	stay  string        // why it is tried again later
+	held  bool          // it waits with its mail, which is held
 
 	name    string // its Message-ID, once it was read
 	named   bool   // it was
@@ -130,7 +132,7 @@ func (t *task) sort() {
 		t.done = true // it came and went here
 	case d.Was == nil || t.own == nil:
 	case !t.own.State.Ended():
-		t.stay = whyWaiting // it goes with its mail; see Lying
+		t.stay, t.held = whyWaiting, t.own.State == doppelboden.Held // it goes with its mail; see Lying
 	case t.own.State == doppelboden.Bounced || t.own.State == doppelboden.Discarded:
 		t.left = whyEnded
 	}

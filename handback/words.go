@@ -13,6 +13,7 @@ import (
 type words struct {
 	bringSubject, bringBegin, bringMore, listed string
 	finalSubject, openedEnd, notDone, end       string
+	keptSubject, kept                           string
 	unknown, unreadable                         string
 	why                                         map[string]string
 
@@ -23,7 +24,9 @@ type words struct {
 	finalBegin func(from, to time.Time) string
 	// openedBegin is finalBegin for who has opened the mailbox and changed nothing.
 	openedBegin func(from, to time.Time) string
-	counts      func(came int64, c store.HandbackCounts) string
+	// keptBegin is finalBegin where the groupware refuses something.
+	keptBegin func(from, to time.Time) string
+	counts    func(came int64, c store.HandbackCounts) string
 }
 
 // wordsIn returns those of a language; German where there is none.
@@ -44,12 +47,20 @@ var german = words{
 	openedEnd:    "\nNichts davon wartet mehr auf die Übergabe an Ihr Postfach. Gesendet oder verändert\nhaben Sie im Notfall-Postfach nichts.\n",
 	notDone:      "\nDas ging nicht:\n",
 	end:          "\nDiese Nachricht hat ein Programm geschrieben. Sie brauchen nicht zu antworten.\n",
-	unknown:      "eine E-Mail, die es nicht mehr gibt",
-	unreadable:   "eine E-Mail, die sich nicht lesen lässt",
+	keptSubject:  "Übergabe aus dem Notfall-Postfach: nicht alles ging",
+	kept: "\nDas hier hat Ihr Postfach nicht angenommen. Es liegt weiter im Notfall-Postfach und geht\n" +
+		"nicht verloren. Ihre IT-Abteilung kann es Ihnen geben; bitte wenden Sie sich an sie, wenn\nSie es brauchen:\n",
+	unknown:    "eine E-Mail, die es nicht mehr gibt",
+	unreadable: "eine E-Mail, die sich nicht lesen lässt",
 	why: map[string]string{
 		whyGone:      "Diese E-Mails gibt es in Ihrem Postfach nicht mehr. Markierungen konnten wir daher nicht setzen:",
 		whyAmbiguous: "Diese E-Mails gibt es in Ihrem Postfach mehrmals. Wir haben keine davon verändert:",
 		whyEnded:     "Diese E-Mails wurden Ihrem Postfach nie zugestellt:",
+		whyTooLarge:  "Zu groß für Ihr Postfach:",
+		whyUnfit:     "Enthält Zeichen, die sich nicht übertragen lassen:",
+		whyHeld:      "Diese E-Mails sind für Sie gekommen. Ihr Postfach weist sie ab, oder sie werden noch geprüft:",
+		whyFull:      "Ihr Postfach ist voll. Sobald Platz ist, kommt das von selbst:",
+		whyRefused:   "Ihr Postfach lässt das zurzeit nicht zu. Wir versuchen es weiter:",
 	},
 	brought: func(n int) string {
 		return fmt.Sprintf("\nAngehängt: %s.\n", some(n, "eine E-Mail", "E-Mails"))
@@ -63,6 +74,10 @@ var german = words{
 	},
 	finalBegin: func(from, to time.Time) string {
 		return fmt.Sprintf("Guten Tag,\n\nwas Sie im Notfall-Postfach getan haben, ist jetzt in Ihrem Postfach.\n\nVom %s bis %s Uhr:\n\n",
+			from.Format("02.01.2006 15:04"), to.Format("02.01.2006 15:04"))
+	},
+	keptBegin: func(from, to time.Time) string {
+		return fmt.Sprintf("Guten Tag,\n\nwas Sie im Notfall-Postfach getan haben, ist jetzt in Ihrem Postfach – bis auf das, was\nunten steht.\n\nVom %s bis %s Uhr:\n\n",
 			from.Format("02.01.2006 15:04"), to.Format("02.01.2006 15:04"))
 	},
 	openedBegin: func(from, to time.Time) string {
@@ -93,12 +108,20 @@ var english = words{
 	openedEnd:    "\nNone of it waits any more to be handed over to your mailbox. You sent and changed nothing\nin the emergency mailbox.\n",
 	notDone:      "\nThis was not possible:\n",
 	end:          "\nA program has written this message. You need not answer.\n",
-	unknown:      "a mail that does not exist any more",
-	unreadable:   "a mail that cannot be read",
+	keptSubject:  "From the emergency mailbox to yours: not everything was possible",
+	kept: "\nYour mailbox has not taken this. It still lies in the emergency mailbox and is not lost.\n" +
+		"Your IT department can give it to you; please ask them when you need it:\n",
+	unknown:    "a mail that does not exist any more",
+	unreadable: "a mail that cannot be read",
 	why: map[string]string{
 		whyGone:      "These mails are not in your mailbox any more, so we could not mark them:",
 		whyAmbiguous: "These mails are in your mailbox several times. We have changed none of them:",
 		whyEnded:     "These mails never reached your mailbox:",
+		whyTooLarge:  "Too large for your mailbox:",
+		whyUnfit:     "Holds characters that cannot be carried:",
+		whyHeld:      "These mails came for you. Your mailbox refuses them, or they are still being checked:",
+		whyFull:      "Your mailbox is full. As soon as there is room this comes by itself:",
+		whyRefused:   "Your mailbox does not allow this at present. We go on trying:",
 	},
 	brought: func(n int) string { return fmt.Sprintf("\nAttached: %s.\n", some(n, "one mail", "mails")) },
 	andMore: func(n int) string { return fmt.Sprintf("- and %d more\n", n) },
@@ -110,6 +133,10 @@ var english = words{
 	},
 	finalBegin: func(from, to time.Time) string {
 		return fmt.Sprintf("Hello,\n\nWhat you did in the emergency mailbox is in your mailbox now.\n\nFrom %s to %s:\n\n",
+			from.Format("2 Jan 2006 15:04"), to.Format("2 Jan 2006 15:04"))
+	},
+	keptBegin: func(from, to time.Time) string {
+		return fmt.Sprintf("Hello,\n\nwhat you did in the emergency mailbox is in your mailbox now, but for what stands below.\n\nFrom %s to %s:\n\n",
 			from.Format("2 Jan 2006 15:04"), to.Format("2 Jan 2006 15:04"))
 	},
 	openedBegin: func(from, to time.Time) string {

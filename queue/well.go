@@ -17,6 +17,20 @@ func (q *Queue) Well(id doppelboden.BoxID) bool {
 	return !l.health.down && l.boxes[id] == nil
 }
 
+// Empty reports whether nothing waits for a box.
+func (q *Queue) Empty(id doppelboden.BoxID) bool {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	name, _, ok := q.opts.Router.Place(id)
+	l := q.lanes[name]
+	if !ok || l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.boxes[id] == nil
+}
+
 // Up reports whether mail of a lane could be handed over now, as far as the lane knows; one
 // that is down and has nothing waiting learns of its return only from what it is given.
 func (q *Queue) Up(lane string) bool {

@@ -65,6 +65,9 @@ type HandbackLetter struct {
 	ID     doppelboden.ID `json:"id"`
 	Final  bool           `json:"final,omitempty"`  // it tells what became of all; else it brings what goes back
 	Covers []Returned     `json:"covers,omitempty"` // what it brings
+	// Kept is what the groupware refuses, which a final letter tells; More is so much more.
+	Kept []HandbackLeft `json:"kept,omitempty"`
+	More int            `json:"more,omitempty"`
 }
 
 // HandbackCounts counts what went back.
