@@ -21,8 +21,12 @@ type Ready struct {
 	Passkey    int    `json:"passkey"`
 	TOTP       int    `json:"totp"`
 	Code       int    `json:"code"` // has a code that was not used yet
-	// Missing are those who could not, by name.
-	Missing []Person `json:"-"`
+	// InAttack is who could even if the directory were not believed: whose password or key was
+	// set without the directory's word, or who has a code.
+	InAttack int `json:"in_attack"`
+	// Missing are those who could not, by name; Doubtful those who could not in an attack.
+	Missing  []Person `json:"-"`
+	Doubtful []Person `json:"-"`
 }
 
 // Percent is the share of people who could log in, rounded down: 100 means everybody.
@@ -33,6 +37,14 @@ func (d *Ready) Percent() int {
 	return d.Ready * 100 / d.People
 }
 
+// PercentInAttack is the share of people who could log in during an attack.
+func (d *Ready) PercentInAttack() int {
+	if d.People == 0 {
+		return 100
+	}
+	return d.InAttack * 100 / d.People
+}
+
 // Readiness counts a tenant's people by department, in the order of their names.
 func (r *Room) Readiness(ctx context.Context, t doppelboden.TenantID) ([]Ready, error) {
 	now := r.opts.Clock()
@@ -41,6 +53,7 @@ func (r *Room) Readiness(ctx context.Context, t doppelboden.TenantID) ([]Ready, 
 		return nil, err
 	}
 	has := map[doppelboden.MailboxID]map[string]bool{}
+	stays := map[doppelboden.MailboxID]bool{} // she could log in if the directory were not believed
 	f := store.CredentialFilter{Tenant: t, Live: true, Kinds: append([]string{kindPassword, kindDirectory, kindPasskey, kindTOTP}, codeKinds...)}
 	err = r.opts.Store.Credentials(ctx, f, func(c store.Credential) error {
 		if !c.Until.IsZero() && !now.Before(c.Until) || distrusted && c.Kind == kindDirectory {
@@ -50,6 +63,7 @@ func (r *Room) Readiness(ctx context.Context, t doppelboden.TenantID) ([]Ready, 
 			has[c.Person] = map[string]bool{}
 		}
 		has[c.Person][c.Kind] = true
+		stays[c.Person] = stays[c.Person] || c.Kind != kindTOTP && !fromDirectory(&c)
 		return nil
 	})
 	if err != nil {
@@ -60,13 +74,13 @@ func (r *Room) Readiness(ctx context.Context, t doppelboden.TenantID) ([]Ready, 
 		if len(all) == 0 || !strings.EqualFold(all[len(all)-1].Department, p.Department) {
 			all = append(all, Ready{Department: p.Department})
 		}
-		all[len(all)-1].add(p, has[p.Mailbox])
+		all[len(all)-1].add(p, has[p.Mailbox], stays[p.Mailbox])
 	}
 	return all, nil
 }
 
-// add counts a person who has credentials of some kinds.
-func (d *Ready) add(p Person, has map[string]bool) {
+// add counts a person who has credentials of some kinds, of which some stay good in an attack.
+func (d *Ready) add(p Person, has map[string]bool, stays bool) {
 	d.People++
 	code := slices.ContainsFunc(codeKinds, func(kind string) bool { return has[kind] })
 	password := has[kindPassword] || has[kindDirectory]
@@ -81,6 +95,11 @@ func (d *Ready) add(p Person, has map[string]bool) {
 	// A one-time password alone lets nobody in.
 	if password || has[kindPasskey] || code {
 		d.Ready++
+		if stays {
+			d.InAttack++
+		} else {
+			d.Doubtful = append(d.Doubtful, p)
+		}
 	} else {
 		d.Missing = append(d.Missing, p)
 	}

@@ -79,10 +79,47 @@ func TestReadinessCountsWhoCouldLogInNow(t *testing.T) {
 	if got, want := w.ready(), "Bauamt 0/1 -clara; Bürgerbüro 1/2 -anna"; got != want {
 		t.Errorf("with a kept password: %s, wanted %s", got, want)
 	}
+	list, err = w.room.Readiness(ctx, 1)
+	w.must(err)
+	if d := list[1]; d.InAttack != 0 || len(d.Doubtful) != 1 || d.Doubtful[0].Address.Local != "bert" {
+		t.Errorf("with a kept password %d are ready for an attack, and doubtful are %v; wanted none and bert", d.InAttack, d.Doubtful)
+	}
 	_, err = w.room.Distrust(ctx, 1, "it")
 	w.must(err)
 	if got, want := w.ready(), "Bauamt 0/1 -clara; Bürgerbüro 0/2 -anna -bert"; got != want {
 		t.Errorf("when the directory is not believed: %s, wanted %s", got, want)
+	}
+}
+
+func TestReadinessTellsWhoCouldLogInDuringAnAttack(t *testing.T) {
+	w := newWorld(t, "directory_password_days = 7")
+	w.verify = func(string, string) (bool, error) { return true, nil }
+	// Anna has enrolled with a sheet, Bert with the directory's password.
+	w.enrolled("anna@stadt.example")
+	l, err := w.room.LogIn(ctx, web("bert@stadt.example", "passwort der arbeit"))
+	w.must(err)
+	l, err = w.room.Step(ctx, l.Session, NeedsPassword, good)
+	w.must(err)
+	_, err = w.room.NewApp(ctx, l.Session, "Telefon")
+	w.must(err)
+	list, err := w.room.Readiness(ctx, 1)
+	w.must(err)
+	if d := list[1]; d.Ready != 2 || d.InAttack != 1 || d.PercentInAttack() != 50 || len(d.Doubtful) != 1 || d.Doubtful[0].Address.Local != "bert" {
+		t.Errorf("of two people: %+v; wanted both ready, and Anna alone in an attack", d)
+	}
+	// What is told comes true.
+	_, err = w.room.Distrust(ctx, 1, "it")
+	w.must(err)
+	after, err := w.room.Readiness(ctx, 1)
+	w.must(err)
+	if d := after[1]; d.Ready != list[1].InAttack || d.InAttack != list[1].InAttack {
+		t.Errorf("in the attack: %+v; wanted as many as it was told before: %d", d, list[1].InAttack)
+	}
+	// Who gets a sheet is ready again.
+	_, err = w.room.Sheets(ctx, []Person{w.person("bert@stadt.example")}, true, "it")
+	w.must(err)
+	if after, err = w.room.Readiness(ctx, 1); err != nil || after[1].InAttack != 2 {
+		t.Errorf("with a sheet: %+v, %v", after, err)
 	}
 }
 

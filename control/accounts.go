@@ -65,9 +65,11 @@ type Sheet struct {
 // A Ready is how many people of a department could log in now without the directory.
 type Ready struct {
 	account.Department
-	Percent int              `json:"percent"`           // of the people, who could log in
-	Missing []string         `json:"missing,omitempty"` // addresses of those who could not
-	Partly  []account.Partly `json:"partly,omitempty"`  // with names: mailboxes that are complete only in part
+	Percent int      `json:"percent"`           // of the people, who could log in
+	Missing []string `json:"missing,omitempty"` // addresses of those who could not
+	// Doubtful are addresses of those who could not in an attack.
+	Doubtful []string         `json:"missing_in_attack,omitempty"`
+	Partly   []account.Partly `json:"partly,omitempty"` // with names: mailboxes that are complete only in part
 }
 
 // A Member is somebody who may open a mailbox.
@@ -386,6 +388,9 @@ func (d *Desk) readiness(ctx context.Context, c *call) (any, error) {
 		r := Ready{Department: one, Percent: one.Percent()}
 		for _, p := range one.Missing {
 			r.Missing = append(r.Missing, p.Address.String())
+		}
+		for _, p := range one.Doubtful {
+			r.Doubtful = append(r.Doubtful, p.Address.String())
 		}
 		if c.query.Get("names") != "" {
 			r.Partly = one.Partly

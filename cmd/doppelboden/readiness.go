@@ -60,13 +60,15 @@ type readiness struct {
 	p                *program
 	people, boxes    table
 	persons, ready   int
+	inAttack         int // of persons, who could if the directory were not believed
 	mailboxes, whole int
 	missing, partly  []string // with --names
+	doubtful         []string // with --names: who could not in an attack
 }
 
 func (p *program) newReadiness() *readiness {
 	r := &readiness{p: p}
-	r.people.row(p.say.T("department"), p.say.T("people"), p.say.T("ready"), "%", p.say.T("password"), p.say.T("passkey"), p.say.T("one-time password"), p.say.T("code unused"))
+	r.people.row(p.say.T("department"), p.say.T("people"), p.say.T("ready"), "%", p.say.T("in an attack"), p.say.T("password"), p.say.T("passkey"), p.say.T("one-time password"), p.say.T("code unused"))
 	r.boxes.row(p.say.T("department"), p.say.T("mailboxes"), p.say.T("complete"), p.say.T("only in part, and why"))
 	return r
 }
@@ -76,9 +78,10 @@ func (r *readiness) add(d control.Ready) {
 	p := r.p
 	r.persons, r.ready = r.persons+d.People, r.ready+d.Ready.Ready
 	r.mailboxes, r.whole = r.mailboxes+d.Mailboxes, r.whole+d.Complete
-	r.missing = append(r.missing, d.Missing...)
+	r.missing, r.doubtful = append(r.missing, d.Missing...), append(r.doubtful, d.Doubtful...)
+	r.inAttack += d.InAttack
 	if d.People > 0 {
-		r.people.row(d.Ready.Department, strconv.Itoa(d.People), strconv.Itoa(d.Ready.Ready), strconv.Itoa(d.Percent),
+		r.people.row(d.Ready.Department, strconv.Itoa(d.People), strconv.Itoa(d.Ready.Ready), strconv.Itoa(d.Percent), strconv.Itoa(d.InAttack),
 			strconv.Itoa(d.Password), strconv.Itoa(d.Passkey), strconv.Itoa(d.TOTP), strconv.Itoa(d.Code))
 	}
 	var lacks []string
@@ -100,13 +103,12 @@ func (r *readiness) show(names bool) {
 	p := r.p
 	p.print(r.people.String())
 	p.print(p.say.T("%s of %s people could log in now.", p.say.Number(int64(r.ready)), p.say.Number(int64(r.persons))))
-	if names && len(r.missing) > 0 {
-		p.print(p.say.T("These could not:"))
-		for _, address := range r.missing {
-			p.print("  " + say.Plain(address))
-		}
+	p.print(p.say.T("%s of %s people could in an attack too, when the directory is not believed. The others need a code then.", p.say.Number(int64(r.inAttack)), p.say.Number(int64(r.persons))))
+	if names {
+		r.list(p.say.T("These could not:"), r.missing)
+		r.list(p.say.T("These could not in an attack: what they log in with came by the directory's password."), r.doubtful)
 	}
-	if r.ready < r.persons && !names {
+	if r.inAttack < r.persons && !names {
 		p.print(p.say.T("Who could not: doppelboden account readiness --names. Sheets for them: doppelboden account codes"))
 	}
 	p.print("")
@@ -119,6 +121,17 @@ func (r *readiness) show(names bool) {
 		p.print("  " + line)
 	}
 	p.print(p.say.T("Part by part: doppelboden mailbox coverage"))
+}
+
+// list prints addresses, if there are any.
+func (r *readiness) list(heading string, addresses []string) {
+	if len(addresses) == 0 {
+		return
+	}
+	r.p.print(heading)
+	for _, a := range addresses {
+		r.p.print("  " + say.Plain(a))
+	}
 }
 
 // lack says what a mailbox lacks, and why.

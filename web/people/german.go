@@ -104,7 +104,9 @@ var german = web.Words{
 	"She opens %s and types it, or points her telephone at the square. Do not send it by mail.": "Sie öffnet %s und gibt ihn ein, oder hält das Telefon auf das Quadrat. Schicken Sie ihn nicht per Mail.",
 
 	"Who is ready": "Wer ist bereit",
-	"%d of %d people (%d %%) could log in now if the usual log-in were gone.": "%d von %d Menschen (%d %%) könnten sich jetzt anmelden, wenn die gewohnte Anmeldung weg wäre.",
+	"%d of %d people (%d %%) could log in now if the usual log-in were gone.":                                                       "%d von %d Menschen (%d %%) könnten sich jetzt anmelden, wenn die gewohnte Anmeldung weg wäre.",
+	"In an attack, when the directory is not believed any more, %d of %d people (%d %%) could log in. The others need a code then.": "Bei einem Angriff, wenn dem Verzeichnis nicht mehr zu trauen ist, könnten sich %d von %d Menschen (%d %%) anmelden. Die anderen brauchen dann einen Code.",
+	"These could not log in during an attack, because they set up their log-in with the password they have at work. A sheet helps:": "Diese könnten sich bei einem Angriff nicht anmelden, weil sie ihre Anmeldung mit dem Passwort von der Arbeit eingerichtet haben. Ein Blatt hilft:",
 	"Without a department":                                  "Ohne Abteilung",
 	"%d of %d people (%d %%) are ready.":                    "%d von %d Menschen (%d %%) sind bereit.",
 	"Password %d, passkey %d, app %d, code not used yet %d": "Passwort %d, Passkey %d, App %d, Code noch nicht benutzt %d",

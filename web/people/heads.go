@@ -119,6 +119,7 @@ func (d *Door) readiness(w http.ResponseWriter, r *http.Request) error {
 		}
 		total.People += dep.People
 		total.Ready.Ready += dep.Ready.Ready
+		total.InAttack += dep.InAttack
 		total.Mailboxes += dep.Mailboxes
 		total.Complete += dep.Complete
 		shown = append(shown, dep)
