@@ -49,7 +49,7 @@ func (n *Node) handbackPlace(m doppelboden.MailboxID) (handback.Place, bool) {
 	}
 	p := handback.Place{Tenant: box.Tenant, Route: r.Key(), Owner: box.Address, Department: box.Department, Priority: d.PriorityOf(m), AtOnce: 1}
 	if w, ok := n.groupwares.of(p.Route); ok {
-		p.Backend, p.AtOnce = w.backend, max(1, w.conf.Connections/2)
+		p.Backend, p.AtOnce = w.backend, max(1, w.conf.Connections-1) // one stays for who looks
 	}
 	return p, true
 }

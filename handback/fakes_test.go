@@ -53,6 +53,7 @@ type world struct {
 	// that it was done and nobody heard of it.
 	fault func(what string, after bool) error
 	moves bool // it has MOVE
+	multi bool // it takes several mails at once
 	torn  bool // when it dies while it moves, the mail is in both folders
 	full  bool
 	most  int // the largest mail that it takes, in bytes; 0: any
@@ -513,22 +514,13 @@ func (s *session) Append(ctx context.Context, mails []mailbox.Mail) (uids []uint
 		sent := false
 		err := s.do("append", func() error {
 			if s.w.full {
+				s.dead = errors.New("the session is over")
 				return &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeOverQuota}
 			}
-			r, err := m.Open()
-			if err != nil {
+			if err := s.take(&m); err != nil {
 				return err
 			}
-			defer r.Close()
-			text, err := io.ReadAll(r)
-			if s.w.most > 0 && len(text) > s.w.most {
-				return &doppelboden.Error{Code: doppelboden.Policy, Public: "too large"}
-			}
-			if err != nil || int64(len(text)) != m.Size {
-				return fmt.Errorf("a mail of %d octets, said to have %d: %w", len(text), m.Size, err)
-			}
 			sent = true
-			s.w.there(s.name, string(text), flagsOf(m.Flags), m.Date)
 			return nil
 		})
 		if err != nil {
@@ -540,6 +532,49 @@ func (s *session) Append(ctx context.Context, mails []mailbox.Mail) (uids []uint
 		uids = append(uids, s.w.folders[s.name].next-1)
 	}
 	return uids, nil
+}
+
+// AppendAll takes all mails. A server that dies meanwhile may have some of them.
+func (s *session) AppendAll(_ context.Context, mails []mailbox.Mail) (done bool, err error) {
+	if !s.w.multi || s.w.full || s.w.most > 0 {
+		return false, nil
+	}
+	taken := 0
+	err = s.do("append all", func() error {
+		for _, m := range mails {
+			if err := s.take(&m); err != nil {
+				return err
+			}
+			taken++
+			if err := s.w.broken("half of all", true); err != nil {
+				s.dead = err
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && taken > 0 {
+		err = mailbox.Doubtful(err)
+	}
+	return err == nil, err
+}
+
+// take puts a mail into the entered folder.
+func (s *session) take(m *mailbox.Mail) error {
+	r, err := m.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if s.w.most > 0 && len(text) > s.w.most {
+		return &doppelboden.Error{Code: doppelboden.Policy, Public: "too large"}
+	}
+	if err != nil || int64(len(text)) != m.Size {
+		return fmt.Errorf("a mail of %d octets, said to have %d: %w", len(text), m.Size, err)
+	}
+	s.w.there(s.name, string(text), flagsOf(m.Flags), m.Date)
+	return nil
 }
 
 func (s *session) Seen(context.Context, uint32, func(mailbox.Seen) error) error {

@@ -37,8 +37,8 @@ func (r *Room) visit(ctx context.Context, m doppelboden.MailboxID, place Place, 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
 	h := &hand{Room: r, place: place, box: m, state: state, s: s}
+	defer func() { err = errors.Join(err, h.s.Close()) }()
 	if err := h.learn(ctx); err != nil {
 		return err
 	}

@@ -124,6 +124,35 @@ func TestWhatIsFullStaysAndGoesBackWhenThereIsRoom(t *testing.T) {
 	w.equal()
 }
 
+func TestOfMailsThatGoTogetherThoseThatWereTakenDoNotGoAgain(t *testing.T) {
+	for taken := range 4 {
+		w := newWorld(t)
+		w.multi = true
+		for _, name := range []string{"one", "two", "three"} {
+			w.made(name, "<"+name+"@x>", sentSpot)
+		}
+		left := taken
+		w.fault = func(what string, after bool) error {
+			if what == "append all" && (after || left == 0) || what == "half of all" && left == 1 {
+				return errors.New("the groupware died")
+			}
+			if what == "half of all" {
+				left--
+			}
+			return nil
+		}
+		if _, err := w.serve(w.room()); err == nil {
+			t.Errorf("%d were taken before the groupware died: no error", taken)
+		}
+		w.fault = nil
+		if n := len(w.folders["Gesendet"].mails); n != taken {
+			t.Fatalf("%d mails lie there, want that the groupware died after %d", n, taken)
+		}
+		w.back(w.room())
+		w.equal()
+	}
+}
+
 func TestAMailThatWaitsIsLeftToTheQueue(t *testing.T) {
 	w := newWorld(t)
 	a := w.delivered("a")
@@ -245,7 +274,7 @@ func TestWithoutAWayIntoMailboxesTheOwnerGetsWhatSheWroteOnce(t *testing.T) {
 func TestWhateverBreaksTheMailboxesAreEqualInTheEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t)
-		w.moves = rapid.Bool().Draw(rt, "has MOVE")
+		w.moves, w.multi = rapid.Bool().Draw(rt, "has MOVE"), rapid.Bool().Draw(rt, "takes several at once")
 		w.torn = w.moves && rapid.Bool().Draw(rt, "dies while it moves")
 		w.folders["Papierkorb"], w.uses["Papierkorb"] = &folder{validity: 9, next: 1}, string(store.UseTrash)
 		var all []int64

@@ -43,7 +43,9 @@ type Place struct {
 	Owner      doppelboden.Address // what the groupware knows the mailbox by
 	Department string              // may be empty
 	Priority   int                 // 0 to 9; 9 goes first
-	AtOnce     int                 // so many mailboxes of the route are worked on at once; at least 1
+	// AtOnce is how many mailboxes of the route are worked on at once; half of it while the
+	// route has old mail to take.
+	AtOnce int
 }
 
 // Letters writes mails to owners; see intake.Returner.

@@ -188,7 +188,7 @@ func (h *hand) batch(ctx context.Context, folder string, tasks []*task) (int, er
 	if err := h.note(ctx, folder, batch); err != nil {
 		return 0, err
 	}
-	uids, err := h.s.Append(ctx, mails)
+	uids, err := h.append(ctx, mails, batch)
 	sent := slices.DeleteFunc(slices.Clone(batch), func(t *task) bool { return !t.open() })
 	for _, t := range sent[:len(uids)] {
 		t.done = true
@@ -204,7 +204,7 @@ func (h *hand) batch(ctx context.Context, folder string, tasks []*task) (int, er
 					}
 				}
 			}
-			err = nil
+			err = h.reopen(ctx)
 		}
 	}
 	h.open = false
@@ -216,6 +216,37 @@ func (h *hand) batch(ctx context.Context, folder string, tasks []*task) (int, er
 		over++
 	}
 	return over, nil
+}
+
+// append puts mails into the entered folder, all at once where the server can. What an earlier
+// visit has begun goes one by one: whatever ended that visit ends no other's.
+func (h *hand) append(ctx context.Context, mails []mailbox.Mail, batch []*task) (uids []uint32, err error) {
+	total := int64(0)
+	for _, m := range mails {
+		total += m.Size
+	}
+	if total <= batchSize && !slices.ContainsFunc(batch, func(t *task) bool { return len(t.tried) > 0 }) {
+		done, err := h.s.AppendAll(ctx, mails)
+		if done {
+			return make([]uint32, len(mails)), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return h.s.Append(ctx, mails)
+}
+
+// reopen opens the mailbox once more: a session in which a mail was refused is over.
+func (h *hand) reopen(ctx context.Context) error {
+	if err := h.s.Close(); err != nil {
+		return err
+	}
+	s, err := h.place.Backend.Change(ctx, h.place.Owner)
+	if err == nil {
+		h.s = s
+	}
+	return err
 }
 
 // note writes down what the entered folder said, before anything is put into it.

@@ -50,7 +50,8 @@ type box struct {
 
 // A route is what is known of one groupware. It is guarded by Room.mu.
 type route struct {
-	busy     int // mailboxes that are worked on
+	busy     int   // workers
+	jobs     []job // mailboxes whose turn it is, in their order
 	next     time.Time
 	failures int
 	why      string
@@ -171,30 +172,38 @@ type job struct {
 	oldest   time.Time
 }
 
-// assign gives the mailboxes whose turn it is to workers, as many as their routes bear. Each
-// worker goes on with the next mailbox of its route.
+// assign says which mailboxes' turn it is, and has as many workers for them as their routes
+// bear. Each worker goes on with the next mailbox of its route.
 func (r *Room) assign(ctx context.Context, working *sync.WaitGroup) {
-	turns := map[string][]job{}
 	now := r.opts.Clock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, way := range r.routes {
+		way.jobs = nil
+	}
 	for _, b := range r.boxes {
-		place, ok := r.due(b, now)
-		if ok {
-			turns[place.Route] = append(turns[place.Route], job{b, place, place.Priority, b.oldest})
+		if place, ok := r.due(b, now); ok {
+			way := r.route(place.Route)
+			way.jobs = append(way.jobs, job{b, place, place.Priority, b.oldest})
 		}
 	}
-	for key, jobs := range turns {
-		slices.SortFunc(jobs, func(a, b job) int {
+	for _, way := range r.routes {
+		slices.SortFunc(way.jobs, func(a, b job) int {
 			return cmp.Or(cmp.Compare(b.priority, a.priority), a.oldest.Compare(b.oldest), cmp.Compare(a.box.id, b.box.id))
 		})
-		way := r.route(key)
-		turn := &turn{room: r, way: way, jobs: jobs}
-		for way.busy < max(1, jobs[0].place.AtOnce) && way.busy < len(jobs) {
+		for more := len(way.jobs); more > 0 && way.busy < r.atOnce(way.jobs[0].place); more-- {
 			way.busy++
-			working.Go(func() { turn.work(ctx) })
+			working.Go(func() { r.work(ctx, way) })
 		}
 	}
+}
+
+// atOnce is how many mailboxes of a route are worked on: fewer while old mail waits for it.
+func (r *Room) atOnce(p Place) int {
+	if r.opts.Busy(p.Route) {
+		return max(1, (p.AtOnce+1)/2)
+	}
+	return max(1, p.AtOnce)
 }
 
 // route returns what is known of a route. The caller holds mu.
@@ -219,43 +228,34 @@ func (r *Room) due(b *box, now time.Time) (Place, bool) {
 	return place, !b.busy && !now.Before(b.next) && !now.Before(r.route(place.Route).next) && (calm || b.deeds == 0 && b.tell)
 }
 
-// A turn is what the workers of a route share.
-type turn struct {
-	room *Room
-	way  *route
-	jobs []job // guarded by Room.mu
-}
-
-// next takes the next mailbox, or ends the worker.
-func (t *turn) next(ctx context.Context) (job, bool) {
-	r := t.room
+// next takes the next mailbox of a route, or ends the worker.
+func (r *Room) next(ctx context.Context, way *route) (job, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.opts.Clock()
-	for len(t.jobs) > 0 && ctx.Err() == nil && !now.Before(t.way.next) {
-		j := t.jobs[0]
-		t.jobs = t.jobs[1:]
+	for len(way.jobs) > 0 && ctx.Err() == nil && way.busy <= r.atOnce(way.jobs[0].place) {
+		j := way.jobs[0]
+		way.jobs = way.jobs[1:]
 		if place, ok := r.due(j.box, now); ok {
 			j.place, j.box.busy = place, true
 			return j, true
 		}
 	}
-	t.way.busy--
+	way.busy--
 	return job{}, false
 }
 
-// work works on one mailbox after the other.
-func (t *turn) work(ctx context.Context) {
-	r := t.room
+// work works on one mailbox of a route after the other.
+func (r *Room) work(ctx context.Context, way *route) {
 	for {
-		j, ok := t.next(ctx)
+		j, ok := r.next(ctx, way)
 		if !ok {
 			return
 		}
 		began := time.Now()
 		res, err := r.serve(ctx, j.box.id, j.place)
 		took := time.Since(began)
-		r.ended(ctx, j, t.way, res, err)
+		r.ended(ctx, j, way, res, err)
 		rest := time.Duration(float64(took) * r.opts.Pace.Rest)
 		if r.opts.Busy(j.place.Route) { // mail goes first
 			rest *= 10

@@ -3,11 +3,13 @@ package handback
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"doppelboden"
+	"doppelboden/mailbox"
 	"doppelboden/store"
 )
 
@@ -175,5 +177,87 @@ func TestAMailThatWaitsForItsAuthorGoesIntoTheInboxAndNotWhereSheKeepsWhatSheSen
 	}
 	if lying, err := r.Lying(t.Context(), 1, user, []doppelboden.ID{m.ID}); err != nil || len(lying) != 0 {
 		t.Errorf("the mail is to lie %+v, %v; want that nobody has touched it", lying, err)
+	}
+}
+
+// doors open no mailboxes: who comes is told, and waits before it is sent away.
+type doors struct {
+	came chan doppelboden.MailboxID
+	in   chan bool
+}
+
+func (d *doors) place(m doppelboden.MailboxID, priority, atOnce int) Place {
+	return Place{Tenant: 1, Route: "stadt/kolab", Backend: door{d, m}, Owner: owner, Priority: priority, AtOnce: atOnce}
+}
+
+type door struct {
+	*doors
+	box doppelboden.MailboxID
+}
+
+func (d door) Change(context.Context, doppelboden.Address) (mailbox.Changer, error) {
+	d.came <- d.box
+	<-d.in
+	return nil, &doppelboden.Error{Code: doppelboden.NotFound, Public: "there is no such mailbox"}
+}
+
+// crowd returns a room that counts mailboxes with what was done in each.
+func (w *world) crowd(d *doors, atOnce int, busy bool) *Room {
+	w.do(w.delivered("a"), flag(doppelboden.Seen, 0))
+	w.now = w.now.Add(time.Hour)
+	return w.room(func(o *Options) {
+		o.Place = func(m doppelboden.MailboxID) (Place, bool) { return d.place(m, int(m)%10, atOnce), true }
+		o.Busy = func(string) bool { return busy }
+	})
+}
+
+func counts(boxes ...doppelboden.MailboxID) (list []store.DeedCount) {
+	for _, m := range boxes {
+		list = append(list, store.DeedCount{Tenant: 1, Mailbox: m, Deeds: 1, Oldest: day})
+	}
+	return list
+}
+
+func TestAMailboxWhoseTurnComesLaterGoesBeforeThoseThatCountLess(t *testing.T) {
+	w, d := newWorld(t), &doors{make(chan doppelboden.MailboxID), make(chan bool)}
+	r := w.crowd(d, 1, false)
+	var working sync.WaitGroup
+	defer working.Wait()
+	r.counted(counts(11, 12, 13))
+	r.assign(t.Context(), &working)
+	got := []doppelboden.MailboxID{<-d.came}
+	r.counted(counts(11, 12, 13, 29))
+	r.assign(t.Context(), &working)
+	for range 3 {
+		d.in <- true
+		got = append(got, <-d.came)
+	}
+	d.in <- true
+	if want := []doppelboden.MailboxID{13, 29, 12, 11}; !slices.Equal(got, want) {
+		t.Errorf("worked on %v, want %v", got, want)
+	}
+}
+
+func TestWhileOldMailWaitsHalfAsManyMailboxesAreWorkedOn(t *testing.T) {
+	for _, c := range []struct {
+		atOnce, want int
+		busy         bool
+	}{{0, 1, false}, {1, 1, true}, {3, 3, false}, {3, 2, true}, {7, 4, true}} {
+		w, d := newWorld(t), &doors{make(chan doppelboden.MailboxID, 20), make(chan bool)}
+		r := w.crowd(d, c.atOnce, c.busy)
+		var working sync.WaitGroup
+		ctx, end := context.WithCancel(t.Context())
+		r.counted(counts(1, 2, 3, 4, 5, 6, 7, 8, 9))
+		r.assign(ctx, &working)
+		r.assign(ctx, &working)
+		r.mu.Lock()
+		got := r.routes["stadt/kolab"].busy
+		r.mu.Unlock()
+		end()
+		close(d.in)
+		working.Wait()
+		if got != c.want {
+			t.Errorf("%d mailboxes at once, old mail waits %v: %d are worked on, want %d", c.atOnce, c.busy, got, c.want)
+		}
 	}
 }

@@ -25,6 +25,11 @@ type Changer interface {
 	// is there already stays as it is.
 	Make(ctx context.Context, folder string) error
 
+	// AppendAll puts mails into the selected folder at once: all of them, or none. done is false
+	// where the server cannot do that, or does not want one of them, and then none is there.
+	// When InDoubt(err) nobody knows of any of them.
+	AppendAll(ctx context.Context, mails []Mail) (done bool, err error)
+
 	// Marks returns what mails of the open folder are known by, by UID; those that are not
 	// there are missing.
 	Marks(ctx context.Context, uids []uint32) ([]Mark, error)

@@ -52,7 +52,8 @@ func (t *tether) SetReadDeadline(time.Time) error { return nil }
 func (t *tether) SetWriteDeadline(time.Time) error { return nil }
 
 // A filter keeps a line from the client library on which it would turn in circles for ever:
-// a list within a list of capabilities.
+// a list within a list of capabilities. It also helps it to put several mails into a folder at
+// once, which it cannot.
 type filter struct {
 	net.Conn
 	first []byte // is read before what the connection says
@@ -61,6 +62,8 @@ type filter struct {
 	mail  bool   // it is of an answer to FETCH, or goes on behind a literal of one
 	skip  int64  // so many octets are of a literal: the text of a mail may look like anything
 	bad   bool   // such a line was read; there is nothing behind it
+	drop  bool   // what comes up to the next "]", or the end of the line, is not passed on
+	held  []byte // what is written stays here; nil: it does not
 }
 
 // lineStart is how much of a line tells whether it is a list of capabilities: a tag, the
@@ -82,16 +85,11 @@ func (f *filter) Read(b []byte) (n int, err error) {
 	if f.bad {
 		return 0, errNonsense
 	}
-	n, err = f.Conn.Read(b)
-	for i := 0; i < n; i++ {
-		if f.skip > 0 {
-			passed := min(f.skip, int64(n-i))
-			f.skip -= passed
-			i += int(passed) - 1
-			continue
+	for n == 0 && err == nil {
+		if n, err = f.Conn.Read(b); n == 0 {
+			return n, err
 		}
-		if f.next(b[i]) {
-			f.bad = true
+		if n = f.pass(b[:n]); f.bad {
 			f.Conn.Close()
 			return 0, errNonsense
 		}
@@ -99,14 +97,40 @@ func (f *filter) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
+// pass looks at what was read, and returns how much of it is passed on.
+func (f *filter) pass(b []byte) (n int) {
+	for i := 0; i < len(b); i++ {
+		passed := 1
+		if f.skip > 0 {
+			passed = int(min(f.skip, int64(len(b)-i)))
+			f.skip -= int64(passed)
+		} else if f.bad = f.next(b[i]); f.bad {
+			return 0
+		} else if f.drop {
+			continue
+		}
+		if n < i {
+			copy(b[n:], b[i:i+passed])
+		}
+		n, i = n+passed, i+passed-1
+	}
+	return n
+}
+
 // next looks at the next octet, and reports whether the line is one of those.
 func (f *filter) next(c byte) (bad bool) {
+	f.drop = f.drop && c != ']' && c != '\r' && c != '\n'
 	switch {
 	case c == '\n':
 		f.endLine()
 		return false
 	case c == ']': // the list has ended, and a text follows
 		f.line = append(f.line[:0], "text"...)
+	case f.drop:
+		return false
+	case (c == ':' || c == ',') && several(f.line): // the first is enough
+		f.drop = true
+		return false
 	case c == '(' && f.capabilities():
 		return true
 	case len(f.line) < lineStart:

@@ -21,6 +21,7 @@ import (
 type link struct {
 	owner  doppelboden.Address
 	wire   *tether
+	lines  *filter // on top of wire, and of TLS
 	client *imapclient.Client
 	bye    time.Duration
 	timer  *time.Timer // while idle
@@ -57,7 +58,7 @@ func (m *IMAP) connect(ctx context.Context, owner doppelboden.Address) (*link, e
 	}
 	wire := newTether(raw)
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
-	client, err := m.greet(ctx, wire)
+	client, lines, err := m.greet(ctx, wire)
 	if err != nil {
 		raw.Close()
 		return nil, temporary("does not greet as it should", err)
@@ -66,30 +67,30 @@ func (m *IMAP) connect(ctx context.Context, owner doppelboden.Address) (*link, e
 		_ = client.Close() // the log-in's error says more
 		return nil, err
 	}
-	return &link{owner: owner, wire: wire, client: client, bye: min(byeLimit, m.opts.Timeout)}, nil
+	return &link{owner: owner, wire: wire, lines: lines, client: client, bye: min(byeLimit, m.opts.Timeout)}, nil
 }
 
 // greet waits for the greeting, encrypted if the options want it.
-func (m *IMAP) greet(ctx context.Context, wire *tether) (*imapclient.Client, error) {
+func (m *IMAP) greet(ctx context.Context, wire *tether) (*imapclient.Client, *filter, error) {
 	if err := wire.arm(m.opts.Timeout, small); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lines := &filter{Conn: wire}
 	if m.opts.TLS != nil {
 		if !m.opts.Implicit {
 			if err := startTLS(wire); err != nil {
-				return nil, fmt.Errorf("begin to encrypt: %w", err)
+				return nil, nil, fmt.Errorf("begin to encrypt: %w", err)
 			}
 			lines.first = []byte("* OK encrypted\r\n") // the client has not seen the greeting
 		}
 		c := tls.Client(wire, m.opts.TLS)
 		if err := c.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("encrypt: %w", err)
+			return nil, nil, fmt.Errorf("encrypt: %w", err)
 		}
 		lines.Conn = c
 	}
 	client := imapclient.New(lines, nil)
-	return client, greeted(client)
+	return client, lines, greeted(client)
 }
 
 // startTLS asks for encryption: RFC 9051, section 6.2.1. Nothing else is said or believed in

@@ -98,7 +98,7 @@ func TestAgainstDovecot(t *testing.T) {
 		t.Fatal(err)
 	}
 	var users []string
-	for _, u := range []string{"amt", "b", "full", "folders", "many", "pool", "seen"} {
+	for _, u := range []string{"amt", "b", "full", "folders", "many", "pool", "seen", "all", "crowded"} {
 		users = append(users, u+"@stadt.example")
 	}
 	d := peer.For(t, peer.Dovecot{Users: users, Certificate: cert, Key: key, QuotaKB: 2000, Quiet: true})
@@ -120,6 +120,9 @@ func TestAgainstDovecot(t *testing.T) {
 	})
 	t.Run("odd folders are listed and opened", func(t *testing.T) { oddFolders(t, backendTo(t, d.IMAP(), nil)) })
 	t.Run("a full mailbox is a temporary no and nothing is in doubt", func(t *testing.T) { fullMailbox(t, backendTo(t, d.IMAP(), nil)) })
+	t.Run("several mails are put into a folder at once", func(t *testing.T) { allAtOnce(t, backendTo(t, d.IMAP(), verified)) })
+	t.Run("of several mails that do not fit none is there", func(t *testing.T) { allRefused(t, backendTo(t, d.IMAP(), nil)) })
+	t.Run("of several mails that were broken off none is there", func(t *testing.T) { cutOffBetweenMails(t, backendTo(t, d.IMAP(), nil)) })
 	t.Run("a folder of many is read in parts", func(t *testing.T) { manyMails(t, backendTo(t, d.IMAP(), nil)) })
 	t.Run("connections are bounded, kept and given up for others", func(t *testing.T) { pooled(t, backendTo(t, d.IMAP(), nil)) })
 	t.Run("what lies in a folder is moved into the inbox", func(t *testing.T) { movesHome(t, backendTo(t, d.IMAP(), nil)) })
