@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"doppelboden"
 )
 
 // greeter listens and greets each client with a text, after which it answers everything
-// with 250. An empty text says nothing at all.
+// with 250; said ends it and returns what it heard.
 func greeter(t *testing.T, greeting string) (addr string, said func() []string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,10 +31,6 @@ func greeter(t *testing.T, greeting string) (addr string, said func() []string) 
 			if err != nil {
 				return
 			}
-			if greeting == "" {
-				defer c.Close()
-				continue
-			}
 			fmt.Fprintf(c, "%s\r\n", greeting)
 			for s := bufio.NewScanner(c); s.Scan(); {
 				heard <- s.Text()
@@ -46,6 +44,8 @@ func greeter(t *testing.T, greeting string) (addr string, said func() []string) 
 	}()
 	t.Cleanup(func() { ln.Close(); <-done })
 	return ln.Addr().String(), func() (all []string) {
+		ln.Close()
+		<-done // the last client has gone
 		for {
 			select {
 			case s := <-heard:
@@ -80,29 +80,53 @@ func TestAProbeTellsWhyARouteIsDead(t *testing.T) {
 	}
 }
 
+// within are options whose connections stay within a bubble of synctest: the host well greets
+// and answers, every other says nothing.
+func within(hosts *sync.WaitGroup) Options {
+	return Options{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		client, server := net.Pipe()
+		hosts.Go(func() {
+			defer server.Close()
+			if addr == "well:25" {
+				fmt.Fprint(server, "220 here\r\n")
+			}
+			for s := bufio.NewScanner(server); s.Scan(); {
+				fmt.Fprint(server, "250 fine\r\n")
+			}
+		})
+		return client, nil
+	}}
+}
+
 func TestAProbeIsWellWhenOneOfTheHostsIs(t *testing.T) {
-	silent, _ := greeter(t, "")
-	well, _ := greeter(t, "220 here")
-	began := time.Now()
-	got := Probe(t.Context(), Options{}, Route{Hosts: []Host{{Addr: silent}, {Addr: well, Preference: 1}}})
-	if got.Verdict != doppelboden.Took || got.Server != well {
-		t.Errorf("one host of two answers: %+v, want took from %s", got, well)
-	}
-	if took := time.Since(began); took > probeStep {
-		t.Errorf("the silent host was waited for: %v", took)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var hosts sync.WaitGroup
+		defer hosts.Wait()
+		began := time.Now()
+		got := Probe(t.Context(), within(&hosts), Route{Hosts: []Host{{Addr: "silent:25"}, {Addr: "well:25", Preference: 1}}})
+		if got.Verdict != doppelboden.Took || got.Server != "well:25" {
+			t.Errorf("one host of two answers: %+v, want took from well:25", got)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the silent host was waited for: %v", took)
+		}
+	})
 }
 
 func TestAProbeOfASilentHostEndsInTime(t *testing.T) {
-	silent, _ := greeter(t, "")
-	began := time.Now()
-	got := Probe(t.Context(), Options{}, Route{Hosts: []Host{{Addr: silent}}})
-	if took := time.Since(began); got.Verdict != doppelboden.Later || got.Reply.Text != "no answer in time" || took > probePatience+time.Second {
-		t.Errorf("a host that never greets: %+v after %v, want no answer in time", got, took)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if got := Probe(ctx, Options{}, Route{Hosts: []Host{{Addr: silent}}}); got.Verdict != doppelboden.Later {
-		t.Errorf("a probe that nobody wants any more: %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var hosts sync.WaitGroup
+		defer hosts.Wait()
+		silent := Route{Hosts: []Host{{Addr: "silent:25"}}}
+		began := time.Now()
+		got := Probe(t.Context(), within(&hosts), silent)
+		if took := time.Since(began); got.Verdict != doppelboden.Later || got.Reply.Text != "no answer in time" || took > probePatience {
+			t.Errorf("a host that never greets: %+v after %v, want no answer in time", got, took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got := Probe(ctx, within(&hosts), silent); got.Verdict != doppelboden.Later {
+			t.Errorf("a probe that nobody wants any more: %+v", got)
+		}
+	})
 }

@@ -117,6 +117,23 @@ func newFakeAt(t testing.TB, addr string, do func(c *fakeConn)) *fake {
 	return f
 }
 
+// caughtUp waits until everybody who has connected is counted: they are taken in their order.
+// The fake must wait for the end of its connections.
+func (f *fake) caughtUp(t testing.TB) {
+	t.Helper()
+	c, err := net.Dial("tcp", f.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // url is its address as a scanner of a kind.
 func (f *fake) url(kind string) string {
 	if kind == Rspamd {
