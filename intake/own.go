@@ -50,6 +50,16 @@ func (o *Own) mayBegin(sender doppelboden.Address) error {
 	return &doppelboden.Error{Code: doppelboden.Policy, Public: "you may not send in the name of this address"}
 }
 
+// names are the fields that say in whose name a mail is: RFC 5322, sections 3.6.2 and 3.6.6.
+// For machines only From counts: some name the program that wrote for them. A mail program of
+// people that names somebody else as its sender claims to be her.
+func (o *Own) names() []string {
+	if o.Person {
+		return []string{"From", "Sender", "Resent-From", "Resent-Sender"}
+	}
+	return []string{"From"}
+}
+
 // mayWrite reports whether own may send a mail with this From: RFC 6409, section 6.1. A
 // mail without From gets one (see repair).
 func (o *Own) mayWrite(header []byte) error {
@@ -58,24 +68,25 @@ func (o *Own) mayWrite(header []byte) error {
 	}
 	var bad error
 	eachField(header, func(field []byte) {
-		value, is := cutField(field, "from")
-		if !is || bad != nil {
-			return
+		for _, name := range o.names() {
+			if value, is := cutField(field, name); is && bad == nil {
+				bad = o.mayWriteAs(name, string(unfold(value)))
+			}
 		}
-		bad = o.mayWriteFrom(string(unfold(value)))
 	})
 	return bad
 }
 
-func (o *Own) mayWriteFrom(value string) error {
+// mayWriteAs reports whether own may write in the name of all addresses of a field.
+func (o *Own) mayWriteAs(name, value string) error {
 	list, err := mail.ParseAddressList(value)
 	if err != nil || len(list) == 0 { // a group without members is shown by its name
-		return &doppelboden.Error{Code: doppelboden.BadMessage, Public: "the From field cannot be read (RFC 5322, section 3.6.2)", Cause: err}
+		return &doppelboden.Error{Code: doppelboden.BadMessage, Public: "the " + name + " field cannot be read (RFC 5322, section 3.6.2)", Cause: err}
 	}
 	for _, one := range list {
 		a, err := doppelboden.ParseAddress(one.Address)
 		if err != nil || !o.MaySend(a) {
-			return &doppelboden.Error{Code: doppelboden.Policy, Public: "you may not write in the name of the address in From"}
+			return &doppelboden.Error{Code: doppelboden.Policy, Public: "you may not write in the name of the address in " + name}
 		}
 	}
 	return nil

@@ -141,6 +141,50 @@ func TestAnOwnSenderWritesInItsOwnNameOnly(t *testing.T) {
 	}
 }
 
+func TestAPersonNamesNobodyElseAsTheSender(t *testing.T) {
+	in, _ := newIntake(t, 0)
+	own := &Own{Tenant: 1, Name: "person:1", Person: true, MaySend: func(a doppelboden.Address) bool { return a.Local == "anna" || a.Local == "office" }}
+	for header, want := range map[string]doppelboden.Code{
+		"":                                      -1,
+		"Sender: Anna <anna@stadt.example>\r\n": -1,
+		"Sender: office@stadt.example\r\n":      -1,
+		"Sender: Boss <boss@strange.example>\r\n":                           doppelboden.Policy,
+		"sender :\r\n <bert@stadt.example>\r\n":                             doppelboden.Policy,
+		"Sender: anna@stadt.example\r\nSender: bert@stadt.example\r\n":      doppelboden.Policy,
+		"Sender: nobody\r\n":                                                doppelboden.BadMessage,
+		"Resent-From: anna@stadt.example\r\n":                               -1,
+		"Resent-From: <bert@stadt.example>\r\n":                             doppelboden.Policy,
+		"Resent-From: anna@stadt.example\r\nResent-Sender: b@x.example\r\n": doppelboden.Policy,
+		"Resent-From: anna@stadt.example, bert@stadt.example\r\n":           doppelboden.Policy,
+		"X-Sender: bert@stadt.example\r\nReply-To: bert@stadt.example\r\n":  -1,
+	} {
+		tx, err := in.Begin(Envelope{Door: "submission", Sender: address(t, "anna@stadt.example"), Own: own})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "anna@stadt.example")}); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(tx, header+"From: anna@stadt.example\r\n\r\nhello\r\n")
+		_, err = tx.Commit(t.Context())
+		if want == -1 && err != nil || want != -1 && (err == nil || doppelboden.CodeOf(err) != want) {
+			t.Errorf("%q: %v, want code %v", header, err, want)
+		}
+	}
+	// A scanner says which program writes for it.
+	tx, err := in.Begin(ours(t, "scan@stadt.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rcpt(t.Context(), Recipient{Address: address(t, "anna@stadt.example")}); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(tx, "From: scan@stadt.example\r\nSender: printd@printer\r\n\r\nhello\r\n")
+	if _, err := tx.Commit(t.Context()); err != nil {
+		t.Errorf("a machine with a Sender: %v", err)
+	}
+}
+
 func TestWhatADeviceLeavesOutIsAddedBeforeItsMail(t *testing.T) {
 	m := &doppelboden.Message{Sender: doppelboden.Address{Local: "scan", Domain: "stadt.example"}, Received: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
 	const date, id, from = "Date: Sun, 22 Nov 2026 10:00:00 +0000\r\n", "Message-ID: <00000000-0000-0000-0000-000000000000@mx.stadt.example>\r\n", "From: <scan@stadt.example>\r\n"

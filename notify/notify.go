@@ -53,7 +53,7 @@ type Room struct {
 	kick chan struct{}
 
 	mu    sync.Mutex
-	spent map[doppelboden.TenantID][]time.Time // when SMS were sent in the last 24 hours, in order
+	spent map[doppelboden.TenantID]map[doppelboden.MailboxID]time.Time // when SMS were sent, by their slot; see spend
 	calls map[callKey]*call
 }
 
@@ -98,7 +98,7 @@ func New(o Options) (*Room, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return &Room{opts: o, sent: sent, kick: make(chan struct{}, 1),
-		spent: map[doppelboden.TenantID][]time.Time{}, calls: map[callKey]*call{}}, nil
+		spent: map[doppelboden.TenantID]map[doppelboden.MailboxID]time.Time{}, calls: map[callKey]*call{}}, nil
 }
 
 // Send gives one text to a tenant's gateway, once. The code is Policy when the gateway
@@ -109,7 +109,8 @@ func (r *Room) Send(ctx context.Context, t doppelboden.TenantID, to doppelboden.
 	if !ok {
 		return &doppelboden.Error{Code: doppelboden.NotFound, Public: "no SMS gateway is configured: write [tenant.sms]"}
 	}
-	if !r.spend(t, way.PerDay) {
+	slot, ok := r.spend(ctx, t, way.PerDay)
+	if !ok {
 		r.sent.WithLabelValues("limit").Inc()
 		return &doppelboden.Error{Code: doppelboden.Busy, Public: "as many SMS as per_day allows were sent in the last 24 hours"}
 	}
@@ -118,27 +119,12 @@ func (r *Room) Send(ctx context.Context, t doppelboden.TenantID, to doppelboden.
 	case err == nil:
 		r.sent.WithLabelValues("sent").Inc()
 	case doppelboden.CodeOf(err).Permanent():
+		r.giveBack(ctx, t, slot)
 		r.sent.WithLabelValues("refused").Inc()
 	default:
 		r.sent.WithLabelValues("failed").Inc()
 	}
 	return err
-}
-
-// spend counts one more SMS of a tenant, also one that fails: nobody knows whether a
-// gateway that did not answer has sent it.
-func (r *Room) spend(t doppelboden.TenantID, perDay int) bool {
-	now := r.opts.Clock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	list := r.spent[t]
-	list = slices.DeleteFunc(list, func(at time.Time) bool { return now.Sub(at) >= 24*time.Hour })
-	r.spent[t] = list
-	if len(list) >= perDay {
-		return false
-	}
-	r.spent[t] = append(list, now)
-	return true
 }
 
 // Tell has people told, at once and then again and again until everybody was, or Done is

@@ -25,11 +25,13 @@ type fake struct {
 	fail  map[doppelboden.Phone]error
 	memos []store.Memo
 	lost  error // of the store
+	asked int   // how often the gateway was asked
 }
 
 func (f *fake) Send(_ context.Context, to doppelboden.Phone, _ string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked++
 	if err := f.fail[to]; err != nil {
 		return err
 	}
@@ -84,11 +86,11 @@ func aCall(people ...Person) Call {
 	return Call{Tenant: 1, About: "event/3", People: people, Text: func(Person) (string, error) { return "x", nil }}
 }
 
-// tries is how often tenant 1's gateway was asked.
-func tries(r *Room) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.spent[1])
+// tries is how often the gateway was asked.
+func (f *fake) tries() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
 }
 
 var (
@@ -129,7 +131,7 @@ func TestAGatewayThatDoesNotAnswerIsAskedLessAndLessOftenUntilItDoes(t *testing.
 		if s := r.Status(); len(s[0].Told) != 1 || s[0].Failed[2] == nil {
 			t.Errorf("the status is %+v, want one told and one failed", s)
 		}
-		if tries := tries(r); tries < 10 || tries > 40 {
+		if tries := f.tries(); tries < 10 || tries > 40 {
 			t.Errorf("%d tries in three hours, want 10 to 40", tries)
 		}
 		f.say("+492", nil)
@@ -150,8 +152,8 @@ func TestANumberThatTheGatewayRefusesIsLeftAloneAndNamed(t *testing.T) {
 		defer stop()
 		r.Tell(aCall(anna, bert))
 		time.Sleep(5 * time.Hour)
-		if s := r.Status(); tries(r) != 2 || s[0].Failed[1] == nil || len(s[0].Told) != 1 {
-			t.Errorf("%d tries, status %+v; want 2 tries and a reason", tries(r), s)
+		if s := r.Status(); f.tries() != 2 || s[0].Failed[1] == nil || len(s[0].Told) != 1 {
+			t.Errorf("%d tries, status %+v; want 2 tries and a reason", f.tries(), s)
 		}
 	})
 }
@@ -175,6 +177,45 @@ func TestNoTenantSendsMoreThanItMayInADay(t *testing.T) {
 		}
 		if err := r.Send(t.Context(), 2, "+491", "x"); doppelboden.CodeOf(err) != doppelboden.NotFound {
 			t.Errorf("a tenant without a gateway: %v, want not found", err)
+		}
+	})
+}
+
+func TestTheBoundOfADayOutlivesARestartAndCountsNoSMSThatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{fail: map[doppelboden.Phone]error{}}
+		send := func(r *Room, p Person) doppelboden.Code {
+			err := r.Send(t.Context(), 1, p.Phone, "x")
+			if err == nil {
+				return -1
+			}
+			return doppelboden.CodeOf(err)
+		}
+		r, stop := run(t, f, 2)
+		f.say(cara.Phone, &doppelboden.Error{Code: doppelboden.Policy})
+		for i := range 5 {
+			if got := send(r, cara); got != doppelboden.Policy {
+				t.Errorf("refused SMS %d: code %v, wanted policy", i, got)
+			}
+		}
+		f.say(bert.Phone, &doppelboden.Error{Code: doppelboden.Temporary}) // perhaps it was sent
+		if got := send(r, bert); got != doppelboden.Temporary {
+			t.Errorf("an SMS without an answer: code %v", got)
+		}
+		stop()
+		r, stop = run(t, f, 2)
+		if first, second := send(r, anna), send(r, anna); first != -1 || second != doppelboden.Busy {
+			t.Errorf("after a restart: codes %v and %v, wanted one SMS more of two", first, second)
+		}
+		stop()
+		f.mu.Lock()
+		f.lost = errors.New("away")
+		f.mu.Unlock()
+		time.Sleep(day)
+		r, stop = run(t, f, 2)
+		defer stop()
+		if first, second, third := send(r, anna), send(r, anna), send(r, anna); first != -1 || second != -1 || third != doppelboden.Busy {
+			t.Errorf("a day later, without the database: codes %v, %v and %v, wanted two SMS", first, second, third)
 		}
 	})
 }
