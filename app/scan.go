@@ -90,6 +90,9 @@ type scanCheck struct{ station *scan.Station }
 // Check implements intake.Check.
 func (c scanCheck) Check(ctx context.Context, in *intake.Incoming) (intake.Finding, error) {
 	e, m := &in.Envelope, in.Message
+	if c.station.Plan(m.Tenant) == nil {
+		return intake.Finding{}, nil // the tenant has no scanners
+	}
 	mail := &scan.Mail{
 		ID: m.ID.String(), Peer: e.Peer, PeerName: e.PeerName, Helo: e.Helo, Sender: e.Sender.String(),
 		Size: in.Size, Open: in.Open,

@@ -95,7 +95,9 @@ func (t *Transaction) apply(m *doppelboden.Message, found []Finding) {
 			}
 		}
 	}
-	m.Prefix = append(prefix, m.Prefix...)
+	if len(prefix) > 0 {
+		m.Prefix = append(prefix, m.Prefix...)
+	}
 	for i := range m.Deliveries {
 		// What no scanner has seen is in nobody's mailbox yet.
 		if d := &m.Deliveries[i]; m.Scan == doppelboden.Unscanned && d.State == doppelboden.Delivered {

@@ -16,7 +16,7 @@ func received(e Envelope, hostname string, m *doppelboden.Message, first doppelb
 	b := make([]byte, 0, 384)
 	b = append(b, "Received: "...)
 	if !e.Own.isPerson() { // where somebody works, or lives, is nobody's business
-		b = append(b, from(e)...)
+		b = appendFrom(b, e)
 	}
 	b = append(b, "by "...)
 	b = append(b, hostname...)
@@ -40,9 +40,8 @@ func received(e Envelope, hostname string, m *doppelboden.Message, first doppelb
 	return append(b, "\r\n"...)
 }
 
-// from says who the client is.
-func from(e Envelope) []byte {
-	b := make([]byte, 0, 128)
+// appendFrom says who the client is.
+func appendFrom(b []byte, e Envelope) []byte {
 	b = append(b, "from "...)
 	b = append(b, heloWord(e.Helo)...)
 	b = append(b, " ("...)

@@ -15,6 +15,9 @@ const codecVersion = 2
 // codecFirst is the oldest version that is read. It knew nothing of Copy.New.
 const codecFirst = 1
 
+// usualLength is what a message for one recipient takes at most without its prefix, in bytes.
+const usualLength = 384
+
 // appendMessage appends m as decoder.message reads it. Times are microseconds since 1970,
 // numbers are varints, texts have their length before them.
 func appendMessage(b []byte, m *doppelboden.Message) []byte {

@@ -127,7 +127,7 @@ func (l *Landing) AcceptAll(ctx context.Context, list []*doppelboden.Message) (c
 			return 0, &doppelboden.Error{Code: doppelboden.Temporary, Public: publicStorage,
 				Cause: fmt.Errorf("message %s: %w", m.ID, err)}
 		}
-		encoded[i] = appendMessage(nil, m)
+		encoded[i] = appendMessage(make([]byte, 0, usualLength+len(m.Prefix)), m)
 	}
 	r, err := l.join(list, encoded)
 	if err != nil {

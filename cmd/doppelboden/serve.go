@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -34,6 +35,11 @@ func (p *program) serveCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("open the node: %w", err)
 			}
+			looking, stop := context.WithCancel(ctx)
+			var work sync.WaitGroup
+			work.Go(func() { collectRarely(looking) })
+			defer work.Wait()
+			defer stop()
 			return node.Run(ctx, p.ready)
 		})
 }
