@@ -1,8 +1,8 @@
 #!/bin/bash
 # A demo city: a node, and a stand-in for its groupware. Everything it writes lies in
 # var/demo; a second run goes on with it. Ctrl-C ends both.
-# MX_PORT, METRICS_PORT and GROUPWARE_PORT choose other ports in the first run; DEMO_DIR
-# and PROGRAM another folder and another program.
+# MX_PORT, SUBMISSION_PORT, IMAPS_PORT, WEB_PORT, METRICS_PORT and GROUPWARE_PORT choose other
+# ports in the first run; DEMO_DIR and PROGRAM another folder and another program.
 set -eu
 cd "$(dirname "$0")/.."
 program=${PROGRAM:-bin/doppelboden}

@@ -273,7 +273,15 @@ func TestEveryAnswerIsRecordedWithItsPhase(t *testing.T) {
 }
 
 func TestARunWithReconnectOutlivesTheServer(t *testing.T) {
-	r := receiver(t, false)
+	addr, err := peer.FreePort() // nobody takes it while the server is down
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Receiver{Addr: addr}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Stop)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	result := make(chan *Report, 1)
@@ -288,7 +296,7 @@ func TestARunWithReconnectOutlivesTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Stop()
-	again := &Receiver{Addr: r.Addr}
+	again := &Receiver{Addr: addr}
 	if err := again.Start(); err != nil {
 		t.Fatal(err)
 	}
