@@ -196,6 +196,7 @@ func FuzzServer(f *testing.F) {
 	f.Add(in + "\x00* LIST (\\HasNoChildren) \".\" \"&-\"\r\n%T OK x\r\n\x00* LIST () NIL {3}\r\nabc\r\n%T OK x\r\n")
 	f.Add("%T NO [AUTHENTICATIONFAILED] no\r\n")
 	f.Add("+ \r\n\x00%T OK in\r\n\x00* CAPABILITY IMAP4rev1\r\n%T OK x\r\n\x00" + inbox + "\x00+ go\r\n\x00%T OK [APPENDUID 7 4] x\r\n")
+	f.Add("%T OK [CAPABILITY IMAP4rev1 LITERAL+ MULTIAPPEND] in\r\n\x00" + inbox + "\x00* SEARCH\r\n%T OK x\r\n\x00T4 OK [APPENDUID 7 4] x\r\n\x00\x00T5 OK [APPENDUID 7 5:6,9] x\r\n")
 	f.Fuzz(func(t *testing.T, dialogue string) {
 		// A client that turns in circles ends no test by itself.
 		defer time.AfterFunc(5*time.Second, func() { panic("it takes more than 5 s: " + strconv.Quote(dialogue)) }).Stop()
@@ -215,6 +216,10 @@ func FuzzServer(f *testing.F) {
 			uids, err := s.Append(ctx, []Mail{asMail([]byte("x\r\n"), time.Now())})
 			if len(uids) > 1 || err == nil && len(uids) != 1 {
 				t.Errorf("UIDs %v and error %v", uids, err)
+			}
+			one := asMail([]byte("x\r\n"), time.Now())
+			if done, err := s.(*session).AppendAll(ctx, []Mail{one, one}); done && err != nil {
+				t.Errorf("done, and error %v", err)
 			}
 		}
 		if names, err := s.Folders(ctx, 3); err == nil && (len(names) > 3 || len(names) == 0) {
