@@ -112,9 +112,10 @@ func (s *Station) scanner(kind, addr string) (*scanner, error) {
 	return one, nil
 }
 
-// probeEvery is the time between two looks at which scanners are to be probed, and
-// probeLimit how long a probe may take.
-const probeEvery, probeLimit = 250 * time.Millisecond, 5 * time.Second
+// probeEvery is the time between two looks at which scanners are to be probed, calmEvery that
+// while all of them work, which is not longer than probeFirst, and probeLimit how long a probe
+// may take.
+const probeEvery, calmEvery, probeLimit = 250 * time.Millisecond, probeFirst, 5 * time.Second
 
 // Run probes scanners that do not work until ctx ends.
 func (s *Station) Run(ctx context.Context) {
@@ -134,7 +135,12 @@ func (s *Station) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		pace := calmEvery
 		for _, one := range s.all() {
+			if one.breaker.allow() {
+				continue
+			}
+			pace = probeEvery
 			if !one.breaker.due(s.opts.Clock()) {
 				continue
 			}
@@ -142,6 +148,7 @@ func (s *Station) Run(ctx context.Context) {
 				probes.Go(func() { one.probe(ctx, probeLimit); under.Delete(one) })
 			}
 		}
+		tick.Reset(pace)
 	}
 }
 
