@@ -85,6 +85,8 @@ type Tracker struct {
 	machine *machine
 	held    map[doppelboden.TenantID]map[doppelboden.MailboxID]int64 // held mails, as of heldAt
 	heldAt  time.Time
+	trying  bool      // letters are being made, see try
+	tryNext time.Time // before, none are: what is held could not be counted
 	counted time.Time // when what waits was last asked for
 	texts   string    // all alarms, as they were when Changed was last called
 }
@@ -177,7 +179,7 @@ func (t *Tracker) write(ctx context.Context) {
 	if err := t.save(ctx); err != nil && ctx.Err() == nil {
 		t.opts.Log.Error("events cannot be written; they go on in memory", "err", err)
 	}
-	t.countHeld(ctx)
+	t.countHeld(ctx, heldEvery)
 }
 
 // decide takes in what was observed, and has the machine decide.
@@ -240,8 +242,9 @@ func (t *Tracker) countWaiting(now time.Time, every time.Duration) {
 // an outage that answers 5xx it may be a great deal.
 const heldEvery = 2 * time.Minute
 
-// countHeld counts what is held for mailboxes of tenants that have an open event.
-func (t *Tracker) countHeld(ctx context.Context) {
+// countHeld counts what is held for mailboxes of tenants that have an open event, unless it was
+// counted within this time, and reports whether what is known is as new as that.
+func (t *Tracker) countHeld(ctx context.Context, every time.Duration) bool {
 	t.mu.Lock()
 	now := t.opts.Clock()
 	tenants := map[doppelboden.TenantID]bool{}
@@ -250,13 +253,13 @@ func (t *Tracker) countHeld(ctx context.Context) {
 			tenants[e.Tenant] = true
 		}
 	}
-	due := len(tenants) > 0 && now.Sub(t.heldAt) >= heldEvery
+	due := len(tenants) > 0 && now.Sub(t.heldAt) >= every
 	if due {
 		t.heldAt = now
 	}
 	t.mu.Unlock()
 	if !due {
-		return
+		return true
 	}
 	for id := range tenants {
 		held, err := t.heldFor(ctx, id)
@@ -264,12 +267,13 @@ func (t *Tracker) countHeld(ctx context.Context) {
 			if ctx.Err() == nil {
 				t.opts.Log.Warn("what is held cannot be counted", "err", err)
 			}
-			return
+			return false
 		}
 		t.mu.Lock()
 		t.held[id] = held
 		t.mu.Unlock()
 	}
+	return true
 }
 
 // heldFor counts what is held for the mailboxes of a tenant.

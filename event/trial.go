@@ -45,13 +45,7 @@ func (p *Pace) pause(n int, most time.Duration) time.Duration {
 // trials returns the letters that are to go out now. The caller holds t.mu.
 func (t *Tracker) trials(now time.Time) (list []Trial) {
 	for _, e := range t.machine.episodes {
-		if !t.ready(e, now) || t.waits(e) {
-			continue
-		}
-		if t.countWaiting(now, 0); t.waits(e) { // it may have come a moment ago
-			continue
-		}
-		to := t.addressees(e, now)
+		to := t.wanting(e, now)
 		var names []string
 		for _, id := range to {
 			list = append(list, Trial{Tenant: e.Tenant, Event: e.Number, Mailbox: id, Since: e.Since})
@@ -64,6 +58,18 @@ func (t *Tracker) trials(now time.Time) (list []Trial) {
 		}
 	}
 	return list
+}
+
+// wanting returns to whom letters of an event would go now, by what is known. The caller holds
+// t.mu.
+func (t *Tracker) wanting(e *episode, now time.Time) []doppelboden.MailboxID {
+	if !t.ready(e, now) || t.waits(e) {
+		return nil
+	}
+	if t.countWaiting(now, 0); t.waits(e) { // it may have come a moment ago
+		return nil
+	}
+	return t.addressees(e, now)
 }
 
 // ready reports whether it is time for a letter: the route answers for as long as mail would
@@ -149,15 +155,28 @@ func (t *Tracker) addressees(e *episode, now time.Time) []doppelboden.MailboxID 
 }
 
 // try has letters made, beside all decisions. One that cannot be made is one less: the next
-// comes in its time.
+// comes in its time. What is held was counted some time ago, and may be more by now, above all
+// for who is refused by a groupware that has just come back; so it is counted before.
 func (t *Tracker) try(ctx context.Context, beside *sync.WaitGroup) {
 	t.mu.Lock()
-	list := t.trials(t.opts.Clock())
+	now := t.opts.Clock()
+	due := !t.trying && !now.Before(t.tryNext) && slices.ContainsFunc(t.machine.episodes, func(e *episode) bool { return len(t.wanting(e, now)) > 0 })
+	t.trying = t.trying || due
 	t.mu.Unlock()
-	if len(list) == 0 {
+	if !due {
 		return
 	}
 	beside.Go(func() {
+		known := t.countHeld(ctx, 0)
+		t.mu.Lock()
+		var list []Trial
+		now := t.opts.Clock()
+		if t.trying = false; known {
+			list = t.trials(now)
+		} else {
+			t.tryNext = now.Add(heldEvery)
+		}
+		t.mu.Unlock()
 		for _, one := range list {
 			if err := t.opts.Try(ctx, one); err != nil && ctx.Err() == nil {
 				t.opts.Log.Warn("a letter to see whether mail is taken again cannot be made", "event", one.Event, "mailbox", int64(one.Mailbox), "err", err)

@@ -116,6 +116,27 @@ func TestALetterThatIsRefusedForGoodIsFollowedByNoOtherWhileItIsHeld(t *testing.
 	}
 }
 
+// A groupware that has come back without its users refuses everybody: their mail is held and
+// tried again by itself. It was counted before that, and minutes pass until the next count.
+func TestNoLetterGoesToWhoseMailIsHeldAlsoWhenItWasNotCountedYet(t *testing.T) {
+	w := newWorld(t, 40)
+	w.mail("stadt/alt", noUser, 20) // an event, and nothing is held yet
+	w.dark()
+	w.answering(50 * time.Second)
+	for n := range doppelboden.MailboxID(40) {
+		w.store.held = append(w.store.held, store.Item{Delivery: doppelboden.Delivery{Tenant: 1, Mailbox: n + 1, State: doppelboden.Held}})
+	}
+	w.answering(20 * time.Second)
+	if len(w.letters) != 0 {
+		t.Errorf("letters %+v went out although mail for everybody is held", w.letters)
+	}
+	w.store.held = w.store.held[1:] // the postmaster's was taken back
+	w.answering(heldEvery)
+	if len(w.letters) != 1 || w.letters[0].Mailbox != 1 {
+		t.Errorf("letters %+v, want one to the postmaster, for whom nothing is held", w.letters)
+	}
+}
+
 func TestLettersOfAGroupwareThatComesAndGoesBecomeSeldom(t *testing.T) {
 	w := newWorld(t, 40)
 	w.dark()
