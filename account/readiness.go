@@ -339,10 +339,23 @@ func lonelyText(language string, boxes []doppelboden.Mailbox) text {
 	for _, m := range boxes {
 		fmt.Fprintf(&list, "  %s  %s\n", m.Address, oneLine(m.Name, 60))
 	}
+	if len(boxes) == 1 {
+		return lonelyOne(language, list.String())
+	}
 	if language == "en" {
 		return text{fmt.Sprintf("%d emergency mailboxes have not been opened for a day", len(boxes)),
 			"Nobody has opened these mailboxes for 24 hours of the outage:\n\n" + list.String() + "\nPlease see that somebody looks after them. Deputies find them in their own emergency mailbox.\n"}
 	}
 	return text{fmt.Sprintf("%d Notfall-Postfächer wurden seit einem Tag nicht geöffnet", len(boxes)),
 		"Diese Postfächer hat seit 24 Stunden der Störung niemand geöffnet:\n\n" + list.String() + "\nBitte sorgen Sie dafür, dass sich jemand darum kümmert. Vertretungen finden sie in ihrem eigenen Notfall-Postfach.\n"}
+}
+
+// lonelyOne is lonelyText for one mailbox.
+func lonelyOne(language, line string) text {
+	if language == "en" {
+		return text{"An emergency mailbox has not been opened for a day",
+			"Nobody has opened this mailbox for 24 hours of the outage:\n\n" + line + "\nPlease see that somebody looks after it. Deputies find it in their own emergency mailbox.\n"}
+	}
+	return text{"Ein Notfall-Postfach wurde seit einem Tag nicht geöffnet",
+		"Dieses Postfach hat seit 24 Stunden der Störung niemand geöffnet:\n\n" + line + "\nBitte sorgen Sie dafür, dass sich jemand darum kümmert. Vertretungen finden es in ihrem eigenen Notfall-Postfach.\n"}
 }

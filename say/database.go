@@ -10,7 +10,7 @@ var database = map[string]string{
 	"Nothing is handed over and nothing can be changed or looked up until it returns; then the node goes on by itself.": "Bis sie zurückkehrt, wird nichts übergeben und kann nichts geändert oder nachgesehen werden; dann macht der Knoten von selbst weiter.",
 	"Who exists is known from this machine's mirror, as of %s.":                                                         "Wen es gibt, ist aus dem Abbild auf dieser Maschine bekannt, Stand %s.",
 	"It may lack mailboxes, so unknown recipients are put off (450).":                                                   "Ihm können Postfächer fehlen; darum werden unbekannte Empfänger vertröstet (450).",
-	"It refuses %d mails for their own sake; they are kept and tried again every hour.":                                 "Sie weist %d Mails um ihrer selbst willen ab; sie werden aufbewahrt und jede Stunde wieder versucht.",
+	"Mails that it refuses for their own sake: %d. They are kept and tried again every hour.":                           "Mails, die sie um ihrer selbst willen abweist: %d. Sie werden aufbewahrt und jede Stunde wieder versucht.",
 	"Mailboxes: %d; configuration: version %s":                                                                          "Postfächer: %d; Konfiguration: Version %s",
 }
 

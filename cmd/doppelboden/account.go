@@ -114,7 +114,7 @@ func (p *program) printCodes(ctx context.Context, asked control.CodesAsked, file
 	if _, err := out.Write(pdf.Bytes()); err != nil {
 		return fmt.Errorf("write the sheets: %w", err)
 	}
-	p.print(p.say.T("%s sheets are in %s. Print them, hand them out sealed, and delete the file.", p.say.Number(int64(len(sheets))), say.Plain(file)))
+	p.print(p.say.T("%d sheets are in %s. Print them, hand them out sealed, and delete the file.", len(sheets), say.Plain(file)))
 	return nil
 }
 
@@ -266,7 +266,7 @@ func (p *program) accountRevoke() *cobra.Command {
 					Revoked int `json:"revoked"`
 				}{n})
 			}
-			p.print(p.say.T("%s codes are good no longer.", p.say.Number(int64(n))))
+			p.print(p.say.T("%d codes are good no longer.", n))
 			return nil
 		})
 	p.whomFlags(c, &w)

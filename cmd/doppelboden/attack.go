@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"doppelboden/control"
 	"doppelboden/event"
+	"doppelboden/say"
+	"doppelboden/store"
 )
 
 // openAttack begins attack mode and says what that means.
@@ -77,6 +80,9 @@ func (p *program) eventRelease() *cobra.Command {
 		func(ctx context.Context, args []string) (err error) {
 			if r.Number, err = p.eventNumber(args[0]); err != nil {
 				return err
+			}
+			if _, ok := store.ShutNamed(args[1]); !ok {
+				return usage(p.say.T("%s is no way that attack mode shuts; write one of: %s", say.Plain(args[1]), strings.Join(store.ShutAll.Parts(), ", ")))
 			}
 			client, err := p.client()
 			if err != nil {

@@ -28,6 +28,6 @@ func (p *program) database(d control.Database) {
 		}
 	}
 	if d.Aside > 0 {
-		p.print("  " + p.say.T("It refuses %d mails for their own sake; they are kept and tried again every hour.", d.Aside))
+		p.print("  " + p.say.T("Mails that it refuses for their own sake: %d. They are kept and tried again every hour.", d.Aside))
 	}
 }

@@ -24,7 +24,7 @@ func (p *program) flow(s control.Status, r queue.LaneStatus) string {
 		lines = append(lines, p.say.T("Its mailboxes can NOT be reached by IMAP since %s, next attempt in %s: %s", p.clock(f.Since), p.age(f.Probe.Sub(s.Now)), say.Plain(f.Reply)),
 			p.say.T("Old mail waits for that; new mail is handed over. Who would rather have it now, with today's date and with out-of-office replies to its senders, writes append_after_hours = 0 into city.toml."))
 	case f != nil && f.Boxes+f.InFlight > 0:
-		lines = append(lines, p.say.T("Old mail goes straight into the mailboxes, with its date: %d mailboxes wait, %d are being filled", f.Boxes, f.InFlight))
+		lines = append(lines, p.say.T("Old mail goes straight into the mailboxes, with its date: mailboxes that wait: %d, being filled: %d", f.Boxes, f.InFlight))
 	case f == nil && r.Waiting > 0 && !r.Oldest.IsZero() && s.Now.Sub(r.Oldest) >= oldMail:
 		lines = append(lines, p.say.T("The oldest mail waits for %s. It will arrive with the date of its hand-over, and out-of-office replies will go to its senders: this route has no [tenant.route.imap].", p.age(s.Now.Sub(r.Oldest))))
 	}

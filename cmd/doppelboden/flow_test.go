@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"doppelboden/control"
+	"doppelboden/event"
 	"doppelboden/queue"
+	"doppelboden/store"
 )
 
 func TestWhenWhatWaitsIsDoneIsToldByPriorityAndInTheWordsOfPeople(t *testing.T) {
@@ -21,7 +23,7 @@ func TestWhenWhatWaitsIsDoneIsToldByPriorityAndInTheWordsOfPeople(t *testing.T) 
 	}{
 		{"de_DE.UTF-8", queue.LaneStatus{Waiting: 21200, Filing: filing, Flow: flow}, []string{
 			"Es fließen 94 je Sekunde ab.", "Vorrang 9 (1.200) fertig gegen 10:40.", "Alle fertig gegen 16.03. 01:00 (Vorrang 5: 20.000).",
-			"812 Postfächer warten, 3 werden gerade gefüllt"}},
+			"wartende Postfächer: 812, gerade gefüllt: 3"}},
 		{"C", queue.LaneStatus{Flow: &queue.Flow{PerSecond: 0.44, Done: []queue.Class{{Priority: 5, Waiting: 7, At: now.Add(time.Hour)}}}}, []string{
 			"It flows at 0.4 a second.", "All done at about 10:00."}},
 		{"C", queue.LaneStatus{Flow: &queue.Flow{PerSecond: 5, Done: []queue.Class{{Priority: 5, Waiting: 7}}}}, []string{"there is no end in sight"}},
@@ -39,6 +41,30 @@ func TestWhenWhatWaitsIsDoneIsToldByPriorityAndInTheWordsOfPeople(t *testing.T) 
 		}
 		if c.want == nil && text != "" {
 			t.Errorf("%s: %q, want nothing", c.lang, text)
+		}
+	}
+}
+
+func TestARouteInAnOutageIsNotSaidToTakeMailBecauseNothingWasTriedYet(t *testing.T) {
+	since := time.Date(2026, 3, 14, 9, 0, 0, 0, time.Local)
+	outage := event.Summary{Tenant: "stadt", Route: "exchange", Kind: store.Outage, State: event.Open, Whole: true, Number: 3, Since: since}
+	single, turned, other := outage, outage, outage
+	single.Whole, turned.Turned, other.Route = false, since, "kolab"
+	lane := queue.LaneStatus{Name: "stadt/exchange", Up: true, Since: since.Add(time.Hour), Waiting: 7}
+	for _, c := range []struct {
+		name   string
+		events []event.Summary
+		want   string
+	}{
+		{"in an outage", []event.Summary{other, outage}, "Weg stadt/exchange fällt aus"},
+		{"without one", nil, "Weg stadt/exchange nimmt an"},
+		{"in an outage of single mailboxes", []event.Summary{single}, "Weg stadt/exchange nimmt an"},
+		{"in an outage in which it takes mail again", []event.Summary{turned}, "Weg stadt/exchange nimmt an"},
+		{"beside another that is out", []event.Summary{other}, "Weg stadt/exchange nimmt an"},
+	} {
+		text := quietProgram("de_DE.UTF-8").lane(control.Status{Now: since.Add(2 * time.Hour), Events: c.events}, lane)
+		if !strings.Contains(text, c.want) || !strings.Contains(text, "7 warten") {
+			t.Errorf("%s: %q, wanted %q", c.name, text, c.want)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (p *program) account(a handback.Account) {
 	}
 	done := a.Done.Sent + a.Done.Put + a.Done.Flagged + a.Done.Moved + a.Done.Binned + a.Done.Brought + a.Done.Listed
 	if done+a.Left > 0 {
-		p.print(p.say.T("Since %s: %d changes went back, %d could not be done.", p.clock(a.Since), done, a.Left))
+		p.print(p.say.T("Changes since %s: %d went back, %d could not be done.", p.clock(a.Since), done, a.Left))
 	}
 	if a.Told {
 		p.print(p.say.T("The owner has got a mail about it."))
@@ -92,7 +92,7 @@ func (p *program) wayBackOf(s control.Status, route string) {
 		if g.Department != "" {
 			who += ", " + say.Plain(g.Department)
 		}
-		text := p.say.T("Done here and not yet in the groupware (%s): %s changes in %s mailboxes, the oldest of %s", who,
+		text := p.say.T("Done here and not yet in the groupware (%s): changes: %s, mailboxes: %s, the oldest of %s", who,
 			p.say.Number(g.Deeds), p.say.Number(int64(g.Mailboxes)), p.clock(g.Since))
 		switch {
 		case g.Well > 0 && h.Left > 0:

@@ -200,7 +200,7 @@ func (p *program) fate(verb queue.Verb, v *control.Preview) {
 	case queue.Discard:
 		p.print(p.say.T("All of it ends for ever. Nobody gets it, and no sender is told."))
 	case queue.Bounce:
-		p.print(p.say.T("Senders who get their mail back, with the reason: of %d deliveries.", v.Told))
+		p.print(p.say.T("Deliveries that go back to their senders, with the reason: %d.", v.Told))
 		for _, one := range []struct {
 			n    int
 			text string

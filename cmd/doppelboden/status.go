@@ -11,6 +11,7 @@ import (
 	"doppelboden/event"
 	"doppelboden/queue"
 	"doppelboden/say"
+	"doppelboden/store"
 )
 
 func (p *program) statusCommand() *cobra.Command {
@@ -146,6 +147,9 @@ func (p *program) tenants(s control.Status) {
 
 // lane says what a route is doing.
 func (p *program) lane(s control.Status, r queue.LaneStatus) string {
+	if e := outageOf(s, r.Name); r.Up && e != nil {
+		return p.say.T("Route %s is out since %s (event %d), and nothing was tried since this node started: %d wait", r.Name, p.clock(e.Since), e.Number, r.Waiting)
+	}
 	if r.Up {
 		return p.say.T("Route %s takes mail since %s: %d wait, %d in flight", r.Name, p.clock(r.Since), r.Waiting, r.InFlight)
 	}
@@ -154,6 +158,17 @@ func (p *program) lane(s control.Status, r queue.LaneStatus) string {
 		text += "\n  " + say.Plain(r.Reply)
 	}
 	return text
+}
+
+// outageOf returns the outage of a whole route that has taken no mail since; nil where there
+// is none. Until something is tried after a start, the queue alone would call it well.
+func outageOf(s control.Status, route string) *event.Summary {
+	for i, e := range s.Events {
+		if e.Kind == store.Outage && e.Whole && e.Tenant+"/"+e.Route == route && e.State == event.Open && e.Turned.IsZero() {
+			return &s.Events[i]
+		}
+	}
+	return nil
 }
 
 // outlet says how mail leaves for the Internet.

@@ -114,6 +114,7 @@ var german = web.Words{
 
 	"%d of %d emergency mailboxes are complete up to a few minutes ago.": "%d von %d Notfall-Postfächern sind bis vor wenigen Minuten vollständig.",
 	"%d of %d mailboxes are complete.":                                   "%d von %d Postfächern sind vollständig.",
+	"One mailbox: %s: %s":                                                "Ein Postfach: %s: %s",
 	"%d mailboxes: %s: %s":                                               "%d Postfächer: %s: %s",
 	"These mailboxes are complete only in part":                          "Diese Postfächer sind nur zum Teil vollständig",
 	"complete up to %s":                                                  "vollständig bis %s",
