@@ -107,11 +107,16 @@ type Letter struct {
 
 // Parse reads a mail. Its error is that of r, and never about the mail.
 func Parse(r io.Reader, l Limits) (*Letter, error) {
-	l = l.withDefaults()
-	data, err := io.ReadAll(io.LimitReader(r, l.Size+1))
+	data, err := io.ReadAll(io.LimitReader(r, l.withDefaults().Size+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the mail: %w", err)
 	}
+	return ParseBytes(data, l), nil
+}
+
+// ParseBytes reads a mail that is in memory. Nobody may change data while the letter is used.
+func ParseBytes(data []byte, l Limits) *Letter {
+	l = l.withDefaults()
 	letter := &Letter{limits: l, byPath: map[string]*node{}, texts: map[*node]string{}}
 	if int64(len(data)) > l.Size {
 		data = data[:l.Size]
@@ -121,7 +126,7 @@ func Parse(r io.Reader, l Limits) (*Letter, error) {
 	letter.root = s.scan()
 	letter.number(letter.root, "")
 	letter.choose()
-	return letter, nil
+	return letter
 }
 
 // leave notes that something is left out.

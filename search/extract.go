@@ -1,12 +1,8 @@
 package search
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/klauspost/compress/s2"
@@ -158,33 +154,6 @@ type made struct {
 	content *content
 }
 
-// mail opens a message as people see it.
-func (r *Room) mail(m *doppelboden.Message) (io.ReadCloser, error) {
-	body, err := r.opts.Bodies.Reader(m.Tenant, m.Body)
-	if err != nil {
-		return nil, fmt.Errorf("open the body of %s: %w", m.ID, err)
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(m.Prefix), body), body}, nil
-}
-
-// read reads a message and takes out what is searched and listed.
-func (r *Room) read(m *doppelboden.Message) (made, error) {
-	mail, err := r.mail(m)
-	if err != nil {
-		return made{}, err
-	}
-	defer mail.Close()
-	l, err := letter.Parse(mail, readLimits)
-	if err != nil {
-		return made{}, fmt.Errorf("read %s: %w", m.ID, err)
-	}
-	s := l.Summary()
-	return made{s, contentOf(l, &s)}, nil
-}
-
 // seal seals an extract with the key of the body.
 func (r *Room) seal(m *doppelboden.Message, e made) (store.Extract, error) {
 	key, err := r.opts.Keys.Unwrap(m.Tenant, m.Body.KeyVersion, m.Body.Key)
@@ -197,43 +166,4 @@ func (r *Room) seal(m *doppelboden.Message, e made) (store.Extract, error) {
 	}
 	return store.Extract{Message: m.ID, Format: format, Summary: s.seal(sealedSummary, encodeSummary(&e.summary)),
 		Text: s.seal(sealedText, e.content.encode())}, nil
-}
-
-// extractOf reads a message that has no extract yet, because somebody needs it now. Two
-// at a time: a search through thousands of them must not take the node's memory. It
-// reports false for a message that is gone, or cannot be read.
-func (r *Room) extractOf(ctx context.Context, t doppelboden.TenantID, id doppelboden.ID) (made, bool, error) {
-	select {
-	case r.reading <- struct{}{}:
-		defer func() { <-r.reading }()
-	case <-ctx.Done():
-		return made{}, false, ctx.Err()
-	}
-	m, err := r.opts.Store.Message(ctx, id)
-	if doppelboden.CodeOf(err) == doppelboden.NotFound && err != nil || err == nil && m.Tenant != t {
-		return made{}, false, nil
-	}
-	if err != nil {
-		return made{}, false, fmt.Errorf("find %s: %w", id, err)
-	}
-	e, err := r.read(m)
-	if err != nil {
-		r.unreadable(id, err)
-		return made{}, false, nil
-	}
-	r.metrics.made.WithLabelValues("demand").Inc()
-	sealed, err := r.seal(m, e)
-	if err == nil {
-		err = r.opts.Store.PutExtracts(ctx, []store.Extract{sealed})
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		r.opts.Log.Warn("an extract cannot be kept", "message", id, "err", err)
-	}
-	return e, true, nil
-}
-
-// unreadable notes a mail that is passed over.
-func (r *Room) unreadable(id doppelboden.ID, err error) {
-	r.metrics.failed.Inc()
-	r.opts.Log.Warn("a mail cannot be read for lists and searches", "message", id, "err", err)
 }

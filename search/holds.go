@@ -3,7 +3,6 @@ package search
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 
@@ -102,16 +101,8 @@ func (h *holder) look(ctx context.Context, ids []doppelboden.ID, turn *sync.Mute
 	if err != nil {
 		return fmt.Errorf("read extracts: %w", err)
 	}
-	for _, id := range later {
-		has, ok, err := h.fromMail(ctx, id)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			delete(answers, id)
-			continue
-		}
-		answers[id] = has
+	if err := h.fromMails(ctx, later, answers); err != nil {
+		return err
 	}
 	turn.Lock()
 	defer turn.Unlock()
@@ -198,37 +189,47 @@ func contains(text, part string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
 }
 
-// fromMail answers from the mail itself.
-func (h *holder) fromMail(ctx context.Context, id doppelboden.ID) (has []bool, ok bool, err error) {
-	m, err := h.room.opts.Store.Message(ctx, id)
-	if err != nil && doppelboden.CodeOf(err) == doppelboden.NotFound || err == nil && m.Tenant != h.tenant {
-		return nil, false, nil
+// fromMails answers from mails themselves. Those that are gone or cannot be read are missing.
+func (h *holder) fromMails(ctx context.Context, ids []doppelboden.ID, answers map[doppelboden.ID][]bool) error {
+	if len(ids) == 0 {
+		return nil
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("find %s: %w", id, err)
+	for _, id := range ids {
+		delete(answers, id)
 	}
-	mail, err := h.room.mail(m)
-	if err != nil {
-		h.room.unreadable(id, err)
-		return nil, false, nil
-	}
-	defer mail.Close()
-	var r io.Reader = mail
+	most := int64(1 << 62)
 	if h.take&store.TakeText == 0 { // fields alone
-		r = io.LimitReader(mail, headerRead)
+		most = headerRead
 	}
-	l, err := letter.Parse(r, letter.Limits{})
+	d := h.room.reader()
+	defer d.close()
+	var spare folded
+	err := h.room.opts.Store.TextsOf(ctx, h.tenant, ids, func(m *doppelboden.Message) error {
+		text, err := d.mail(m, most)
+		if err != nil {
+			h.room.unreadable(m.ID, err)
+			return ctx.Err()
+		}
+		answers[m.ID] = h.answer(letter.ParseBytes(text, letter.Limits{}), &spare)
+		return ctx.Err()
+	})
 	if err != nil {
-		h.room.unreadable(id, err)
-		return nil, false, nil
+		return fmt.Errorf("find mails without an extract: %w", err)
 	}
-	return h.answer(l), true, nil
+	return nil
 }
 
+// A folded is memory for what is looked through of one mail after the other.
+type folded struct{ body, header []byte }
+
 // answer answers all probes of a mail.
-func (h *holder) answer(l *letter.Letter) []bool {
+func (h *holder) answer(l *letter.Letter, in *folded) []bool {
 	has := make([]bool, len(h.probes))
-	var body, header []byte
+	in.body, in.header = in.body[:0], in.header[:0]
+	if h.take&store.TakeText != 0 {
+		in.body = fold(in.body, l.AllText())
+		l.Fields(func(name, value string) { in.header = append(fold(in.header, name+": "+value), '\n') })
+	}
 	for i, p := range h.probes {
 		if p.Field != AnyText && p.Field != AnyBody {
 			l.Fields(func(name, value string) {
@@ -236,11 +237,7 @@ func (h *holder) answer(l *letter.Letter) []bool {
 			})
 			continue
 		}
-		if body == nil {
-			body = fold(nil, l.AllText())
-			l.Fields(func(name, value string) { header = append(fold(header, name+": "+value), '\n') })
-		}
-		has[i] = h.patterns[i] == nil || h.patterns[i].in(body) || p.Field == AnyText && h.patterns[i].in(header)
+		has[i] = h.patterns[i] == nil || h.patterns[i].in(in.body) || p.Field == AnyText && h.patterns[i].in(in.header)
 	}
 	return has
 }

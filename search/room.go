@@ -47,7 +47,7 @@ type Options struct {
 type Room struct {
 	opts    Options
 	workers int           // how many goroutines one search uses
-	reading chan struct{} // holds a place for each mail that is being read; see extractOf
+	reading chan struct{} // holds a place for each who reads mails; see readSome
 	metrics metrics
 }
 

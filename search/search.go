@@ -297,14 +297,5 @@ func (r *Room) contents(ctx context.Context, t doppelboden.TenantID, ids []doppe
 			return fmt.Errorf("read extracts: %w", err)
 		}
 	}
-	for _, id := range without {
-		e, ok, err := r.extractOf(ctx, t, id)
-		if err != nil {
-			return err
-		}
-		if ok {
-			each(id, e.content)
-		}
-	}
-	return nil
+	return r.readAll(ctx, t, without, func(id doppelboden.ID, e made) { each(id, e.content) })
 }

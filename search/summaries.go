@@ -41,16 +41,7 @@ func (r *Room) someSummaries(ctx context.Context, t doppelboden.TenantID, ids []
 	if err != nil {
 		return fmt.Errorf("read summaries: %w", err)
 	}
-	for _, id := range without {
-		e, ok, err := r.extractOf(ctx, t, id)
-		if err != nil {
-			return err
-		}
-		if ok {
-			all[id] = e.summary
-		}
-	}
-	return nil
+	return r.readAll(ctx, t, without, func(id doppelboden.ID, e made) { all[id] = e.summary })
 }
 
 // openSummary opens a summary. It reports false when there is none, or it is damaged or

@@ -142,6 +142,8 @@ func (w *Worker) rest(ctx context.Context, worked time.Duration) {
 // put makes and keeps some extracts.
 func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 	made := make([]store.Extract, 0, len(list))
+	d := w.room.reader()
+	defer d.close()
 	var unreadable []doppelboden.ID
 	var why error
 	for _, id := range list {
@@ -152,7 +154,7 @@ func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 		if err != nil {
 			return fmt.Errorf("find %s: %w", id, err)
 		}
-		if e, err := w.one(m); err != nil {
+		if e, err := w.one(d, m); err != nil {
 			unreadable, why = append(unreadable, id), err
 		} else {
 			made = append(made, e)
@@ -173,8 +175,8 @@ func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 }
 
 // one makes one extract.
-func (w *Worker) one(m *doppelboden.Message) (store.Extract, error) {
-	e, err := w.room.read(m)
+func (w *Worker) one(d *reader, m *doppelboden.Message) (store.Extract, error) {
+	e, err := d.made(m)
 	if err != nil {
 		return store.Extract{}, err
 	}

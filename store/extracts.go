@@ -46,6 +46,10 @@ type Extracts interface {
 	// for up to 1,000 at once.
 	Extracts(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, take Take, yield func(Extracted) error) error
 
+	// TextsOf yields, in no order, what is needed to read the tenant's messages: ID, Tenant,
+	// Scan, Prefix and Body; nothing else of them is set. For ids holds what Extracts says.
+	TextsOf(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, yield func(*doppelboden.Message) error) error
+
 	// Unextracted looks at up to limit messages behind after, in the order in which they
 	// were kept, and returns those that lie in a mailbox of ours and have no extract of
 	// this format, and where to go on. next equals after when there was nothing to look at.

@@ -76,24 +76,11 @@ func (s *Store) Extracts(ctx context.Context, t doppelboden.TenantID, ids []dopp
 func (s *Store) extracts(ctx context.Context, t doppelboden.TenantID, ids []doppelboden.ID, text string) (page []store.Extracted, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		page = make([]store.Extracted, 0, len(ids))
-		var args [1 + extractsAtOnce]driver.Value
-		args[0] = int64(t)
-		for len(ids) > 0 {
-			for i := range extractsAtOnce { // what is named twice is found once
-				args[1+i] = ids[min(i, len(ids)-1)][:]
-			}
-			ids = ids[min(extractsAtOnce, len(ids)):]
-			// Not with ctx: the driver would start a goroutine to watch it, for some microseconds.
-			err := c.query(background, func(row []driver.Value) error {
-				page = append(page, store.Extracted{Message: asID(row[0]), KeyVersion: int(asInt(row[1])), Key: asBlob(row[2]),
-					Format: int(asInt(row[3])), Summary: asBlob(row[4]), Text: asBlob(row[5])})
-				return nil
-			}, text, args[:]...)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.byID(t, ids, text, func(row []driver.Value) error {
+			page = append(page, store.Extracted{Message: asID(row[0]), KeyVersion: int(asInt(row[1])), Key: asBlob(row[2]),
+				Format: int(asInt(row[3])), Summary: asBlob(row[4]), Text: asBlob(row[5])})
+			return nil
+		})
 	})
 	return page, err
 }

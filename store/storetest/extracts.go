@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -81,6 +82,32 @@ func testExtracts(t *testing.T, open Open) {
 	w.must(w.s.PutExtracts(ctx, []store.Extract{first}))
 	if got := w.extractsOf(one.Tenant, store.TakeText, a.ID)[a.ID]; got.Format != 2 || string(got.Text) != "new" {
 		t.Errorf("the extract that was replaced is %+v", got)
+	}
+}
+
+// testTextsOf reads what is needed to read messages, more than one read gives.
+func testTextsOf(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	foreign := w.accept(w.boxes[2])
+	ids, want := []doppelboden.ID{foreign.ID, {9, 9}}, map[doppelboden.ID]doppelboden.Message{}
+	for range 300 {
+		m := w.accept(w.boxes[0], w.boxes[1])
+		ids = append(ids, m.ID)
+		want[m.ID] = doppelboden.Message{ID: m.ID, Tenant: m.Tenant, Scan: m.Scan, Prefix: m.Prefix, Body: m.Body}
+	}
+	got := map[doppelboden.ID]doppelboden.Message{}
+	w.must(w.s.TextsOf(ctx, w.boxes[0].Tenant, ids, func(m *doppelboden.Message) error {
+		if _, twice := got[m.ID]; twice {
+			t.Errorf("%s came twice", m.ID)
+		}
+		got[m.ID] = *m
+		return nil
+	}))
+	same(t, "what is needed to read the tenant's own messages", got, want)
+
+	stop := errors.New("stop")
+	if err := w.s.TextsOf(ctx, w.boxes[0].Tenant, ids, func(*doppelboden.Message) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("the error of yield: got %v", err)
 	}
 }
 

@@ -59,6 +59,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("destinations", func(t *testing.T) { testDestinations(t, open) })
 	t.Run("filings", func(t *testing.T) { testFilings(t, open) })
 	t.Run("extracts", func(t *testing.T) { testExtracts(t, open) })
+	t.Run("texts of messages", func(t *testing.T) { testTextsOf(t, open) })
 	t.Run("extracts of many", func(t *testing.T) { testExtractsOfMany(t, open) })
 	t.Run("handbacks", func(t *testing.T) { testHandbacks(t, open) })
 	t.Run("harvests", func(t *testing.T) { testHarvests(t, open) })
