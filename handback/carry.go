@@ -75,6 +75,9 @@ func (h *hand) elsewhere(ctx context.Context, tasks []*task) error {
 			return err
 		}
 	}
+	if bare, err := h.bare(ctx, missing(tasks)); bare || err != nil {
+		return err
+	}
 	var again []*task
 	for _, t := range missing(tasks) {
 		switch {

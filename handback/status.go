@@ -67,7 +67,7 @@ func (r *Room) Status() Status {
 			well += b.deeds
 		}
 		if b.why != "" && !b.healthy.IsZero() {
-			g.Why = b.why
+			g.Why = plain(b.why)
 		}
 	}
 	for _, g := range groups {
@@ -105,7 +105,7 @@ func (r *Room) Alarms() map[string]doppelboden.Telling {
 	}
 	routes := map[string]*late{}
 	for _, b := range r.boxes {
-		if b.deeds == 0 || b.healthy.IsZero() || b.why == "" || now.Sub(b.since) < r.opts.Pace.Late {
+		if b.deeds == 0 || b.healthy.IsZero() || b.why == "" || b.why != whyBare && now.Sub(b.since) < r.opts.Pace.Late {
 			continue
 		}
 		place, ok := r.opts.Place(b.id)
@@ -134,6 +134,8 @@ func (r *Room) Alarms() map[string]doppelboden.Telling {
 // plain says in plain words why something does not go back.
 func plain(why string) string {
 	switch why {
+	case whyBare:
+		return "the mail that lay there before is gone from the groupware; hand it over again first: doppelboden replay --from TIME --to TIME"
 	case whyFull:
 		return "mailboxes there are full"
 	case whyRefused:

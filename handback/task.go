@@ -21,6 +21,7 @@ const (
 	whyFull      = "full"      // the mailbox there is full
 	whyRefused   = "refused"   // the groupware does not allow it
 	whyWaiting   = "waiting"   // the mail itself has not been handed over yet
+	whyBare      = "bare"      // the groupware has none of the old mail: it is to be replayed first
 	whyHeld      = "held"      // the same, and the groupware has refused it
 )
 

@@ -28,7 +28,8 @@ var handbacks = map[string]string{
 // handbackReasons holds why something does not go back.
 var handbackReasons = map[string]string{
 	"this node hands nothing over": "dieser Knoten übergibt nichts",
-	"mailboxes there are full":     "Postfächer dort sind voll",
+	"the mail that lay there before is gone from the groupware; hand it over again first: doppelboden replay --from TIME --to TIME": "die Mails, die dort lagen, sind aus der Groupware verschwunden; zuerst müssen sie noch einmal übergeben werden: doppelboden replay --from ZEIT --to ZEIT",
+	"mailboxes there are full": "Postfächer dort sind voll",
 	"the groupware does not allow it (read-only mailboxes, or a right that the master user lacks)": "die Groupware erlaubt es nicht (Postfächer nur zum Lesen, oder dem Master-Benutzer fehlt ein Recht)",
 	"the groupware takes no mail of that size":                                                     "die Groupware nimmt keine Mail dieser Größe",
 	"mails hold characters that cannot be carried (a NUL, or a bare CR)":                           "Mails enthalten Zeichen, die sich nicht übertragen lassen (NUL oder ein einzelnes CR)",
