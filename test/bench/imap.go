@@ -214,7 +214,7 @@ func (b *bench) withReaders(ctx context.Context, boxes []string, f func(n *node,
 // givePasswords gives the people of mailboxes the password imapPassword, on all cores: each
 // is hashed.
 func (n *node) givePasswords(ctx context.Context, boxes []string) error {
-	desk := control.NewClient(filepath.Join(n.dir, "data"), nil)
+	desk := n.desk()
 	errs := make([]error, runtime.NumCPU())
 	var all sync.WaitGroup
 	for i := range errs {

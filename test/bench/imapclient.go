@@ -120,10 +120,36 @@ func literalSize(line []byte) (int, bool) {
 	return size, err == nil
 }
 
+// line runs a command and returns the last line of its answers that begins with prefix,
+// without that.
+func (c *imapClient) line(command, prefix string) (last string, err error) {
+	c.n++
+	tag := fmt.Sprintf("t%d ", c.n)
+	if _, err := io.WriteString(c.conn, tag+command+"\r\n"); err != nil {
+		return "", err
+	}
+	for {
+		line, err := c.br.ReadString('\n')
+		if err != nil {
+			return "", fmt.Errorf("%.40s: %w", command, err)
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if rest, ok := strings.CutPrefix(line, tag); ok {
+			if !strings.HasPrefix(rest, "OK") {
+				return "", fmt.Errorf("%.40s: %s", command, rest)
+			}
+			return last, nil
+		}
+		if rest, ok := strings.CutPrefix(line, prefix); ok {
+			last = rest
+		}
+	}
+}
+
 // append puts a mail into the inbox.
 func (c *imapClient) append(mail string) error { return c.appendTo("INBOX", mail) }
 
-// appendTo puts a mail into a folder.
+// appendTo puts a mail into a folder; flags may stand behind its name.
 func (c *imapClient) appendTo(folder, mail string) error {
 	c.n++
 	tag := fmt.Sprintf("t%d", c.n)

@@ -175,7 +175,7 @@ func (b *bench) handing(ctx context.Context, n *node, hop string, do func() erro
 // empty waits until nothing waits any more.
 func (n *node) empty(ctx context.Context) error {
 	return until(2*patience, "everything to be delivered", func() (bool, error) {
-		queued, _, err := n.waits(ctx)
+		queued, err := n.waits(ctx)
 		return queued == 0, err
 	})
 }

@@ -11,6 +11,7 @@
 //	make bench BENCH_QUICK=1        one short round of everything
 //	go run ./test/bench -only relay -rounds 3
 //	go run ./test/bench -only 'postgres|append|rebuilt'
+//	go run ./test/bench -only handback -mailboxes 1000
 //	make bench-large BENCH_FLAGS=-postgres
 package main
 
@@ -46,7 +47,11 @@ type config struct {
 // domain is the city of the benches.
 const domain = "bench.example"
 
+// fewestBoxes is how many mailboxes every measure has enough of.
+const fewestBoxes = 1000
+
 func main() {
+	boxes := flag.Int("mailboxes", 20_000, "mailboxes of the city")
 	large := flag.Bool("large", false, "the round of 20,000 log-ins, 200,000 queued and 1,000,000 stored (-only logins, queued)")
 	quick := flag.Bool("quick", os.Getenv("BENCH_QUICK") == "1", "one short round")
 	binary := flag.String("binary", "bin/doppelboden", "the node to be measured")
@@ -62,7 +67,7 @@ func main() {
 	if err != nil {
 		fail(fmt.Errorf("read -only: %w", err))
 	}
-	c := &config{binary: *binary, dir: *dir, rounds: *rounds, scale: 1, idle: time.Minute, only: match, node: *node, boxes: 20_000, keep: *keep, postgres: *postgres}
+	c := &config{binary: *binary, dir: *dir, rounds: *rounds, scale: 1, idle: time.Minute, only: match, node: *node, boxes: *boxes, keep: *keep, postgres: *postgres}
 	if *quick {
 		c.rounds, c.scale, c.idle = 1, 10, 10*time.Second
 	}
@@ -95,6 +100,9 @@ func fail(err error) {
 func (c *config) prepare() error {
 	if err := peer.Missing(peer.PostfixProgram, peer.SourceProgram, peer.SinkProgram); err != nil {
 		return err
+	}
+	if c.boxes < fewestBoxes {
+		return fmt.Errorf("%d mailboxes are too few, at least %d", c.boxes, fewestBoxes)
 	}
 	if c.dir == "" {
 		c.dir = "/var/tmp"

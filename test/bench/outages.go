@@ -83,9 +83,12 @@ func (b *bench) behindPostgres(ctx context.Context) (err error) {
 	return nil
 }
 
+// desk is where the node takes commands.
+func (n *node) desk() *control.Client { return control.NewClient(filepath.Join(n.dir, "data"), nil) }
+
 // status asks the node how it is.
 func (n *node) status(ctx context.Context) (control.Status, error) {
-	s, err := control.NewClient(filepath.Join(n.dir, "data"), nil).Status(ctx)
+	s, err := n.desk().Status(ctx)
 	if err != nil {
 		return s, fmt.Errorf("ask the node: %w", err)
 	}

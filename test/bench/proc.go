@@ -14,18 +14,19 @@ import (
 // clockTick is the unit of times in /proc; USER_HZ has been 100 on Linux for ever.
 const clockTick = 10 * time.Millisecond
 
-// cpuOf returns the processor time that a process has used, proc(5).
+// cpuOf returns the processor time that a process has used, and its children that have
+// ended: proc(5).
 func cpuOf(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read processor time: %w", err)
 	}
 	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(f) < 13 {
+	if len(f) < 15 {
 		return 0, fmt.Errorf("read processor time: %d fields", len(f))
 	}
 	var ticks int64
-	for _, s := range f[11:13] { // utime and stime, fields 14 and 15
+	for _, s := range f[11:15] { // utime, stime, cutime and cstime, fields 14 to 17
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("read processor time: %w", err)
@@ -35,8 +36,8 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// worked returns the processor time that the processes of a system have used. Those
-// that have ended are not counted; Postfix's stay for as long as a round lasts.
+// worked returns the processor time that the processes of a system have used, and those
+// that they have started.
 func worked(sys interface{ Processes() ([]int, error) }) (time.Duration, error) {
 	pids, err := sys.Processes()
 	if err != nil {
