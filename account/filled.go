@@ -43,10 +43,11 @@ type Partly struct {
 	Until   time.Time `json:"until,omitzero"` // up to when that is complete; zero: nothing is proved
 }
 
-// A Department is how ready it is: its people and their mailboxes.
+// A Department is how ready it is: its people, their mailboxes, and those of functions.
 type Department struct {
 	Ready
 	Filled
+	Owned
 }
 
 // Prepared says how ready a tenant is for an outage.
@@ -77,6 +78,10 @@ func (r *Room) Prepared(ctx context.Context, t doppelboden.TenantID) (Prepared, 
 	if err != nil {
 		return Prepared{}, err
 	}
+	owned, err := r.owned(ctx, t)
+	if err != nil {
+		return Prepared{}, err
+	}
 	p := Prepared{Gaps: r.opts.Mailboxes.Gaps(t)}
 	seen := map[string]bool{}
 	for _, d := range ready {
@@ -90,7 +95,12 @@ func (r *Room) Prepared(ctx context.Context, t doppelboden.TenantID) (Prepared, 
 	}
 	for key, one := range f.byName {
 		if !seen[key] { // function mailboxes alone
-			p.Departments = append(p.Departments, Department{Ready{Department: f.names[key]}, *one})
+			p.Departments = append(p.Departments, Department{Ready: Ready{Department: f.names[key]}, Filled: *one})
+		}
+	}
+	for i := range p.Departments {
+		if o := owned[strings.ToLower(p.Departments[i].Department)]; o != nil {
+			p.Departments[i].Owned = *o
 		}
 	}
 	slices.SortStableFunc(p.Departments, func(a, b Department) int {

@@ -9,6 +9,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/harvest"
+	"doppelboden/store"
 )
 
 // Coverages implements Mailboxes.
@@ -89,5 +90,43 @@ func TestADepartmentThatHasOnlyFunctionMailboxesIsCounted(t *testing.T) {
 	w.change(added...)
 	if got, want := w.prepared(), "Allgemeines 1/1; Bauamt 1/1; Bürgerbüro 3/3"; got != want {
 		t.Errorf("got %s, wanted %s", got, want)
+	}
+}
+
+func TestReadinessNamesMailboxesOfFunctionsThatNobodyMayOpen(t *testing.T) {
+	w := newWorld(t, "")
+	unowned := func() string {
+		p, err := w.room.Prepared(ctx, 1)
+		w.must(err)
+		for _, d := range p.Departments {
+			if d.Functions > 0 {
+				return fmt.Sprintf("%s %d/%d %v", d.Department, d.Unowned, d.Functions, len(d.Nobody))
+			}
+		}
+		return "none"
+	}
+	nobody, somebody := "Bürgerbüro 1/1 1", "Bürgerbüro 0/1 0"
+	if got := unowned(); got != nobody {
+		t.Errorf("when nobody may open it: %s, want %s", got, nobody)
+	}
+	box, _ := w.directory().Mailbox(w.boxes["buergerbuero@stadt.example"])
+	who := w.person("anna@stadt.example")
+	belongs := store.Belonging{Tenant: 1, Mailbox: box.ID, Person: who.Mailbox, Kind: GrantFunction, By: "test", At: w.clock(), Until: w.clock().Add(time.Hour)}
+	w.must(w.room.Belong(ctx, []store.Belonging{belongs}))
+	if got := unowned(); got != somebody {
+		t.Errorf("when Anna may open it for an hour: %s, want %s", got, somebody)
+	}
+	w.forward(2 * time.Hour)
+	if got := unowned(); got != nobody {
+		t.Errorf("when that is over: %s, want %s", got, nobody)
+	}
+	box.Members = []doppelboden.Address{who.Address}
+	w.change(box)
+	if got := unowned(); got != somebody {
+		t.Errorf("when the directory names Anna: %s, want %s", got, somebody)
+	}
+	w.leave("anna@stadt.example")
+	if got := unowned(); got != nobody {
+		t.Errorf("when Anna has left: %s, want %s", got, nobody)
 	}
 }

@@ -20,6 +20,7 @@ type LDAP struct {
 	Base       string        // DN below which everybody is
 	Filter     string        // narrows what the preset takes; empty: nothing is left out
 	Aliases    string        // the attribute with further addresses; empty: none besides the preset's
+	Members    string        // the attribute with who may open a function mailbox; empty: none besides the preset's
 	BindDN     string        // who asks; empty: nobody
 	Password   Secret        // of BindDN
 	Refresh    time.Duration // time between two readings
@@ -109,6 +110,7 @@ func parseLDAP(s *section) LDAP {
 	}
 	l.Filter = parseFilter(s)
 	l.Aliases = parseAttribute(s, "aliases_attribute")
+	l.Members = parseAttribute(s, "members_attribute")
 	l.BindDN, l.Password = parseBind(s)
 	if l.BindDN != "" && !l.StartTLS {
 		refuseClear(s, l.Servers)

@@ -70,6 +70,8 @@ type Ready struct {
 	// Doubtful are addresses of those who could not in an attack.
 	Doubtful []string         `json:"missing_in_attack,omitempty"`
 	Partly   []account.Partly `json:"partly,omitempty"` // with names: mailboxes that are complete only in part
+	// Nobody are, with names, mailboxes of functions that nobody may open.
+	Nobody []string `json:"nobody,omitempty"`
 }
 
 // A Member is somebody who may open a mailbox.
@@ -394,6 +396,9 @@ func (d *Desk) readiness(ctx context.Context, c *call) (any, error) {
 		}
 		if c.query.Get("names") != "" {
 			r.Partly = one.Partly
+			for _, m := range one.Nobody {
+				r.Nobody = append(r.Nobody, m.Address.String())
+			}
 		}
 		if err := c.item(r); err != nil {
 			return nil, err

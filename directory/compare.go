@@ -14,9 +14,10 @@ type Change struct {
 	Retire  []doppelboden.MailboxID // those that the source listed and lists no more
 	New     int                     // of Put
 	Changed int                     // of Put
-	Lost    int                     // addresses that would no longer be taken, and lists that would have no member
+	Lost    int                     // addresses that would no longer be taken, and lists and function mailboxes that would have no member
 	Of      int                     // addresses that the source's mailboxes had
 	Notes   []string                // mailboxes that are somebody else's already
+	Keep    []doppelboden.Mailbox   // function mailboxes that become the source's, as they were: people said who may open them
 }
 
 // Compare says what a list makes different. known are all mailboxes of the tenant, also
@@ -89,6 +90,9 @@ func (c *comparison) match(box doppelboden.Mailbox) {
 	}
 	c.matched[i] = true
 	was := c.known[i]
+	if was.Source == "" && was.Kind == doppelboden.Function && box.Kind == doppelboden.Function && was.Gone.IsZero() && len(was.Members) > 0 {
+		c.Keep = append(c.Keep, was)
+	}
 	box.ID, box.Priority = was.ID, was.Priority
 	switch {
 	case !was.Gone.IsZero():
@@ -130,7 +134,7 @@ func same(a, b doppelboden.Mailbox) bool {
 // lost counts what the list takes away.
 func (c *comparison) lost(listed []doppelboden.Mailbox) {
 	after := map[string]bool{}
-	peopled := map[string]bool{} // lists with members
+	peopled := map[string]bool{} // lists and function mailboxes with members
 	keep := func(b *doppelboden.Mailbox) {
 		after[b.Address.Key()] = true
 		for _, a := range b.Aliases {

@@ -53,6 +53,9 @@ func Compose(entries []Entry, t Tenant) *Listed {
 		c.members(&c.taken[i])
 	}
 	for i := range c.taken {
+		c.openers(&c.taken[i])
+	}
+	for i := range c.taken {
 		c.Mailboxes = append(c.Mailboxes, c.taken[i].box)
 	}
 	return c.Listed
@@ -176,6 +179,59 @@ func (c *composer) members(m *composed) {
 		add(a)
 	}
 	slices.SortFunc(m.box.Members, func(a, b doppelboden.Address) int { return cmp.Compare(a.Key(), b.Key()) })
+}
+
+// openers finds out who may open a function mailbox: people, and those whom groups among
+// them list.
+func (c *composer) openers(m *composed) {
+	if m.entry.Class != Mailbox || m.box.Kind != doppelboden.Function {
+		return
+	}
+	w := opening{c: c, seen: map[string]bool{m.box.Address.Key(): true}, people: map[string]doppelboden.Address{}}
+	for _, written := range m.entry.Openers {
+		if who, known := c.byDN[nameKey(written)]; known {
+			if !who.none {
+				w.add(who.address)
+			}
+			continue
+		}
+		a, err := doppelboden.ParseAddress(strings.TrimSpace(written))
+		if err != nil {
+			c.note("%s: %s, who may open it, has no address", m.entry.DN, clean(written, 100))
+			continue
+		}
+		w.add(a)
+	}
+	for _, a := range w.people {
+		m.box.Members = append(m.box.Members, a)
+	}
+	slices.SortFunc(m.box.Members, func(a, b doppelboden.Address) int { return cmp.Compare(a.Key(), b.Key()) })
+}
+
+// opening gathers who may open one mailbox.
+type opening struct {
+	c      *composer
+	seen   map[string]bool                // by Address.Key: groups may hold each other
+	people map[string]doppelboden.Address // by Address.Key
+}
+
+// add adds a person, or the members of a group. Nobody else can open anything: neither who
+// is outside nor another function.
+func (w *opening) add(a doppelboden.Address) {
+	i, ours := w.c.owners[a.Key()]
+	if !ours || w.seen[a.Key()] {
+		return
+	}
+	w.seen[a.Key()] = true
+	box := &w.c.taken[i].box
+	switch box.Kind {
+	case doppelboden.Person:
+		w.people[box.Address.Key()] = box.Address
+	case doppelboden.List:
+		for _, m := range box.Members {
+			w.add(m)
+		}
+	}
 }
 
 // nameKey returns what two spellings of one name have in common: RFC 4514, with values

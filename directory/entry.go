@@ -18,6 +18,7 @@ import (
 const (
 	maxAliases = 500     // the same as for a list in CSV
 	maxMembers = 100_000 // of one distribution list
+	maxOpeners = 10_000  // of one function mailbox
 	maxName    = 200     // characters of a name, department or building
 	maxID      = 64      // characters of what stays the same
 )
@@ -50,6 +51,7 @@ type Entry struct {
 	Phone      doppelboden.Phone // "" also where what is written there is no number
 	Members    []string          // DNs
 	Outside    []string          // addresses of members
+	Openers    []string          // DNs and addresses of who may open a function mailbox
 	Closed     bool              // the list takes no mail from outside
 }
 
@@ -63,6 +65,9 @@ func (s *Source) entry(c *session, p preset, raw *ldap.Entry) (Entry, error) {
 	e.Addresses = addresses(raw, s.opts.LDAP.Aliases)
 	if len(e.Addresses) > maxAliases {
 		return e, fmt.Errorf("%s has more than %d addresses", clean(e.DN, 200), maxAliases)
+	}
+	if e.Class == Mailbox && e.Kind == doppelboden.Function {
+		return s.openers(c, p, raw, e)
 	}
 	if e.Class != List {
 		return e, nil
@@ -79,6 +84,24 @@ func (s *Source) entry(c *session, p preset, raw *ldap.Entry) (Entry, error) {
 	}
 	if len(e.Members)+len(e.Outside) > maxMembers {
 		return e, fmt.Errorf("%s has more than %d members", clean(e.DN, 200), maxMembers)
+	}
+	return e, nil
+}
+
+// openers reads who may open a function mailbox.
+func (s *Source) openers(c *session, p preset, raw *ldap.Entry, e Entry) (Entry, error) {
+	names := p.openersBy
+	if more := s.opts.LDAP.Members; more != "" {
+		names = append(names[:len(names):len(names)], more)
+	}
+	for _, name := range names {
+		some, err := s.members(c, raw, name)
+		if err != nil {
+			return e, fmt.Errorf("read who may open %s: %w", clean(e.DN, 200), err)
+		}
+		if e.Openers = append(e.Openers, some...); len(e.Openers) > maxOpeners {
+			return e, fmt.Errorf("more than %d people may open %s", maxOpeners, clean(e.DN, 200))
+		}
 	}
 	return e, nil
 }
@@ -117,6 +140,9 @@ func classify(raw *ldap.Entry) (Class, doppelboden.MailboxKind) {
 	for _, c := range values(raw, "objectClass") {
 		switch strings.ToLower(c) {
 		case "group", "groupofnames", "groupofuniquenames", "nismailalias":
+			if function(raw) {
+				return Mailbox, doppelboden.Function
+			}
 			return List, ""
 		case "contact":
 			return Contact, ""
@@ -129,10 +155,17 @@ func classify(raw *ldap.Entry) (Class, doppelboden.MailboxKind) {
 	if n, err := strconv.ParseInt(value(raw, "userAccountControl"), 10, 64); err == nil && n&accountDisabled != 0 {
 		return Disabled, ""
 	}
-	if strings.EqualFold(value(raw, "employeeType"), string(doppelboden.Function)) {
+	if function(raw) {
 		return Mailbox, doppelboden.Function
 	}
 	return Mailbox, doppelboden.Person
+}
+
+// function reports whether an entry says that it is the mailbox of a function. A group of
+// RFC 4519 (section 3.5) has no employeeType but a businessCategory.
+func function(raw *ldap.Entry) bool {
+	return strings.EqualFold(value(raw, "employeeType"), string(doppelboden.Function)) ||
+		strings.EqualFold(value(raw, "businessCategory"), string(doppelboden.Function))
 }
 
 // addresses returns an entry's addresses, its own first: the proxy address that Active

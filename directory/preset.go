@@ -12,6 +12,7 @@ type preset struct {
 	phone       []string // attributes with a mobile telephone, likewise
 	membersBy   []string // attributes with names of members
 	addressesBy []string // attributes with addresses of members
+	openersBy   []string // attributes of a function mailbox with names or addresses of who may open it
 	domainScope bool     // whether the server knows the control
 }
 
@@ -22,22 +23,28 @@ var presets = map[city.Preset]preset{
 		filter: "(mail=*)",
 		id:     "entryUUID", // RFC 4530
 		attributes: []string{"objectClass", "entryUUID", "mail", "cn", "displayName", "ou", "departmentNumber", "employeeType",
-			"physicalDeliveryOfficeName", "mobile", "member", "uniqueMember", "rfc822MailMember"},
+			"physicalDeliveryOfficeName", "mobile", "member", "uniqueMember", "rfc822MailMember", "businessCategory", "roleOccupant", "owner"},
 		department:  []string{"ou", "departmentNumber"},
 		building:    []string{"physicalDeliveryOfficeName"}, // RFC 4519, section 2.23
 		phone:       []string{"mobile"},                     // RFC 4524, section 2.18
 		membersBy:   []string{"member", "uniqueMember"},
 		addressesBy: []string{"rfc822MailMember"},
+		// RFC 4519, sections 2.21 and 2.29: who answers for an entry, and who fills a role.
+		openersBy: []string{"member", "uniqueMember", "rfc822MailMember", "roleOccupant", "owner"},
 	},
 	city.ActiveDirectory: {
 		filter: "(&(|(mail=*)(proxyAddresses=*))(|(&(objectClass=user)(!(objectClass=computer)))(objectClass=group)(objectClass=contact)))",
 		id:     "objectGUID",
 		attributes: []string{"objectClass", "objectGUID", "mail", "cn", "displayName", "department", "physicalDeliveryOfficeName", "mobile", "proxyAddresses", "targetAddress",
-			"userAccountControl", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo", "member"},
-		department:  []string{"department"},
-		building:    []string{"physicalDeliveryOfficeName"},
-		phone:       []string{"mobile"},
-		membersBy:   []string{"member"},
+			"userAccountControl", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo", "member", "msExchDelegateListLink"},
+		department: []string{"department"},
+		building:   []string{"physicalDeliveryOfficeName"},
+		phone:      []string{"mobile"},
+		membersBy:  []string{"member"},
+		// Exchange keeps full access in the mailbox's own security descriptor; here it writes
+		// only to whom Outlook shows the mailbox by itself because of it. Who may send on
+		// behalf (publicDelegates) may not read.
+		openersBy:   []string{"msExchDelegateListLink"},
 		domainScope: true,
 	},
 }
@@ -54,8 +61,11 @@ func (p preset) filterFor(l *city.LDAP) string {
 
 // attributesFor returns what to ask for.
 func (p preset) attributesFor(l *city.LDAP) []string {
-	if l.Aliases == "" {
-		return p.attributes
+	all := p.attributes[:len(p.attributes):len(p.attributes)]
+	for _, name := range []string{l.Aliases, l.Members} {
+		if name != "" {
+			all = append(all, name)
+		}
 	}
-	return append(p.attributes[:len(p.attributes):len(p.attributes)], l.Aliases)
+	return all
 }

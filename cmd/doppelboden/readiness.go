@@ -62,8 +62,11 @@ type readiness struct {
 	persons, ready   int
 	inAttack         int // of persons, who could if the directory were not believed
 	mailboxes, whole int
+	functions        int      // mailboxes of functions
+	unowned          int      // of these, those that nobody may open
 	missing, partly  []string // with --names
 	doubtful         []string // with --names: who could not in an attack
+	nobody           []string // likewise, mailboxes of functions that nobody may open
 }
 
 func (p *program) newReadiness() *readiness {
@@ -80,6 +83,8 @@ func (r *readiness) add(d control.Ready) {
 	r.mailboxes, r.whole = r.mailboxes+d.Mailboxes, r.whole+d.Complete
 	r.missing, r.doubtful = append(r.missing, d.Missing...), append(r.doubtful, d.Doubtful...)
 	r.inAttack += d.InAttack
+	r.functions, r.unowned = r.functions+d.Functions, r.unowned+d.Unowned
+	r.nobody = append(r.nobody, d.Nobody...)
 	if d.People > 0 {
 		r.people.row(d.Ready.Department, strconv.Itoa(d.People), strconv.Itoa(d.Ready.Ready), strconv.Itoa(d.Percent), strconv.Itoa(d.InAttack),
 			strconv.Itoa(d.Password), strconv.Itoa(d.Passkey), strconv.Itoa(d.TOTP), strconv.Itoa(d.Code))
@@ -121,6 +126,17 @@ func (r *readiness) show(names bool) {
 		p.print("  " + line)
 	}
 	p.print(p.say.T("Part by part: doppelboden mailbox coverage"))
+	if r.functions == 0 {
+		return
+	}
+	p.print("")
+	p.print(p.say.T("Mailboxes of functions: %d; nobody may open in an emergency: %d.", r.functions, r.unowned))
+	for _, address := range r.nobody {
+		p.print("  " + say.Plain(address))
+	}
+	if r.unowned > 0 {
+		p.print(p.say.T("Who may: doppelboden mailbox member ADDRESS --add PERSON. A directory knows only a part: full access by groups in Exchange is not in it."))
+	}
 }
 
 // list prints addresses, if there are any.

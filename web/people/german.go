@@ -115,6 +115,8 @@ var german = web.Words{
 	"%d of %d emergency mailboxes are complete up to a few minutes ago.": "%d von %d Notfall-Postfächern sind bis vor wenigen Minuten vollständig.",
 	"%d of %d mailboxes are complete.":                                   "%d von %d Postfächern sind vollständig.",
 	"One mailbox: %s: %s":                                                "Ein Postfach: %s: %s",
+	"Mailboxes of functions: %d. Nobody may open in an emergency: %d.":   "Funktionspostfächer: %d. Im Notfall von niemandem zu öffnen: %d.",
+	"Tell the administrators who should open them.":                      "Bitte der IT sagen, wer sie öffnen soll.",
 	"%d mailboxes: %s: %s":                                               "%d Postfächer: %s: %s",
 	"These mailboxes are complete only in part":                          "Diese Postfächer sind nur zum Teil vollständig",
 	"complete up to %s":                                                  "vollständig bis %s",
