@@ -39,7 +39,7 @@ func (n *Node) startWeb(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := peopledoor.New(server, n.accounts); err != nil {
+	if _, err := peopledoor.New(server, n.accounts, n.programs); err != nil {
 		return err
 	}
 	if err := public.Mount(public.Options{Server: server, Store: view{n.store, n.landing}, Clock: n.clock}); err != nil {
@@ -62,6 +62,15 @@ func (n *Node) sideOf(a netip.Addr) web.Side {
 		return web.Own
 	}
 	return web.Stranger
+}
+
+// programs says where mail programs connect to.
+func (n *Node) programs() peopledoor.Programs {
+	p := peopledoor.Programs{Host: n.opts.Node.Hostname, IMAP: n.portOf("imap"), SMTP: n.portOf("submission")}
+	if port := n.portOf("submission_tls"); port != 0 {
+		p.SMTP, p.SMTPTLS = port, true
+	}
+	return p
 }
 
 // A box is a mailbox as webmail uses it.

@@ -22,15 +22,25 @@ const deviceCookie = "__Host-device"
 // deviceAge is how long a browser keeps it, in seconds; account decides what it is worth.
 const deviceAge = 180 * 24 * 3600
 
-// A Door lets people in.
-type Door struct {
-	room  *account.Room
-	pages *web.Pages
+// Programs say where mail programs connect to.
+type Programs struct {
+	Host    string // which the certificate has
+	IMAP    int    // the port, with TLS from the start; 0: programs are not let in
+	SMTP    int    // the port; 0: they can't send
+	SMTPTLS bool   // from the start, else STARTTLS
 }
 
-// New mounts the pages on the server.
-func New(s *web.Server, room *account.Room) (*Door, error) {
-	d := &Door{room: room}
+// A Door lets people in.
+type Door struct {
+	room     *account.Room
+	pages    *web.Pages
+	programs func() Programs
+}
+
+// New mounts the pages on the server. programs is asked for each page, for ports may be known
+// late.
+func New(s *web.Server, room *account.Room, programs func() Programs) (*Door, error) {
+	d := &Door{room: room, programs: programs}
 	var err error
 	if d.pages, err = s.NewPages(templates, german); err != nil {
 		return nil, err

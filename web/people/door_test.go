@@ -82,7 +82,7 @@ func newSite(t *testing.T, lines string) *site {
 	s.must(err)
 	server, err := web.New(web.Options{Sessions: Sessions{s.room}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
 	s.must(err)
-	_, err = New(server, s.room)
+	_, err = New(server, s.room, func() Programs { return Programs{Host: "mx.stadt.example", IMAP: 993, SMTP: 587} })
 	s.must(err)
 	s.handler = server.Root()
 	return s
@@ -354,7 +354,12 @@ func TestWhoChangesHerPasswordIsAskedAndToldWhatElseEnds(t *testing.T) {
 	}
 	b.post("/enrol/password", "/enrol/password", "password", "drei kleine worte", "again", "drei kleine worte")
 	s.code("anna")
-	b.post("/account", "/account/app", "label", "Telefon")
+	made := b.post("/account", "/account/app", "label", "Telefon").Body.String()
+	for _, want := range []string{"mx.stadt.example, Port 993, SSL/TLS", "mx.stadt.example, Port 587, STARTTLS", "<dd>anna@stadt.example</dd>", `href="/setup"`} {
+		if !strings.Contains(made, want) {
+			t.Errorf("the page of a program's password does not say %q: %s", want, made)
+		}
+	}
 	b.post("/account", "/account/app", "label", "Outlook")
 	page := b.get("/enrol/password").Body.String()
 	for _, want := range []string{`name="rest" value="1" checked`, "2 Programme, ein unbenutzter Code"} {

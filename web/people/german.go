@@ -72,6 +72,8 @@ var german = web.Words{
 	"How you log in":                                        "Wie Sie sich anmelden",
 	"The password for your program":                         "Das Passwort für Ihr Programm",
 	"Type it into your program now. It is shown this once.": "Geben Sie es jetzt in Ihr Programm ein. Es wird nur dieses eine Mal gezeigt.",
+	"User name": "Benutzername", "Incoming mail (IMAP)": "Posteingang (IMAP)", "Outgoing mail (SMTP)": "Postausgang (SMTP)",
+	"port %d, SSL/TLS": "Port %d, SSL/TLS", "port %d, STARTTLS": "Port %d, STARTTLS", "with the same user name and password": "mit demselben Benutzernamen und Passwort",
 	"since %s":                            "seit %s",
 	"good until %s":                       "gültig bis %s",
 	"Remove":                              "Entfernen",

@@ -24,7 +24,8 @@ func (d *Door) selfData(r *http.Request, v *web.Visit) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"Ways": ways, "Vouches": !charges.None(), "Open": v.Visitor.Needs == account.NeedsNothing}, nil
+	return map[string]any{"Ways": ways, "Vouches": !charges.None(), "Open": v.Visitor.Needs == account.NeedsNothing,
+		"Programs": d.programs(), "User": p.Address.String()}, nil
 }
 
 func (d *Door) self(w http.ResponseWriter, r *http.Request) error {

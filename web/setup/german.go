@@ -27,5 +27,4 @@ var german = web.Words{
 	"port %d, STARTTLS":      "Port %d, STARTTLS",
 	"Programs and passwords": "Programme und Passwörter",
 	"To the mailbox":         "Zum Postfach",
-	"This did not work: %s":  "Das ging nicht: %s",
 }

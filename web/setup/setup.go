@@ -157,7 +157,7 @@ func (d *Door) make(w http.ResponseWriter, r *http.Request) error {
 	page := page
 	s.Password, err = d.o.People.NewApp(r.Context(), v.Session, s.Label)
 	if code := doppelboden.CodeOf(err); err != nil && (code == doppelboden.Invalid || code == doppelboden.Policy) {
-		s.Mistake = doppelboden.PublicOf(err)
+		s.Mistake = web.Said(v.Language, err)
 		page.Data = s
 		d.pages.Show(w, r, http.StatusUnprocessableEntity, "setup", page)
 		return nil
