@@ -55,7 +55,7 @@ var said = Words{
 	"too many administrations for one mail":                                                                                               "Die Nachricht geht an zu viele verschiedene Verwaltungen. Senden Sie sie in mehreren Nachrichten.",
 	"you may not send in the name of this address":                                                                                        "Sie dürfen nicht unter dieser Adresse senden.",
 	"you may not write in the name of the address in From":                                                                                "Sie dürfen nicht unter der Adresse schreiben, die als Absender angegeben ist.",
-	"you may not write in the name of the address in Sender": "Sie dürfen nicht unter der Adresse schreiben, die als Sender angegeben ist.",
+	"you may not write in the name of the address in Sender":                                                                              "Sie dürfen nicht unter der Adresse schreiben, die als Sender angegeben ist.",
 	"too many recipients, please send the rest in another transaction":                                                                    "Es sind zu viele Empfänger. Senden Sie den Rest in einer weiteren Nachricht.",
 	"this list has too many members":                                                                                                      "Dieser Verteiler hat zu viele Mitglieder.",
 	"this list has no members":                                                                                                            "Dieser Verteiler hat keine Mitglieder.",
