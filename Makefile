@@ -29,9 +29,9 @@ test: ## everything: installs what is missing, go vet, all tests (root; Debian)
 lint: ## gofmt, go vet, the direction of imports
 	scripts/lint.sh
 
-scenario: ## the outages of real cities on real processes, each told as it goes
+scenario: ## the outages of real cities on real processes, each told as it goes; one with 20,000 people
 	scripts/need.sh
-	go test -count=1 -timeout 40m -v ./test/scenario
+	SCENARIO_PEOPLE=20000 go test -count=1 -timeout 60m -v ./test/scenario
 
 screenshots: ## docs/screenshots, from a real node in Chromium
 	scripts/need.sh

@@ -38,6 +38,7 @@ type Dovecot struct {
 	QuotaKB          int  // what a mailbox may hold; 0: no bound
 	Quiet            bool // nobody is on vacation
 	Forgets          bool // it answers 250 and keeps nothing
+	Large            bool // it is set up for thousands of people: a log-in costs a tenth of what it does otherwise
 }
 
 // DovecotServer is a running Dovecot.

@@ -24,6 +24,13 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(clockedDir); dir != "" {
+		if err := serveClocked(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	dir, err := os.MkdirTemp("", "doppelboden-scenario-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -48,9 +55,10 @@ type city struct {
 
 	submission string // host:port
 
-	node *exec.Cmd
-	log  *lines
-	done chan error // the node's end
+	launch func() *exec.Cmd // what the node is started by; nil: the program
+	node   *exec.Cmd
+	log    *lines
+	done   chan error // the node's end
 }
 
 // found makes an installation for stadt.example in dir (empty: a temporary folder) with
@@ -123,6 +131,9 @@ func (c *city) edit(name, old, next string) {
 func (c *city) start() {
 	c.t.Helper()
 	cmd := exec.Command(program, "serve", "--json", "--node", filepath.Join(c.dir, "node.toml"))
+	if c.launch != nil {
+		cmd = c.launch()
+	}
 	cmd.Stderr = c.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -253,15 +253,10 @@ func address(t *testing.T, s string) doppelboden.Address {
 	return a
 }
 
-// days lets so many days pass, each in twelve steps. After each of them it waits until as
-// many wait for the clock as before, who have then done what they do every hour.
+// days lets so many days pass, each in twelve steps.
 func (w *weeks) days(n int) {
 	for range n * 12 {
-		waiting := w.clock.Waiting()
-		w.clock.Forward(2 * time.Hour)
-		for patience := 20; w.clock.Waiting() < waiting && patience > 0; patience-- {
-			time.Sleep(time.Millisecond) // there is no event for "everybody waits again"
-		}
+		move(w.clock, 2*time.Hour)
 	}
 }
 

@@ -269,7 +269,7 @@ func (c *workplace) works(n *app.Node, clock *hand.Clock, owner string) []string
 }
 
 // owed returns how many changes have not gone back.
-func (c *workplace) owed() int64 {
+func (c *city) owed() int64 {
 	c.t.Helper()
 	out, _ := c.run("status", "--json")
 	var s control.Status

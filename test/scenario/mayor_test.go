@@ -68,7 +68,16 @@ func newMayors(t *testing.T) *mayors {
 	m.dovecot = peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: []string{mayor, treasurer}})
 	m.city = foundAs(t, "", "lmtp://"+m.dovecot.Addr(), 1, func(c *city) {
 		c.edit("node.toml", "web = \"127.0.0.1:0\"", "web = \"127.0.0.1:"+freePort(t)+"\"")
-		c.edit("city.toml", "tls = \"opportunistic\"    # or \"off\", \"required\", \"verified\"", fmt.Sprintf(`[tenant.route.imap]
+		m.reads(c, gateway.URL)
+	})
+	m.must("mailbox", "add", mayor, "--name", "Maria Meier", "--priority", "9", "--phone", "0171 1234567")
+	m.must("mailbox", "add", treasurer, "--name", "Karl Kämmerer")
+	return m
+}
+
+// reads has a city read the mailboxes of its groupware, and tell the crisis team by SMS.
+func (m *mayors) reads(c *city, gateway string) {
+	c.edit("city.toml", "tls = \"opportunistic\"    # or \"off\", \"required\", \"verified\"", fmt.Sprintf(`[tenant.route.imap]
 server = "imap://%s"
 tls = "off"
 user = %q
@@ -79,14 +88,10 @@ sync = true
 url = %q
 body = '{"to":"{to}","text":"{text}"}'
 crisis_at_once = true
-`, m.dovecot.IMAP(), peer.DovecotMaster, gateway.URL))
-		if err := os.WriteFile(filepath.Join(c.dir, "keys", "imap.password"), []byte(peer.DovecotPassword+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	})
-	m.must("mailbox", "add", mayor, "--name", "Maria Meier", "--priority", "9", "--phone", "0171 1234567")
-	m.must("mailbox", "add", treasurer, "--name", "Karl Kämmerer")
-	return m
+`, m.dovecot.IMAP(), peer.DovecotMaster, gateway))
+	if err := os.WriteFile(filepath.Join(c.dir, "keys", "imap.password"), []byte(peer.DovecotPassword+"\n"), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // lies puts a mail into a mailbox of the groupware, which we never saw before.
