@@ -116,6 +116,34 @@ func TestAClerkWorksWithHerSheetOnADesk(t *testing.T) {
 		b.Check(page)
 		b.Open(c.page + "/")
 	}
+	pagesBesides(c, b)
+}
+
+// pagesBesides looks at the pages that somebody meets seldom, and at those of mistakes.
+func pagesBesides(c *city, b *Browser) {
+	b.Open(c.page + "/setup")
+	b.Check("setting up a program")
+	b.Fill("#label", "Telefon")
+	b.Go("main button.main")
+	b.See("text=Posteingang (IMAP)")
+	b.Check("a program that is set up")
+	b.Open(c.page + "/account")
+	b.Fill("#label", "Outlook")
+	b.Go("button:has-text('Passwort erzeugen')")
+	b.See("text=Posteingang (IMAP)")
+	b.Check("a program's password")
+	b.Open(c.page + "/enrol/password")
+	b.See("text=2 Programme")
+	b.Check("changing the password")
+	b.Open(c.page + "/")
+	b.Open(b.URL() + "/4711") // a bookmark from before links said which mailbox they meant
+	b.See("text=Dieses Postfach wurde erneuert")
+	b.Check("a list that an old bookmark led to")
+	for _, page := range []string{"/nothing", "/m/4711/f/1", "/receipt?number=" + strings.Repeat("9", 20)} {
+		b.Open(c.page + page)
+		b.do(Order{Do: "errors"}) // the browser notes the 404
+		b.Check("the answer to " + page)
+	}
 }
 
 func TestADraftSurvivesAPowerCut(t *testing.T) {
