@@ -52,5 +52,6 @@ var held = map[string]string{
 
 // heldRefusals holds what is refused about groups.
 var heldRefusals = map[string]string{
+	"nobody has this address; say whose it is with: doppelboden mailbox assign": "diese Adresse hat niemand; wem sie gehört, sagt man mit: doppelboden mailbox assign",
 	"nothing waits in this group": "in dieser Gruppe wartet nichts",
 }

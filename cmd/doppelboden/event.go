@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -308,6 +309,7 @@ func (p *program) eventOpen() *cobra.Command {
 	var m control.Maintenance
 	var planned, attack bool
 	var from, to string
+	var yes int
 	c := p.command("open --attack|--maintenance --to TIME [flags]", p.say.T("begin attack mode, or announce a maintenance: while that lasts, what fails is part of it and no alarm"), p.exactly(0),
 		func(ctx context.Context, _ []string) (err error) {
 			switch {
@@ -324,6 +326,9 @@ func (p *program) eventOpen() *cobra.Command {
 				return err
 			}
 			if m.To, err = p.parseTime(to); err != nil {
+				return err
+			}
+			if err := p.longMaintenance(m, time.Now(), yes); err != nil {
 				return err
 			}
 			client, err := p.client()
@@ -345,6 +350,7 @@ func (p *program) eventOpen() *cobra.Command {
 	f.BoolVar(&planned, "maintenance", false, p.say.T("it is planned that these are not served"))
 	f.StringVar(&from, "from", "", p.say.T("from this `time` (default: now)"))
 	f.StringVar(&to, "to", "", p.say.T("until this `time`"))
+	f.IntVar(&yes, "yes", 0, p.say.T("longer than a week: this many `days` are meant"))
 	f.StringSliceVar(&m.Scope.Routes, "route", nil, p.say.T("the mailboxes of this `route`; may be given several times, as all of these"))
 	f.StringArrayVar(&m.Scope.Departments, "department", nil, p.say.T("the mailboxes of this `department`"))
 	f.StringArrayVar(&m.Scope.Buildings, "building", nil, p.say.T("the mailboxes in this `building`"))
@@ -352,6 +358,22 @@ func (p *program) eventOpen() *cobra.Command {
 	f.StringVar(&m.Why, "note", "", p.say.T("what for: one `line`"))
 	p.eventTenantFlag(c, &m.Tenant)
 	return c
+}
+
+// maintenanceDays is how long a maintenance may be planned without asking again: a wrong
+// year would silence its alarms until somebody closes it.
+const maintenanceDays = 7
+
+// longMaintenance refuses a maintenance that is longer unless its days are repeated.
+func (p *program) longMaintenance(m control.Maintenance, now time.Time, yes int) error {
+	if m.From.After(now) {
+		now = m.From
+	}
+	days := int(math.Ceil(m.To.Sub(now).Hours() / 24))
+	if days <= maintenanceDays || days == yes {
+		return nil
+	}
+	return usage(p.say.T("until %s are %s days, and so long nothing of it is an alarm. Nothing was planned. If it is meant: the same command with --yes %s", p.clock(m.To), strconv.Itoa(days), strconv.Itoa(days)))
 }
 
 func (p *program) eventNote() *cobra.Command {

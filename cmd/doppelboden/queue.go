@@ -65,7 +65,7 @@ func (p *program) queueList() *cobra.Command {
 		n := 0
 		err = client.Queue(ctx, o, ask, func(w control.Waiting) error {
 			if n++; limit == 0 || n <= limit {
-				t.row(w.Message.String()+"/"+strconv.Itoa(w.N), p.waits(w), p.clock(w.Received), w.Recipient, w.Route, p.ends(w.Held), w.Reply)
+				t.row(w.Message.String()+"/"+strconv.Itoa(w.N), p.waits(w), p.clock(w.Received), w.Recipient, w.Route, p.ends(w.Held), p.say.Known(w.Reply))
 			}
 			return nil
 		})
@@ -142,7 +142,7 @@ func (p *program) waiting(w control.Waiting) {
 	t.row(p.say.T("attempts"), p.say.Number(int64(w.Attempts)))
 	t.row(p.say.T("next attempt"), next)
 	if w.Reply != "" {
-		t.row(p.say.T("last reply"), w.Reply)
+		t.row(p.say.T("last reply"), p.say.Known(w.Reply))
 	}
 	p.whyHeld(&t, w.Held)
 	p.print(t.String())
