@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"doppelboden"
 	"doppelboden/city"
 	"doppelboden/control"
+	"doppelboden/queue"
 	"doppelboden/send"
 	"doppelboden/sink"
 	"doppelboden/test/peer"
@@ -144,17 +146,22 @@ a.root-servers.net. 300 IN A 198.41.0.4
 			t.Errorf("%s has %d mails", box, len(mails))
 		}
 	}
-	status, err := client(n).Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	// What waits for a dead server counts as queued before anybody has tried it, too.
+	var status control.Status
+	waitFor(t, "the dead server was tried", func() bool {
+		var err error
+		if status, err = client(n).Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(status.Routes, func(r queue.LaneStatus) bool { return len(r.Ill) > 0 })
+	})
 	for _, r := range status.Routes {
 		if r.Internet && (r.Name != "stadt/Internet" || r.Waits != 1 || len(r.Ill) != 1 || r.Ill[0].Domain != "away.example") {
 			t.Errorf("status %+v", r)
 		}
 	}
 	var waiting []control.Waiting
-	err = client(n).Queue(t.Context(), control.Choice{Domain: "away.example"}, 0, func(w control.Waiting) error {
+	err := client(n).Queue(t.Context(), control.Choice{Domain: "away.example"}, 0, func(w control.Waiting) error {
 		waiting = append(waiting, w)
 		return nil
 	})

@@ -228,7 +228,7 @@ func TestAConnectionThatEndedMeanwhileIsReplacedInSilence(t *testing.T) {
 // wait waits until ok says true of the counts.
 func wait(t *testing.T, s *sink.Sink, ok func(sink.Stats) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.Wait(ctx, ok); err != nil {
 		t.Fatalf("%v; counts %+v", err, s.Stats())

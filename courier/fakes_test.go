@@ -147,7 +147,7 @@ func newRawServer(t testing.TB, serve func(n int, c net.Conn)) *rawServer {
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(20 * time.Second)) // a test that waits in vain fails
+			c.SetDeadline(time.Now().Add(time.Minute)) // a test that waits in vain fails
 			s.mu.Lock()
 			s.conns = append(s.conns, c)
 			s.mu.Unlock()

@@ -29,7 +29,7 @@ type rig struct {
 }
 
 // patience bounds every wait of these tests.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 func selfSigned(t testing.TB) *tls.Config {
 	t.Helper()

@@ -15,7 +15,7 @@ func TestWhoWaitsForTheDatabaseDoesNotWaitForALargerBatch(t *testing.T) {
 	q.run()
 	q.accept(t) // what comes alone is drained at once, and the hour begins
 	<-drained
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i := range 3 {
 		m := q.accept(t)

@@ -51,7 +51,7 @@ func (m *mailbag) change(f func()) {
 
 // await waits until ok holds under the lock; it reports whether it did in time.
 func (m *mailbag) await(ok func() bool) bool {
-	limit := time.NewTimer(10 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
 		m.mu.Lock()

@@ -37,13 +37,13 @@ func openNew(t testing.TB, edit ...func(*Options)) *Store {
 // eventually waits until a thing is so. What it waits for has no channel to wait on.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !so() {
 		select {
 		case <-deadline:
-			t.Fatalf("after 20 s still not: %s", what)
+			t.Fatalf("after 60 s still not: %s", what)
 		case <-tick.C:
 		}
 	}
