@@ -22,8 +22,6 @@ import (
 // TestWithoutAWayIntoMailboxesEverybodyGetsWhatSheWroteOnceAndTheRestInWords has a real Dovecot
 // that takes mail by LMTP and lets nobody into its mailboxes. People work while it is down; the
 // node is killed while it writes the letters that bring what they wrote.
-//
-// It was shown to find its faults: when a letter has no ID before it is made, some come twice.
 func TestWithoutAWayIntoMailboxesEverybodyGetsWhatSheWroteOnceAndTheRestInWords(t *testing.T) {
 	peer.Need(t, peer.DovecotProgram, peer.LMTPProgram, peer.SieveProgram)
 	boxes := users(8)
