@@ -178,7 +178,8 @@ func subjectIn(text string) string {
 }
 
 // there returns all that lies in a mailbox of a Dovecot, as a client of its own reads it;
-// names says what ours call its folders.
+// names says what ours call its folders. What we write to owners about an event may have come
+// already or not, and is left out.
 func there(t *testing.T, imap, owner string, names map[string]string) (list []line) {
 	t.Helper()
 	for name, mails := range peer.ReadIMAP(t, imap, owner) {
@@ -186,6 +187,9 @@ func there(t *testing.T, imap, owner string, names map[string]string) (list []li
 			name = ours
 		}
 		for _, m := range mails {
+			if strings.Contains(m.Text, "\nAuto-Submitted: auto-generated") {
+				continue
+			}
 			list = append(list, line(fmt.Sprintf("%-12s %-30s %s (%s)", name, strings.Join(m.Flags, " "), subjectIn(m.Text), m.Date.UTC().Format(time.DateTime))))
 		}
 	}
@@ -398,7 +402,7 @@ func TestInTheTwelfthWeekEverythingThatPeopleDidIsThereAndGoesBack(t *testing.T)
 	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: []string{anna.Address}, Quiet: true})
 	node := install(t, "lmtp://"+dovecot.Addr())
 	imapOf(t, node, dovecot.IMAP())
-	h := hand.At(time.Now())
+	h := hand.At(time.Now().Add(-3 * time.Hour)) // Dovecot takes no date for an APPEND that its own clock has not reached
 	n := startAt(t, node, h)
 	if _, err := client(n).AddMailbox(t.Context(), anna); err != nil {
 		t.Fatal(err)
