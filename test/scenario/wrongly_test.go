@@ -79,6 +79,7 @@ func restoredWrongly(t *testing.T, db conf.Database) {
 	})
 	w.clock.Forward(6 * time.Hour)
 	w.send("after", 1)
+	w.await("all of it was taken", func() bool { return w.count(doppelboden.Queued) == 0 })
 	w.await("mailboxes have gone back", func() bool { return w.reading().Back == boxes })
 	t.Logf("noticed after %v: %s\nafter the restart: %+v", noticed.Round(time.Second), first, w.reading())
 
