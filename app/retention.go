@@ -16,7 +16,9 @@ func (n *Node) retention() *retention.Job {
 // crisis: retention rests rather than move their mail out of the way.
 const crisisShare = 10
 
-// inCrisis reports whether a good part of all mailboxes is in an event.
+// inCrisis reports whether a good part of all mailboxes is in an event: more than one, for
+// the mail of one is moved soon.
 func (n *Node) inCrisis() bool {
-	return crisisShare*len(n.events.Concerned()) >= max(1, n.house.Directory().Len())
+	concerned := len(n.events.Concerned())
+	return concerned > 1 && crisisShare*concerned >= n.house.Directory().Len()
 }

@@ -123,13 +123,21 @@ func (r rescue) wait(ctx context.Context, progress func(waiting int64)) error {
 // wholeEvery is how long to wait before what the database lost is asked for once more.
 const wholeEvery = time.Second
 
+// A loss is what is known of a database that came back older, and what is done about it.
+type loss struct {
+	known bool // it has lost something
+	noted bool // in the data folder
+	back  bool // the landing has offered it everything again
+}
+
 // makeWhole brings back what a database has lost that came back older than it was: after a
 // promotion that lost commits, or restored from a backup. A database that has just returned
 // may fail again at the first question, so all is repeated until it is done or ctx ends.
 func (n *Node) makeWhole(ctx context.Context) {
-	older, told := false, ""
+	var is loss
+	told := ""
 	for {
-		err := n.wholeNow(ctx, &older)
+		err := n.wholeNow(ctx, &is)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -143,24 +151,30 @@ func (n *Node) makeWhole(ctx context.Context) {
 	}
 }
 
-// wholeNow looks whether the database has lost something, which older notes for the next
-// try, and brings it back.
-func (n *Node) wholeNow(ctx context.Context, older *bool) error {
-	if !*older {
+// wholeNow looks whether the database has lost something and does what is still to be done.
+func (n *Node) wholeNow(ctx context.Context, is *loss) error {
+	if !is.known {
 		lost, err := n.hasLost(ctx)
 		if err != nil || !lost {
 			return err
 		}
-		*older = true
+		is.known = true
 		n.log.Error("the database has lost mail that it had; it is brought back from the landing")
-		if err := backup.MarkOlder(n.opts.Node.Data, n.clock()); err != nil {
-			n.log.Error("it cannot be noted that the database came back older; mailboxes keep their numbers, and what people did may go back twice", "err", err)
-		}
 	}
-	// Mail comes back also while mailboxes cannot be numbered.
-	err := n.renumberRestored(ctx)
-	_, failed := (rescue{n}).Salvage(ctx, time.Time{}, false, func(int64) {})
-	return errors.Join(err, failed)
+	// Each is done also while the others cannot be.
+	var errs []error
+	if !is.noted {
+		err := backup.MarkOlder(n.opts.Node.Data, n.clock())
+		is.noted = err == nil
+		errs = append(errs, err)
+	}
+	errs = append(errs, n.renumberRestored(ctx))
+	if !is.back || n.landing.Status().Lost {
+		_, err := (rescue{n}).Salvage(ctx, time.Time{}, false, func(int64) {})
+		is.back = err == nil
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // hasLost reports whether the database lacks what was drained into it.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -68,10 +69,14 @@ type Salvager struct {
 	mu     sync.Mutex
 	lease  store.Lease // zero until Lead: nothing ends
 	begun  time.Time   // of the last run: what landed before comes back also after its end
+	owed   owed        // what came back and was taken before, and could not be ended yet
 	report *Report     // of the run that is on; nil: none
 	known  replies     // nil: must be read
 	read   time.Time   // when known was read
 }
+
+// owed are deliveries that must end before they are handed over again.
+type owed map[doppelboden.Ref]bool
 
 // replies is what next servers said last about deliveries. Nobody changes it.
 type replies map[doppelboden.Ref]answer
@@ -87,7 +92,7 @@ func New(o Options) (*Salvager, error) {
 	if o.Store == nil || o.Drainer == nil || o.Replies == nil || o.Clock == nil || o.Log == nil || o.Back <= 0 || o.Kept == nil {
 		return nil, errors.New("salvage: an option is not set")
 	}
-	return &Salvager{o: o, started: o.Clock()}, nil
+	return &Salvager{o: o, started: o.Clock(), owed: owed{}}, nil
 }
 
 // Lead says under which lease deliveries end from now on.
@@ -304,6 +309,11 @@ func (s *Salvager) settle(ctx context.Context, drained []*doppelboden.Message, k
 	}
 	if err := s.o.Store.Settle(ctx, s.leaseNow(), list); err != nil {
 		s.o.Log.Warn("deliveries that came back and were taken before cannot be ended yet", "deliveries", len(list), "err", err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, one := range list {
+			s.owed[one.Ref] = true
+		}
 		return
 	}
 	for _, d := range ended {
@@ -328,7 +338,10 @@ func (s *Salvager) Delivered(ctx context.Context) (int, error) {
 	s.forget()
 	known := s.replies()
 	defer s.forget()
-	under := s.before() // what was answered later the queue has under way
+	under := s.before() // what was answered later the queue has under way, but for what is owed
+	s.mu.Lock()
+	late := maps.Clone(s.owed)
+	s.mu.Unlock()
 	n := 0
 	for after := int64(0); ; {
 		var list []doppelboden.Settlement
@@ -339,7 +352,7 @@ func (s *Salvager) Delivered(ctx context.Context) (int, error) {
 			after = it.Delivery.Seq
 			ref := doppelboden.Ref{Message: it.Delivery.Message, N: it.Delivery.N}
 			a := known[ref]
-			if a.took && a.at.Before(under) && !a.at.Before(it.Delivery.Changed) {
+			if a.took && (late[ref] || a.at.Before(under)) && !a.at.Before(it.Delivery.Changed) {
 				list = append(list, delivered(ref, it.Delivery.Box, a.at))
 			}
 			return ctx.Err()
@@ -359,11 +372,21 @@ func (s *Salvager) Delivered(ctx context.Context) (int, error) {
 			break
 		}
 	}
+	s.paid(late)
 	if n > 0 {
 		s.note(func(r *Report) { r.Delivered += int64(n) })
 		s.o.Log.Warn("deliveries waited that next servers had taken; they have ended", "deliveries", n)
 	}
 	return n, nil
+}
+
+// paid forgets what was owed: it has ended, or is not in the database any more.
+func (s *Salvager) paid(list owed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ref := range list {
+		delete(s.owed, ref)
+	}
 }
 
 // Begin begins a run; end ends it and returns what came of it.

@@ -200,6 +200,28 @@ func TestWhatARunThatFailedLeftBehindDoesNotGoAgain(t *testing.T) {
 	}
 }
 
+// The database takes the mail and fails right after it. What was answered a moment ago is
+// otherwise left to the queue, which does not know of it.
+func TestWhatCameBackAndCouldNotBeEndedIsEndedByTheNextLook(t *testing.T) {
+	w := newWorld(t)
+	w.now = w.now.Add(time.Hour)
+	m := w.message(2*time.Second, 1)
+	w.answer(m, 0, doppelboden.Took, time.Second)
+	defer w.s.Begin()()
+	w.s.Lead(store.Lease{}) // under which nothing ends
+	w.drain(w.land(m))
+	if got := w.state(m, 0).State; got != doppelboden.Queued {
+		t.Fatalf("it is %v already", got)
+	}
+	if _, err := w.s.Delivered(t.Context()); err == nil {
+		t.Error("the look says that all is done, while nothing can end")
+	}
+	w.s.Lead(w.lease)
+	if n, err := w.s.Delivered(t.Context()); err != nil || n != 1 || w.state(m, 0).State != doppelboden.Delivered {
+		t.Errorf("ended %d, %v, now %v; want it delivered", n, err, w.state(m, 0).State)
+	}
+}
+
 // TestWhatWaitsAlthoughItWasTakenEnds plays a database of before the answers came.
 func TestWhatWaitsAlthoughItWasTakenEnds(t *testing.T) {
 	w := newWorld(t)
