@@ -55,6 +55,9 @@ const (
 // comes for everybody and the node is killed. The groupware returns: every mail lies there
 // once, what people did is there, nobody's vacation answers for it, and the balance is 0.
 //
+// It was shown to find its faults: with append_after_hours = 0 vacation answers everybody who
+// wrote meanwhile, and marks that are left out of the way back are missing in each mailbox.
+//
 // make test plays it with 2,000 people; make scenario with 20,000 as in CASES.md, and with
 // 2,000 on PostgreSQL (docs/figures.md).
 func TestMailIsAwayForDaysInACityOfThousandsAndEverybodyGoesOnWorking(t *testing.T) {
