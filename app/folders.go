@@ -43,7 +43,7 @@ func (n *Node) openIntake() error {
 
 // openFolders makes what opens mailboxes for doors.
 func (n *Node) openFolders() error {
-	n.limited = &limited{clock: n.clock, look: n.lookNow}
+	n.limited = &limited{clock: n.clock, look: n.lookNow, who: n.writer}
 	node := n.opts.Node
 	o := folder.Options{
 		Store: n.store, Intake: n.intake, CatchUp: n.landing.CatchUp, Mail: n.agents,
@@ -144,6 +144,7 @@ func (h *house) sentBy(t doppelboden.TenantID, a doppelboden.Address) (doppelbod
 type limited struct {
 	clock func() time.Time
 	look  func()
+	who   func(by string) string // says by her address who it is
 
 	mu   sync.Mutex
 	told map[string]limitedOne // by who it was
@@ -155,14 +156,16 @@ type limitedOne struct {
 	said doppelboden.Telling
 }
 
-// note is folder.Options.Limited.
+// note is folder.Options.Limited. Whoever is to be put out logs in as the person who wrote:
+// the mailbox may be that of a function, which has no log-in, or of whom she stands in for.
 func (l *limited) note(m doppelboden.Mailbox, by string, most int) {
+	who := l.who(by)
 	l.mu.Lock()
 	if l.told == nil {
 		l.told = map[string]limitedOne{}
 	}
-	l.told[by] = limitedOne{l.clock(), doppelboden.Tell("Somebody (%s) wanted to write from %s to more than %s recipients within an hour and was stopped. All other mail goes on. "+
-		"Ask that person. If nobody knows why, the password may be stolen: doppelboden account revoke --person %s. The limit is recipients_per_hour in [tenant.mailboxes].", by, m.Address, most, m.Address)}
+	l.told[by] = limitedOne{l.clock(), doppelboden.Tell("%s wanted to write from %s to more than %s recipients within an hour and was stopped. All other mail goes on. "+
+		"Ask that person. If nobody knows why, the password may be stolen: doppelboden account revoke --person %s --everything. The limit is recipients_per_hour in [tenant.mailboxes].", who, m.Address, most, who)}
 	l.mu.Unlock()
 	l.look()
 }

@@ -66,14 +66,21 @@ networks = ["127.0.0.2"]
 }
 
 // box opens somebody's mailbox.
-func (o office) box(name string) *folder.Box {
+func (o office) box(name string) *folder.Box { return o.opened(name, name) }
+
+// opened opens a mailbox as somebody who may.
+func (o office) opened(name, by string) *folder.Box {
 	o.t.Helper()
 	d := o.house.Directory()
 	found, err := d.Lookup(parse(o.t, name+"@stadt.example"))
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return o.folders.Open(found.Tenant, found.Mailbox, "person:"+name)
+	who, err := d.Lookup(parse(o.t, by+"@stadt.example"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return o.folders.Open(found.Tenant, found.Mailbox, fmt.Sprintf("%s%d", personPrefix, who.Mailbox))
 }
 
 // subjects returns the subjects of what lies in the folder with a use of somebody's mailbox.
@@ -124,12 +131,17 @@ func (o office) inGroupware(name, subject string) bool {
 
 // write sends a mail from somebody's emergency mailbox.
 func (o office) write(from, subject string, to ...string) error {
+	return o.writeAs(from, from, subject, to...)
+}
+
+// writeAs sends a mail from a mailbox that somebody else has opened.
+func (o office) writeAs(by, from, subject string, to ...string) error {
 	text := "From: " + from + "@stadt.example\r\nTo: " + strings.Join(to, ", ") + "\r\nSubject: " + subject + "\r\n\r\nGuten Tag\r\n"
 	out := folder.Outgoing{From: parse(o.t, from+"@stadt.example"), Size: int64(len(text)), Body: strings.NewReader(text), Door: "webmail"}
 	for _, a := range to {
 		out.To = append(out.To, intake.Recipient{Address: parse(o.t, a)})
 	}
-	_, err := o.box(from).Send(o.t.Context(), out)
+	_, err := o.opened(from, by).Send(o.t.Context(), out)
 	return err
 }
 
@@ -227,6 +239,18 @@ func TestAStolenPasswordIsStoppedAndTold(t *testing.T) {
 		t.Errorf("to 11 recipients, of 10 an hour: %v, want policy", err)
 	}
 	waitFor(t, "the alarm is stored", func() bool { return strings.Contains(openAlarms(t, o.Node)["limit"], "anna@stadt.example") })
+	if _, err := o.client.AddMailbox(t.Context(), control.Mailbox{Address: "amt@stadt.example", Kind: "function", Priority: 5}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.writeAs("anna", "amt", "Gewinn", many...); doppelboden.CodeOf(err) != doppelboden.Policy {
+		t.Errorf("to 11 recipients from a function: %v, want policy", err)
+	}
+	waitFor(t, "the alarm tells of the function", func() bool { return strings.Contains(openAlarms(t, o.Node)["limit"], "amt@stadt.example") })
+	// Without --everything only unused codes end, and a function has no log-in.
+	said := openAlarms(t, o.Node)["limit"]
+	if !strings.Contains(said, "anna@stadt.example wanted to write from amt@") || !strings.Contains(said, "account revoke --person anna@stadt.example --everything") {
+		t.Errorf("the alarm does not say how whoever has anna's password is put out: %s", said)
+	}
 	if len(o.subjects("anna", store.UseSent)) != 0 || o.world.Stats().Messages != 0 {
 		t.Error("it was sent all the same")
 	}

@@ -52,6 +52,20 @@ func (n *Node) asWriter(ctx context.Context, login string) (*intake.Own, error) 
 	return n.own.asOwn(login)
 }
 
+// writer returns the address of who wrote from a mailbox; for whom nobody knows any more,
+// what folder calls her.
+func (n *Node) writer(by string) string {
+	id, err := strconv.ParseInt(strings.TrimPrefix(by, personPrefix), 10, 64)
+	if err != nil || n.accounts == nil {
+		return by
+	}
+	p, ok := n.accounts.PersonOf(account.PersonID(id))
+	if !ok {
+		return by
+	}
+	return p.Address.String()
+}
+
 // asPerson returns a person who has logged in as intake knows a sender. Her mail leaves no
 // copy among her sent mail: programs put one there themselves.
 func (n *Node) asPerson(ctx context.Context, login string) (*intake.Own, error) {
