@@ -179,6 +179,10 @@ func (d *Door) move(ctx context.Context, k *desk, number int64, list []uint32, u
 }
 
 func moveTo(ctx context.Context, k *desk, from int64, list []uint32, target int64, what string) (done, error) {
+	there, err := k.folder(ctx, target) // first: who hears that it failed finds nothing moved
+	if err != nil {
+		return done{}, err
+	}
 	changed, err := k.box.Change(ctx, []store.Change{{Place: store.Place{Folder: from}, Action: store.ActMove, UIDs: list, To: target}})
 	if err != nil {
 		return done{}, err
@@ -187,10 +191,7 @@ func moveTo(ctx context.Context, k *desk, from int64, list []uint32, target int6
 	for _, c := range changed[0] {
 		now = append(now, c.NewUID)
 	}
-	result := done{What: what, N: len(now), From: from, At: target, UIDs: joined(now)}
-	there, err := k.folder(ctx, target)
-	result.V = written36(there.Validity)
-	return result, err
+	return done{What: what, N: len(now), From: from, At: target, UIDs: joined(now), V: written36(there.Validity)}, nil
 }
 
 // A question is asked before something is gone for good.

@@ -163,6 +163,17 @@ func TestWhatIsMovedComesBackWithUndo(t *testing.T) {
 	}
 }
 
+func TestWhatIsMovedIsSaidToBeMoved(t *testing.T) {
+	s := newSite(t)
+	uid := s.put(7, 1, 0, simple)
+	s.dead = true
+	w := s.ask(7, "/m/7/f/1", url.Values{"do": {"archive"}, "uid": {fmt.Sprint(uid)}, "v": {"v1"}})
+	at := w.Header().Get("Location")
+	if len(s.boxes[7].lying[4]) != 1 || w.Code != http.StatusSeeOther || !strings.Contains(at, "done=archived") || !strings.Contains(at, "v=v4") {
+		t.Errorf("%d mails in the archive, status %d to %q; wanted one, and 303 to a list that says so", len(s.boxes[7].lying[4]), w.Code, at)
+	}
+}
+
 func TestNothingIsGoneForGoodWithoutAQuestion(t *testing.T) {
 	s := newSite(t)
 	s.put(7, 6, 0, simple)

@@ -33,6 +33,9 @@ type town struct {
 	refuse error // what Send answers
 	opened []string
 	stands Standing
+	// dead fails the next reading of folders after a draft was saved or mails were changed, as it
+	// does for a visitor who has gone.
+	dead, died bool
 }
 
 // A memory is one mailbox.
@@ -106,6 +109,10 @@ func (b *fakeBox) count(f store.Folder) store.Folder {
 func (b *fakeBox) Folders(context.Context) ([]store.Folder, error) {
 	b.t.mu.Lock()
 	defer b.t.mu.Unlock()
+	if b.t.died {
+		b.t.dead, b.t.died = false, false
+		return nil, context.Canceled
+	}
 	list := slices.Clone(b.m.folders)
 	for i := range list {
 		list[i] = b.count(list[i])
@@ -182,6 +189,7 @@ func (b *fakeBox) Change(_ context.Context, list []store.Change) ([][]store.Chan
 		b.m.lying[c.Folder] = rest
 		all = append(all, one)
 	}
+	b.t.died = b.t.dead
 	return all, nil
 }
 
@@ -199,6 +207,9 @@ func (b *fakeBox) SaveDraft(_ context.Context, old uint32, r io.Reader, _ int64)
 	id := b.m.folders[0].Mailbox
 	uid := b.t.put(id, 2, doppelboden.Draft|doppelboden.Seen, string(text))
 	b.drop(2, old)
+	b.t.mu.Lock()
+	defer b.t.mu.Unlock()
+	b.t.died = b.t.dead
 	return uid, nil
 }
 

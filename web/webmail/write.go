@@ -201,17 +201,22 @@ func (d *Door) save(ctx context.Context, k *desk, dr draft, pieces []piece, held
 	if err != nil {
 		return err
 	}
-	uid, err := k.box.SaveDraft(ctx, dr.At.UID, bytes.NewReader(m.bytes), int64(len(m.bytes)))
-	if err != nil {
-		return fmt.Errorf("save the draft: %w", err)
-	}
 	number, err := folderFor(ctx, k.box, store.UseDrafts)
 	if err != nil {
 		return err
 	}
 	drafts, err := k.folder(ctx, number)
+	if err != nil {
+		return err
+	}
+	uid, err := k.box.SaveDraft(ctx, dr.At.UID, bytes.NewReader(m.bytes), int64(len(m.bytes)))
+	if err != nil {
+		return fmt.Errorf("save the draft: %w", err)
+	}
+	// Nothing that can fail stands between: the draft before is gone, and its number would be
+	// used as long as this is remembered.
 	held.draft = mark{uid, drafts.Validity}
-	return err
+	return nil
 }
 
 // discard throws a draft away: into the bin, so that it can be brought back.

@@ -124,6 +124,27 @@ func TestFilesOfADraftStayAndCanBeRemoved(t *testing.T) {
 	}
 }
 
+func TestADraftIsFoundWhoseWriterLeftWhileItWasSaved(t *testing.T) {
+	s := newSite(t)
+	s.put(7, 1, 0, strings.ReplaceAll(hostile, "not.png", "plan.png"))
+	f := form("do", "save", "to", "eva@example.org", "source", "forward.1.1.v1", "keep", "s:2", "keepname", "plan.png", "keepsize", "9")
+	s.ask(7, "/m/7/compose", f)
+	kept := form("to", "eva@example.org", "text", "weiter", "draft", "1.v2", "keep", "d:2", "keepname", "plan.png", "keepsize", "9")
+	s.dead = true
+	s.part(7, "/m/7/compose/auto", kept)
+	s.dead, s.died = false, false
+	// She opens it again from the list and sends it.
+	kept.Set("draft", "2.v2")
+	w := s.ask(7, "/m/7/compose", kept)
+	if w.Code != http.StatusSeeOther || len(s.sent) != 1 {
+		t.Fatalf("sending: status %d, %d sent; wanted 303 and one: %s", w.Code, len(s.sent), mainOf(w.Body.String()))
+	}
+	s.has("the sent mail", s.bodies[0], "plan.png")
+	if n := len(s.boxes[7].lying[2]); n != 0 {
+		t.Errorf("%d drafts after sending, wanted none", n)
+	}
+}
+
 func TestATextOutlivesASession(t *testing.T) {
 	s := newSite(t)
 	w := s.ask(0, "/m/7/compose", form("to", "eva@example.org", "subject", "Lang", "text", "mein langer Text"))
