@@ -38,7 +38,8 @@ type Options struct {
 	// Try has a letter made that goes where all mail of its mailbox goes. After an error it may
 	// be there or not.
 	Try func(ctx context.Context, t Trial) error
-	// Touched reports whether something was done in a mailbox here that is to go back.
+	// Touched reports whether something was done in a mailbox here that is to go back. It is
+	// asked while the tracker is locked and must wait for nobody who may ask InOutage.
 	Touched func(doppelboden.MailboxID) bool
 	// InFlight returns for every lane how many transactions are under way.
 	InFlight func() map[string]int

@@ -145,8 +145,12 @@ func (t *Tracker) addressees(e *episode, now time.Time) []doppelboden.MailboxID 
 		}
 		return 2
 	}
+	ranks := make(map[doppelboden.MailboxID]int, len(list))
+	for _, id := range list {
+		ranks[id] = rank(id)
+	}
 	slices.SortFunc(list, func(a, b doppelboden.MailboxID) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), e.wrote[a].at.Compare(e.wrote[b].at), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(ranks[a], ranks[b]), e.wrote[a].at.Compare(e.wrote[b].at), cmp.Compare(a, b))
 	})
 	if one {
 		return list[:min(len(list), 1)]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doppelboden"
@@ -27,6 +28,10 @@ type Room struct {
 	rate   rate
 
 	openings map[doppelboden.MailboxID]opening
+
+	// owing are the mailboxes that have deeds. It is read without mu; what it points to never
+	// changes.
+	owing atomic.Pointer[map[doppelboden.MailboxID]bool]
 }
 
 // A box is a mailbox with deeds. It is guarded by Room.mu.
@@ -146,11 +151,14 @@ func (r *Room) counted(list []store.DeedCount) (changed []doppelboden.MailboxID)
 		was[id] = b.deeds
 		b.deeds, b.oldest = 0, time.Time{}
 	}
-	total := int64(0)
+	total, owing := int64(0), make(map[doppelboden.MailboxID]bool, len(list))
 	for _, c := range list {
 		b := r.box(c.Tenant, c.Mailbox)
 		b.deeds, b.oldest = c.Deeds, c.Oldest
 		total += c.Deeds
+		if c.Deeds > 0 {
+			owing[c.Mailbox] = true
+		}
 		if was[c.Mailbox] < c.Deeds {
 			changed = append(changed, c.Mailbox)
 		}
@@ -160,6 +168,7 @@ func (r *Room) counted(list []store.DeedCount) (changed []doppelboden.MailboxID)
 			delete(r.boxes, id)
 		}
 	}
+	r.owing.Store(&owing)
 	r.metrics.waiting.Set(float64(total))
 	return changed
 }

@@ -261,3 +261,33 @@ func TestWhileOldMailWaitsHalfAsManyMailboxesAreWorkedOn(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoIsAskedWhetherAMailboxIsWellMayAskWhatWasDoneInIt(t *testing.T) {
+	w := newWorld(t)
+	w.do(w.delivered("a"), flag(doppelboden.Seen, 0))
+	w.now = w.now.Add(time.Hour)
+	may := make(chan bool, 1)
+	var r *Room
+	r = w.room(func(o *Options) {
+		o.Well = func(m doppelboden.MailboxID) bool { // an event decides meanwhile, and asks
+			go func() { may <- r.May(m) }()
+			select {
+			case is := <-may:
+				if !is {
+					t.Errorf("nothing was done in mailbox %d, want that something was", m)
+				}
+			case <-time.After(time.Minute):
+				t.Error("no answer for a minute: each waits for the other")
+			}
+			return false
+		}
+	})
+	r.counted(counts(user))
+	var working sync.WaitGroup
+	r.assign(t.Context(), &working)
+	working.Wait()
+	r.counted(nil)
+	if r.May(user) {
+		t.Error("something was done in a mailbox from which all went back")
+	}
+}

@@ -12,12 +12,10 @@ import (
 )
 
 // May reports whether anything was done in a mailbox that has not gone back; see
-// queue.Toucher.
+// queue.Toucher. It waits for nobody: whom the room asks while it is locked may ask this.
 func (r *Room) May(m doppelboden.MailboxID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b := r.boxes[m]
-	return b != nil && b.deeds > 0
+	all := r.owing.Load()
+	return all != nil && (*all)[m]
 }
 
 // Touched returns with which messages something was done in a mailbox; see queue.Toucher.
