@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -370,60 +369,5 @@ func TestMailForNobodyIsPutOffBeforeItFillsTheDisk(t *testing.T) {
 	}
 	if !h.mayKeep(2) {
 		t.Error("one tenant's mail for nobody keeps another's out")
-	}
-}
-
-func TestWhoMayOpenAFunctionMailboxFollowsTheDirectoryAndWhatPeopleSaidStays(t *testing.T) {
-	peer.Need(t, peer.SlapdProgram, peer.SlapaddProgram, peer.LdapmodifyProgram)
-	team := func(members ...string) string {
-		text := "dn: cn=amt," + peer.SlapdSuffix + "\nobjectClass: groupOfNames\nobjectClass: extensibleObject\ncn: amt\nmail: amt@stadt.example\nbusinessCategory: function\n"
-		for _, m := range members {
-			text += "member: uid=" + m + "," + peer.SlapdSuffix + "\n"
-		}
-		return text + "\n"
-	}
-	s := peer.For(t, peer.Slapd{LDIF: strings.ReplaceAll(person("anna")+person("bert")+person("carl")+person("postmaster"), "changetype: add\n", "") + team("anna", "bert")})
-	gw := groupware(t)
-	w := newTown(t, gw.Addr(), "")
-	ctx := t.Context()
-	for _, m := range []control.Mailbox{{Address: "carl@stadt.example", Kind: "person"}, {Address: "amt@stadt.example", Kind: "function", Members: []string{"carl@stadt.example"}}} {
-		if _, err := w.client.AddMailbox(ctx, m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	opens := func() string {
-		var who []string
-		if err := w.client.Members(ctx, "amt@stadt.example", func(m control.Member) error {
-			who = append(who, fmt.Sprintf("%s:%v", strings.TrimSuffix(m.Person, "@stadt.example"), m.Listed))
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		slices.Sort(who)
-		return strings.Join(who, " ")
-	}
-	if got := opens(); got != "carl:true" {
-		t.Fatalf("before the directory is read amt may be opened by %q", got)
-	}
-	text, err := os.ReadFile(w.opts.Node.City)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.client.ApplyConfig(ctx, "city.toml", append(text, ldapOf(s.Addr(), "")...), 0); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, "the directory was read by itself", func() bool { return w.house.Directory().Len() == 5 })
-	if got := opens(); got != "anna:true bert:true carl:false" {
-		t.Errorf("amt may be opened by %q, want whom the directory names, and Carl, whom people named", got)
-	}
-	change := "dn: cn=amt," + peer.SlapdSuffix + "\nchangetype: modify\ndelete: member\nmember: uid=bert," + peer.SlapdSuffix + "\n\n"
-	if err := s.Modify(ctx, change); err != nil {
-		t.Fatal(err)
-	}
-	if r := w.refresh(0); r.Changed != 1 || r.Error != "" {
-		t.Errorf("refresh: %+v, want one changed", r)
-	}
-	if got := opens(); got != "anna:true carl:false" {
-		t.Errorf("after Bert left the group amt may be opened by %q", got)
 	}
 }

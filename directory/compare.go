@@ -17,7 +17,7 @@ type Change struct {
 	Lost    int                     // addresses that would no longer be taken, and lists and function mailboxes that would have no member
 	Of      int                     // addresses that the source's mailboxes had
 	Notes   []string                // mailboxes that are somebody else's already
-	Keep    []doppelboden.Mailbox   // function mailboxes that become the source's, as they were: people said who may open them
+	Keep    []doppelboden.Mailbox   // function mailboxes that become the source's, as they were, when people may have said who may open them
 }
 
 // Compare says what a list makes different. known are all mailboxes of the tenant, also

@@ -23,6 +23,8 @@ type Store interface {
 	Listings(ctx context.Context) ([]store.Listing, error)
 	// PutBelongings adds who may open mailboxes; see store.Accounts.
 	PutBelongings(ctx context.Context, list []store.Belonging) error
+	// Note writes entries into the ledger; see store.Store.
+	Note(ctx context.Context, entries ...doppelboden.Entry) error
 }
 
 // House is the running node as far as lists change it.
@@ -359,21 +361,6 @@ func guard(c *Change, listed, percent, accept int) error {
 	return nil
 }
 
-// kept returns who may open mailboxes that become a directory's, as people said it before:
-// what was set by hand stays.
-func kept(dir *city.Directory, boxes []doppelboden.Mailbox, at time.Time) (list []store.Belonging) {
-	for _, b := range boxes {
-		for _, a := range b.Members {
-			id, ok := dir.Holder(a)
-			who, _ := dir.Mailbox(id)
-			if ok && who.Kind == doppelboden.Person && who.Tenant == b.Tenant {
-				list = append(list, store.Belonging{Tenant: b.Tenant, Mailbox: b.ID, Person: id, Kind: "function", By: "list", At: at})
-			}
-		}
-	}
-	return list
-}
-
 // apply writes a change and has the doors use it. While it is written, what lies in the
 // database is neither the old list nor the new one: should the node end here, it puts
 // unknown recipients off until a list was read as a whole.
@@ -387,10 +374,8 @@ func (r *Refresher) apply(ctx context.Context, dir *city.Directory, c *Change, s
 	if err := r.opts.Store.PutListing(ctx, *state); err != nil {
 		return fmt.Errorf("note that the list is being written: %w", err)
 	}
-	if list := kept(dir, c.Keep, state.Tried); len(list) > 0 {
-		if err := r.opts.Store.PutBelongings(ctx, list); err != nil {
-			return fmt.Errorf("keep whom people let open mailboxes: %w", err)
-		}
+	if err := r.belong(ctx, kept(dir, peoples(dir, c.Keep), state.Tried)); err != nil {
+		return err
 	}
 	if err := retire(ctx, r.opts.Store, c.Retire, state.Tried); err != nil {
 		return err
