@@ -123,3 +123,23 @@ func TestADirectoryUnderANewNameMakesNobodyOfItsGroupsAnOpenerForEver(t *testing
 		t.Errorf("the ledger notes %d rights that people gave, want none", n)
 	}
 }
+
+func TestNobodyReadsAPersonsMailboxByListingItAsAFunctions(t *testing.T) {
+	text := "dn: uid=mayor," + peer.SlapdSuffix + "\nobjectClass: inetOrgPerson\nobjectClass: extensibleObject\nuid: mayor\ncn: mayor\nsn: x\nmail: mayor@stadt.example\n" +
+		"employeeType: function\nowner: uid=eve," + peer.SlapdSuffix + "\n\n"
+	s := slapdWith(t, person("eve")+person("postmaster")+text)
+	w := newTown(t, groupware(t).Addr(), "")
+	w.add(control.Mailbox{Address: "mayor@stadt.example", Kind: "person"})
+	w.configure(ldapOf(s.Addr(), ""))
+	waitFor(t, "the directory was read by itself", func() bool { return w.house.Directory().Len() == 3 })
+	r := w.refresh(0)
+	if got := w.opens("mayor@stadt.example"); got != "" || r.Wrong != 1 {
+		t.Errorf("a person's mailbox may be opened by %q; want nobody, and one note: %+v", got, r)
+	}
+	// What the note names makes it so.
+	w.add(control.Mailbox{Address: "mayor@stadt.example", Kind: "function"})
+	r = w.refresh(0)
+	if got := w.opens("mayor@stadt.example"); got != "eve:true" || r.Wrong != 0 {
+		t.Errorf("a mailbox that people made a function's may be opened by %q; want Eve, and no note: %+v", got, r)
+	}
+}

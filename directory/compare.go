@@ -24,10 +24,12 @@ type Change struct {
 // those that are gone.
 //
 // A mailbox is known again by what the source calls it, else by its address. One that
-// people have added becomes the source's. Its priority stays: people give it.
+// people have added becomes the source's. Its priority stays: people give it. A person's
+// mailbox stays a person's, whatever the source calls it: else who may write into the
+// directory could read it, as one of those to whom it belongs.
 func Compare(known, listed []doppelboden.Mailbox, source string) *Change {
 	c := comparison{Change: &Change{}, source: source, byExternal: map[string]int{}, byKey: map[string]int{},
-		gone: map[string]int{}, matched: make([]bool, len(known)), known: known}
+		gone: map[string]int{}, matched: make([]bool, len(known)), stays: make([]bool, len(known)), known: known}
 	c.index()
 	for i := range listed {
 		c.match(listed[i])
@@ -50,6 +52,7 @@ type comparison struct {
 	byKey      map[string]int // of addresses and aliases of those that are not gone
 	gone       map[string]int // of addresses of those that are
 	matched    []bool
+	stays      []bool // listed in a way that is not taken over: they are as they were
 }
 
 func (c *comparison) index() {
@@ -90,6 +93,11 @@ func (c *comparison) match(box doppelboden.Mailbox) {
 	}
 	c.matched[i] = true
 	was := c.known[i]
+	if was.Kind == doppelboden.Person && box.Kind != doppelboden.Person && was.Gone.IsZero() {
+		c.stays[i] = true
+		c.Notes = append(c.Notes, personal(was, box.Kind))
+		return
+	}
 	if was.Source == "" && was.Kind == doppelboden.Function && box.Kind == doppelboden.Function && was.Gone.IsZero() && len(was.Members) > 0 {
 		c.Keep = append(c.Keep, was)
 	}
@@ -103,6 +111,16 @@ func (c *comparison) match(box doppelboden.Mailbox) {
 		c.Changed++
 	}
 	c.Put = append(c.Put, box)
+}
+
+// personal says that a person's mailbox stays one, and how people make it another kind.
+func personal(was doppelboden.Mailbox, kind doppelboden.MailboxKind) string {
+	members := ""
+	if kind == doppelboden.List {
+		members = " --member ADDRESS"
+	}
+	return fmt.Sprintf("%s is a person's mailbox here and stays one. If it has become a %s: doppelboden mailbox add %s --kind %s --priority %d%s",
+		was.Address, kind, was.Address, kind, was.Priority, members)
 }
 
 // byAddress finds a mailbox by its own address: one of the source's, one that people
@@ -146,7 +164,7 @@ func (c *comparison) lost(listed []doppelboden.Mailbox) {
 		keep(&listed[i])
 	}
 	for i := range c.known {
-		if b := &c.known[i]; b.Source != c.source && b.Gone.IsZero() && !c.matched[i] {
+		if b := &c.known[i]; c.stays[i] || b.Source != c.source && b.Gone.IsZero() && !c.matched[i] {
 			keep(b)
 		}
 	}

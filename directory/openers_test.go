@@ -155,3 +155,17 @@ func TestFunctionMailboxesThatWouldBelongToNobodyCountAsLostAndWhatPeopleSaidSta
 		t.Errorf("belongings %+v, want that Anna may open bau without an end", list)
 	}
 }
+
+func TestAPersonsMailboxBecomesOneOfSeveralOnlyByPeople(t *testing.T) {
+	mayor := box(t, 1, "g1", "mayor@stadt.example", "m@stadt.example")
+	for _, was := range []doppelboden.Mailbox{mayor, byHand(mayor)} {
+		for _, kind := range []doppelboden.MailboxKind{doppelboden.Function, doppelboden.List} {
+			listed := box(t, 0, "g1", "mayor@stadt.example")
+			listed.Kind, listed.Members = kind, []doppelboden.Address{address(t, "eve@stadt.example")}
+			c := Compare([]doppelboden.Mailbox{was}, []doppelboden.Mailbox{listed}, "ldap")
+			if len(c.Put)+len(c.Retire)+c.Lost != 0 || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "mailbox add mayor@stadt.example --kind "+string(kind)) {
+				t.Errorf("a person's mailbox of %q is listed as a %s: %+v; want nothing changed or lost, and a note with the way", was.Source, kind, c)
+			}
+		}
+	}
+}
