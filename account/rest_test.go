@@ -102,3 +102,36 @@ func TestTheHelpDeskEndsEverythingAtOnce(t *testing.T) {
 	_, err = w.room.LogIn(t.Context(), Attempt{Door: DoorIMAP, User: "anna@stadt.example", Password: app})
 	code(t, "a program", err, doppelboden.Policy)
 }
+
+func TestThePasswordAtWorkIsSaidToLetInAfterEverythingHasEnded(t *testing.T) {
+	w := newWorld(t, "directory_password_days = 30")
+	w.verify = func(_, password string) (bool, error) { return password == "wie bei der Arbeit", nil }
+	l, err := w.room.LogIn(t.Context(), web("anna@stadt.example", "wie bei der Arbeit"))
+	w.must(err)
+	has, err := w.room.RestOf(t.Context(), l.Session)
+	if err != nil || has != (Rest{Directory: true}) || !has.Any() || has.Counted() {
+		t.Errorf("who has the kept password alone: %+v, %v; wanted that it is told", has, err)
+	}
+	l, rest, err := w.room.ChangePassword(t.Context(), l.Session, "drei andere Worte hier", true)
+	if err != nil || !rest.Directory {
+		t.Errorf("a changed password: %+v, %v; wanted that the other one is told", rest, err)
+	}
+	if rest, err = w.room.RevokeAll(t.Context(), w.person("anna@stadt.example"), "help desk"); err != nil || !rest.Directory {
+		t.Errorf("everything was revoked: %+v, %v; wanted that the password at work is told", rest, err)
+	}
+	if _, err := w.room.LogIn(t.Context(), web("anna@stadt.example", "wie bei der Arbeit")); err != nil {
+		t.Errorf("the password at work: %v; wanted what was told", err)
+	}
+	w.verify = nil // nobody answers any more
+	if _, err := w.room.RevokeAll(t.Context(), w.person("anna@stadt.example"), "help desk"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.room.LogIn(t.Context(), web("anna@stadt.example", "wie bei der Arbeit"))
+	code(t, "what was kept of it", err, doppelboden.Policy)
+	if _, err := w.room.Distrust(t.Context(), w.person("anna@stadt.example").Tenant, "it"); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err = w.room.RevokeAll(t.Context(), w.person("anna@stadt.example"), "help desk"); err != nil || rest.Any() {
+		t.Errorf("the directory is not believed: %+v, %v; wanted nothing", rest, err)
+	}
+}

@@ -54,6 +54,7 @@ var accounts = map[string]string{
 	"withdraw codes that nobody has used yet, or one way by which a person logs in, or every way of hers":          "sperrt Codes, die niemand benutzt hat, oder einen Weg, auf dem sich eine Person anmeldet, oder alle ihre Wege",
 	"her password, programs, passkeys and codes: when somebody else has got in":                                    "ihr Passwort, ihre Programme, Passkeys und Codes: wenn jemand anderes hineingekommen ist",
 	"Her password, her sessions, programs (%d), passkeys (%d) and unused codes (%d) have ended.":                   "Beendet: ihr Passwort, ihre Sitzungen, Programme (%d), Passkeys (%d) und unbenutzte Codes (%d).",
+	"Her password at work still lets in while the directory answers. Have it changed there too.":                   "Ihr Passwort von der Arbeit lässt weiter herein, solange das Verzeichnis antwortet. Auch dort ändern lassen.",
 	"A new code for her: doppelboden account codes --person %s":                                                    "Ein neuer Code für sie: doppelboden account codes --person %s",
 	"--way and --everything exclude each other":                                                                    "--way und --everything schließen sich aus",
 	"the `number` that account show tells: a password, a passkey, a program":                                       "die `Nummer`, die account show nennt: ein Passwort, ein Passkey, ein Programm",

@@ -285,6 +285,9 @@ func (p *program) revokeAll(ctx context.Context, client *control.Client, person 
 		return p.object(ended)
 	}
 	p.print(p.say.T("Her password, her sessions, programs (%d), passkeys (%d) and unused codes (%d) have ended.", ended.Apps, ended.Passkeys, ended.Codes))
+	if ended.Directory {
+		p.print(p.say.T("Her password at work still lets in while the directory answers. Have it changed there too."))
+	}
 	p.print(p.say.T("A new code for her: doppelboden account codes --person %s", say.Plain(person)))
 	return nil
 }

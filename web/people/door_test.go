@@ -3,6 +3,7 @@ package people
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"html"
 	"log/slog"
@@ -78,7 +79,10 @@ func newSite(t *testing.T, lines string) *site {
 	s.must(err)
 	s.must(ring.Ensure(ctx, []doppelboden.TenantID{tenants[0].ID}))
 	s.room, err = account.New(account.Options{Store: db, Directory: func() *city.Directory { return dir }, Keys: ring, Log: slog.New(slog.DiscardHandler),
-		Page: func() string { return "https://127.0.0.1" }, Events: s, Mailboxes: s})
+		Page: func() string { return "https://127.0.0.1" }, Events: s, Mailboxes: s,
+		Verify: func(context.Context, city.Tenant, doppelboden.Address, string) (bool, error) {
+			return false, errors.New("no directory")
+		}})
 	s.must(err)
 	server, err := web.New(web.Options{Sessions: Sessions{s.room}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
 	s.must(err)
@@ -342,6 +346,26 @@ func TestScriptsThatSendRubbishAreToldInJSON(t *testing.T) {
 		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), `"error"`) {
 			t.Errorf("%s: %d, %s", path, w.Code, w.Body)
 		}
+	}
+}
+
+func TestWhoChangesHerPasswordHearsThatTheOneAtWorkLetsInAsWell(t *testing.T) {
+	s := newSite(t, "directory_password_days = 30\n")
+	b := s.browser()
+	b.post("/enrol", "/enrol", "code", s.code("anna"))
+	page := b.get("/enrol/password").Body.String()
+	for _, want := range []string{`name="rest" value="1" checked`, "Ihr Passwort von der Arbeit lässt weiter herein. Ändern Sie es auch dort."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("wanted %q on the page: %s", want, page)
+		}
+	}
+	if strings.Contains(page, "Das sind:") {
+		t.Errorf("the page begins to count what ends, and there is nothing: %s", page)
+	}
+	w := b.post("/enrol/password", "/enrol/password", "password", "drei kleine worte", "again", "drei kleine worte", "rest", "1")
+	page = b.get(w.Header().Get("Location")).Body.String()
+	if !strings.Contains(page, "Ihr Passwort von der Arbeit lässt weiter herein. Ändern Sie es auch dort.") || strings.Contains(page, "Außerdem beendet") {
+		t.Errorf("after it the page does not say what lets in: %s", page)
 	}
 }
 

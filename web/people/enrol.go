@@ -93,7 +93,11 @@ func (d *Door) password(w http.ResponseWriter, r *http.Request) error {
 
 // endedQuery tells the next page what ended with a changed password.
 func endedQuery(e account.Rest) string {
-	return fmt.Sprintf("changed=1&apps=%d&passkeys=%d&codes=%d", e.Apps, e.Passkeys, e.Codes)
+	query := fmt.Sprintf("changed=1&apps=%d&passkeys=%d&codes=%d", e.Apps, e.Passkeys, e.Codes)
+	if e.Directory {
+		query += "&directory=1"
+	}
+	return query
 }
 
 // endedOf reads what endedQuery wrote; nil when the page does not come after a change.
@@ -106,7 +110,7 @@ func endedOf(r *http.Request) *account.Rest {
 		n, _ := strconv.ParseUint(q.Get(name), 10, 16)
 		return int(n)
 	}
-	return &account.Rest{Apps: number("apps"), Passkeys: number("passkeys"), Codes: number("codes")}
+	return &account.Rest{Apps: number("apps"), Passkeys: number("passkeys"), Codes: number("codes"), Directory: q.Get("directory") != ""}
 }
 
 var factorPage = web.Page{Title: "A second key"}

@@ -44,7 +44,8 @@ var german = web.Words{
 	"one unused code": "ein unbenutzter Code", "%d unused codes": "%d unbenutzte Codes",
 	"Your password is changed. You are logged in here and nowhere else.": "Ihr Passwort ist geändert. Angemeldet sind Sie nur noch hier.",
 	"Ended as well:": "Außerdem beendet:", "Set up again what you need.": "Richten Sie neu ein, was Sie brauchen.",
-	"The two passwords are not the same.": "Die beiden Passwörter sind nicht gleich.",
+	"Your password at work still lets in. Change it there too.": "Ihr Passwort von der Arbeit lässt weiter herein. Ändern Sie es auch dort.",
+	"The two passwords are not the same.":                       "Die beiden Passwörter sind nicht gleich.",
 
 	"A second key": "Ein zweiter Schlüssel",
 	"Your city wants a second key besides the password. Choose one of these two.":                              "Ihre Stadt verlangt neben dem Passwort einen zweiten Schlüssel. Wählen Sie einen von diesen beiden.",
