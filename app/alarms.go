@@ -97,7 +97,7 @@ func (u *unsaved) tell(ctx context.Context, s interface {
 		}
 		a := u.ended[0]
 		u.mu.Unlock()
-		err := s.Raise(ctx, doppelboden.Alarm{Kind: a.Kind, Subject: a.Subject, Text: a.Text, Since: a.Since})
+		err := s.Raise(ctx, doppelboden.Alarm{Kind: a.Kind, Subject: a.Subject, Text: a.Text, Said: a.Said, Since: a.Since})
 		if err == nil {
 			err = s.Clear(ctx, a.Kind, a.Subject, a.Until)
 		}
