@@ -94,6 +94,20 @@ func TestWhoMayOpenAFunctionMailboxFollowsTheDirectoryAndWhatPeopleSaidStays(t *
 	}
 }
 
+func TestWhomPeopleNamedStaysWhenHeComesWithTheSameReading(t *testing.T) {
+	s := slapdWith(t, person("anna")+person("carl")+person("postmaster")+team("anna"))
+	w := newTown(t, groupware(t).Addr(), "")
+	w.add(control.Mailbox{Address: "amt@stadt.example", Kind: "function", Members: []string{"carl@stadt.example", "nobody@stadt.example"}})
+	w.configure(ldapOf(s.Addr(), ""))
+	waitFor(t, "the directory was read by itself", func() bool { return w.house.Directory().Len() == 4 })
+	if got := w.opens("amt@stadt.example"); got != "anna:true carl:false" {
+		t.Errorf("amt may be opened by %q, want whom the directory names, and Carl, whom people named before he was known", got)
+	}
+	if n := w.noted("may open mailbox"); n != 1 {
+		t.Errorf("the ledger notes %d rights, want the one that people gave", n)
+	}
+}
+
 func TestADirectoryUnderANewNameMakesNobodyOfItsGroupsAnOpenerForEver(t *testing.T) {
 	s := slapdWith(t, person("anna")+person("bert")+team("anna", "bert"))
 	w := newTown(t, groupware(t).Addr(), "")

@@ -22,18 +22,73 @@ func peoples(dir *city.Directory, keep []doppelboden.Mailbox) []doppelboden.Mail
 }
 
 // kept returns who may open mailboxes that become a directory's, as people said it before:
-// what was set by hand stays.
-func kept(dir *city.Directory, boxes []doppelboden.Mailbox, at time.Time) (list []store.Belonging) {
+// what was set by hand stays. An address means whom it meant before the reading, and only
+// if nobody had it, who came with it: a successor must not get what was another's. nobody
+// are the addresses that nobody has even then.
+func kept(before, after *city.Directory, boxes []doppelboden.Mailbox, at time.Time) (list []store.Belonging, nobody []doppelboden.Address) {
 	for _, b := range boxes {
 		for _, a := range b.Members {
+			dir := before
 			id, ok := dir.Holder(a)
+			if !ok {
+				dir = after
+				id, ok = dir.Holder(a)
+			}
 			who, _ := dir.Mailbox(id)
-			if ok && who.Kind == doppelboden.Person && who.Tenant == b.Tenant {
+			switch {
+			case !ok:
+				nobody = append(nobody, a)
+			case who.Kind == doppelboden.Person && who.Tenant == b.Tenant:
 				list = append(list, store.Belonging{Tenant: b.Tenant, Mailbox: b.ID, Person: id, Kind: "function", By: "list", At: at})
 			}
 		}
 	}
-	return list
+	return list, nobody
+}
+
+// put writes the mailboxes of a change. Those whose openers people named come last, when
+// everybody of the reading is known and may be kept as one of them: should the node end in
+// between, they are still people's, and the next reading keeps them again.
+func (r *Refresher) put(ctx context.Context, dir *city.Directory, c *Change, at time.Time, report *Report) ([]doppelboden.Mailbox, error) {
+	boxes := peoples(dir, c.Keep)
+	named := map[doppelboden.MailboxID]bool{}
+	for _, b := range boxes {
+		named[b.ID] = true
+	}
+	var first, last []doppelboden.Mailbox
+	for _, b := range c.Put {
+		if named[b.ID] {
+			last = append(last, b)
+		} else {
+			first = append(first, b)
+		}
+	}
+	put, refused, err := Put(ctx, r.opts.Store, first, func(int) {})
+	if err != nil {
+		return nil, fmt.Errorf("write mailboxes: %w", err)
+	}
+	if len(last) > 0 {
+		list, nobody := kept(dir, dir.With(put), boxes, at)
+		if err := r.belong(ctx, list); err != nil {
+			return nil, err
+		}
+		for _, a := range nobody {
+			report.note(fmt.Sprintf("%s was named as one who may open a mailbox, and nobody has this address; to be said again: doppelboden mailbox member", a))
+			r.opts.Log.Warn("somebody was named as one who may open a mailbox, and nobody has the address", "address", a.String(), "tenant", report.Tenant, "directory", report.Source)
+		}
+		for _, one := range refused { // what the last give up, they may have now
+			last = append(last, one.Mailbox)
+		}
+		var more []doppelboden.Mailbox
+		if more, refused, err = Put(ctx, r.opts.Store, last, func(int) {}); err != nil {
+			return nil, fmt.Errorf("write mailboxes: %w", err)
+		}
+		put = append(put, more...)
+	}
+	for _, one := range refused {
+		report.note(fmt.Sprintf("%s: %v", one.Mailbox.Address, one.Why))
+	}
+	return put, nil
 }
 
 // belong writes who may open mailboxes, and notes it in the ledger, as it is when people

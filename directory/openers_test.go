@@ -150,9 +150,18 @@ func TestFunctionMailboxesThatWouldBelongToNobodyCountAsLostAndWhatPeopleSaidSta
 		t.Fatal(err)
 	}
 	dir := city.NewDirectory(c7, []doppelboden.Tenant{{ID: 7, Name: "stadt"}}, append(known, anna))
-	list := kept(dir, c.Keep, time.Unix(1, 0))
+	list, _ := kept(dir, dir, c.Keep, time.Unix(1, 0))
 	if len(list) != 1 || list[0].Mailbox != 3 || list[0].Person != 4 || list[0].Kind != "function" || !list[0].Until.IsZero() {
 		t.Errorf("belongings %+v, want that Anna may open bau without an end", list)
+	}
+	// Anna's address is another's after the reading; Carl comes with it; nobody is doris.
+	keep := box(3, "bau", "", "anna", "carl", "doris")
+	anna.Address.Local = "huber"
+	carl, other := anna, anna
+	carl.ID, carl.Address.Local, other.ID, other.Address.Local = 5, "carl", 6, "anna"
+	list, nobody := kept(dir, dir.With([]doppelboden.Mailbox{anna, carl, other}), []doppelboden.Mailbox{keep}, time.Unix(1, 0))
+	if len(list) != 2 || list[0].Person != 4 || list[1].Person != 5 || len(nobody) != 1 || nobody[0].Local != "doris" {
+		t.Errorf("belongings %+v without %v, want Anna's, not her successor's, and Carl's, without Doris", list, nobody)
 	}
 }
 

@@ -374,18 +374,12 @@ func (r *Refresher) apply(ctx context.Context, dir *city.Directory, c *Change, s
 	if err := r.opts.Store.PutListing(ctx, *state); err != nil {
 		return fmt.Errorf("note that the list is being written: %w", err)
 	}
-	if err := r.belong(ctx, kept(dir, peoples(dir, c.Keep), state.Tried)); err != nil {
-		return err
-	}
 	if err := retire(ctx, r.opts.Store, c.Retire, state.Tried); err != nil {
 		return err
 	}
-	put, refused, err := Put(ctx, r.opts.Store, c.Put, func(int) {})
+	put, err := r.put(ctx, dir, c, state.Tried, report)
 	if err != nil {
-		return fmt.Errorf("write mailboxes: %w", err)
-	}
-	for _, one := range refused {
-		report.note(fmt.Sprintf("%s: %v", one.Mailbox.Address, one.Why))
+		return err
 	}
 	for _, id := range c.Retire {
 		b, _ := dir.Mailbox(id)
