@@ -1,6 +1,7 @@
 package handback
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -98,5 +99,48 @@ func TestMailThatIsQueuedKeepsTheLastLetterBack(t *testing.T) {
 	w.do(queued, flag(doppelboden.Seen, 0))
 	if n := w.quiet(w.room(), 30*time.Hour); n != 0 {
 		t.Fatalf("%d letters although a mail is still to come", n)
+	}
+}
+
+func TestWhoKeepsARefusedMailIsToldOfTheNextEventOnceAsWell(t *testing.T) {
+	for name, c := range map[string]struct {
+		kept  int64 // the event of the refused mail; 0: none
+		told  int   // letters before the next event
+		opens bool
+		sends bool
+	}{
+		"she opens her mailbox and writes": {5, 1, true, true},
+		"she writes":                       {5, 1, false, true},
+		"she opens her mailbox":            {5, 1, true, false},
+		"the refused mail is of no event":  {0, 0, false, true},
+	} {
+		w := newWorld(t)
+		w.most = 200
+		next := day.Add(48 * time.Hour)
+		r := w.room(func(o *Options) {
+			o.Event = func(_ context.Context, _ doppelboden.MailboxID, at time.Time) (int64, time.Time, error) {
+				if at.Before(next) {
+					return c.kept, day, nil
+				}
+				return 6, next, nil
+			}
+		})
+		w.made("Grosse Karte "+strings.Repeat("x", 300), "<1@x>", sentSpot)
+		if n := w.quiet(r, time.Hour); n != c.told {
+			t.Fatalf("%s: %d letters before the event, want %d", name, n, c.told)
+		}
+		w.now = next.Add(time.Hour)
+		if c.opens {
+			w.opens(r)
+		}
+		if c.sends {
+			w.made("Antwort", "<2@x>", sentSpot)
+		}
+		if n := w.quiet(r, time.Hour); n != c.told+1 {
+			t.Errorf("%s: %d letters after it, want %d", name, n, c.told+1)
+		}
+		if n := w.quiet(r, 30*time.Hour); n > c.told+1 {
+			t.Errorf("%s: %d letters 30 hours later, want that nobody is told twice", name, n)
+		}
 	}
 }

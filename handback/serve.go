@@ -149,17 +149,35 @@ func (r *Room) tasks(ctx context.Context, m doppelboden.MailboxID, place Place, 
 	return append(list, tasks...), later, nil
 }
 
-// begin notes in which event something was done first.
+// begin notes in which event something was done first that its owner was not told of.
 func (r *Room) begin(ctx context.Context, m doppelboden.MailboxID, state *store.Handback, tasks []*task) error {
-	first := tasks[0].deed.At
+	first, last := tasks[0].deed.At, tasks[0].deed.At
 	for _, t := range tasks {
 		if t.deed.At.Before(first) {
 			first = t.deed.At
+		}
+		if t.deed.At.After(last) {
+			last = t.deed.At
 		}
 	}
 	number, _, err := r.opts.Event(ctx, m, first)
 	if err != nil {
 		return fmt.Errorf("find the event: %w", err)
+	}
+	// What is refused for good stays the oldest for ever: it hides no later event, and an event
+	// that was told of is not told of again.
+	if 0 <= number && number <= max(state.Told, 0) {
+		known := max(state.Told, state.Event)
+		if number > 0 {
+			number = known
+		}
+		later, since, err := r.opts.Event(ctx, m, last)
+		if err != nil {
+			return fmt.Errorf("find the last event: %w", err)
+		}
+		if later > max(known, 0) {
+			number, first = later, since
+		}
 	}
 	told := state.Event != 0 && state.Told == state.Event
 	if state.Since.IsZero() || told && number != state.Event {
