@@ -33,6 +33,26 @@ func (r *Room) stuckFor(m doppelboden.MailboxID) time.Duration {
 	return 0
 }
 
+// went notes that a visit handed something back, whatever ends it.
+func (r *Room) went(m doppelboden.MailboxID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.boxes[m]; b != nil {
+		b.went = r.opts.Clock()
+	}
+}
+
+// stillFor returns for how long nothing went back from a mailbox; in a run in which nothing
+// did that is long.
+func (r *Room) stillFor(m doppelboden.MailboxID) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.boxes[m]; b != nil {
+		return r.opts.Clock().Sub(b.went)
+	}
+	return 0
+}
+
 // forGood reports whether the groupware will never take what a task is about.
 func (t *task) forGood() bool { return t.stay == whyTooLarge || t.stay == whyUnfit }
 
@@ -49,8 +69,8 @@ func (r *Room) tellKept(ctx context.Context, m doppelboden.MailboxID, place Plac
 	if !slices.ContainsFunc(res.keeps, func(t *task) bool { return !t.forGood() }) {
 		enough = r.opts.Pace.Quiet
 	}
-	if is := r.stuckFor(m); is < enough {
-		res.wait = min(res.wait, enough-is)
+	if more := max(enough-r.stuckFor(m), r.opts.Pace.Quiet-r.stillFor(m)); more > 0 {
+		res.wait = min(res.wait, more)
 		return nil
 	}
 	if !r.opts.Clear(m) {

@@ -144,3 +144,20 @@ func TestWhoKeepsARefusedMailIsToldOfTheNextEventOnceAsWell(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLastLetterWaitsUntilSheIsQuietAlsoWhileAMailIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.number, w.most = 7, 200
+	w.made("Grosse Karte "+strings.Repeat("x", 300), "<1@x>", sentSpot)
+	r := w.room(func(o *Options) { o.Pace.Quiet = 4 * time.Minute })
+	for range 6 {
+		if n := w.quiet(r, r.opts.Pace.Quiet/2); n != 0 {
+			t.Fatalf("%d letters while she writes", n)
+		}
+		w.made("Antwort", "", sentSpot) // a minute later
+	}
+	if n := w.quiet(r, time.Hour); n != 1 {
+		t.Fatalf("%d letters after she became quiet, want one", n)
+	}
+	w.says(w.written[0], "Zu groß für Ihr Postfach:\r\n- ", "Von Ihnen versendet und übergeben: 6 E-Mails")
+}

@@ -51,6 +51,7 @@ type box struct {
 	waiting  int       // deeds that go with their mails
 	healthy  time.Time // since when it is well; zero: it is not
 	stuck    time.Time // since when nothing but what the groupware refuses is left; zero: it is not so
+	went     time.Time // when a visit last handed something back
 }
 
 // A route is what is known of one groupware. It is guarded by Room.mu.

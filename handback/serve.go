@@ -55,6 +55,9 @@ func (r *Room) serve(ctx context.Context, m doppelboden.MailboxID, place Place) 
 			err = r.visit(ctx, m, place, &state, tasks)
 		}
 		r.sum(tasks, &res)
+		if res.done > 0 {
+			r.went(m)
+		}
 		if err != nil {
 			return res, err
 		}
