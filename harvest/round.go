@@ -176,6 +176,8 @@ func (g *reading) look(ctx context.Context, route Route, box doppelboden.Mailbox
 			err = nil
 		}
 		v.fail(context.WithoutCancel(ctx))
+	default:
+		err = nil // it was ended, which says nothing of the groupware
 	}
 	rest := took * time.Duration(g.r.opts.Pace.Rest)
 	if took > g.r.opts.Pace.Slow && v.read == 0 { // it was slow without having much to say

@@ -244,11 +244,11 @@ func TestNothingIsReadInAttackModeOrWhileTheRouteIsHeld(t *testing.T) {
 	}
 }
 
-// A hanging backend opens no mailbox before its context ends.
+// A hanging backend says who comes, and opens no mailbox before the context ends.
 type hanging struct{ opened chan struct{} }
 
 func (h hanging) Mirror(ctx context.Context, _ doppelboden.Address) (mailbox.Mirror, error) {
-	close(h.opened)
+	h.opened <- struct{}{}
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -260,7 +260,7 @@ func TestAttackModeEndsALookThatIsUnderWay(t *testing.T) {
 	} {
 		w := open(t)
 		w.room.opts.Pace.Mark = time.Millisecond
-		h := hanging{make(chan struct{})}
+		h := hanging{make(chan struct{}, 1)}
 		w.route.Backend = h
 		run, cancel := context.WithCancel(ctx)
 		ended := make(chan struct{})
@@ -275,6 +275,30 @@ func TestAttackModeEndsALookThatIsUnderWay(t *testing.T) {
 		if c, err := w.room.Coverage(ctx, w.tenant.ID, w.boxes[0].ID); err != nil || c.Trouble != "" {
 			t.Errorf("%s: the mailbox has the trouble %q (%v), want none", name, c.Trouble, err)
 		}
+	}
+}
+
+func TestAttackModeThatEndsSeveralLooksAtOnceIsNoTroubleOfTheGroupware(t *testing.T) {
+	w := open(t)
+	w.town(newFake(), mostFailing+1)
+	h := hanging{make(chan struct{}, mostFailing+1)}
+	w.route.Backend, w.route.AtOnce = h, mostFailing+1
+	w.room.opts.Timer = func(time.Duration) (<-chan time.Time, func() bool) { // nobody rests
+		now := make(chan time.Time, 1)
+		now <- w.clock()
+		return now, func() bool { return false }
+	}
+	reading := w.room.begin(w.route)
+	ended := make(chan struct{})
+	go func() { reading.round(ctx); close(ended) }()
+	for range mostFailing + 1 {
+		<-h.opened
+	}
+	w.setHeld(HeldAttack)
+	reading.interrupt()
+	<-ended
+	if list := w.room.Alarms(); len(list) != 0 {
+		t.Errorf("alarms %+v, want none: nobody says that the groupware cannot be read", list)
 	}
 }
 
