@@ -92,6 +92,24 @@ func TestWhoMayOpenAFunctionMailboxFollowsTheDirectoryAndWhatPeopleSaidStays(t *
 	if got := w.opens("amt@stadt.example"); got != "anna:true carl:false" {
 		t.Errorf("after Bert left the group amt may be opened by %q", got)
 	}
+	// In an attack the directory is not read, and what it listed is not to be removed one by one.
+	if _, err := w.client.OpenAttack(t.Context(), control.Attack{Why: "a stranger in the directory"}); err != nil {
+		t.Fatal(err)
+	}
+	out := []control.Member{{Mailbox: "amt@stadt.example", Person: "anna@stadt.example", Kind: "function", Remove: true}}
+	if err := w.client.ChangeMembers(t.Context(), out); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.opens("amt@stadt.example"); got != "anna:true carl:false" {
+		t.Errorf("after Anna's right by command was taken amt may be opened by %q, want her still, as listed", got)
+	}
+	w.add(control.Mailbox{Address: "amt@stadt.example", Kind: "function", Members: []string{"bert@stadt.example"}})
+	if r := w.refresh(0); r.Error == "" {
+		t.Errorf("a refresh in an attack: %+v", r)
+	}
+	if got := w.opens("amt@stadt.example"); got != "bert:true carl:false" {
+		t.Errorf("after people said anew who may, amt may be opened by %q, want Bert, and Carl by command", got)
+	}
 }
 
 func TestWhomPeopleNamedStaysWhenHeComesWithTheSameReading(t *testing.T) {
