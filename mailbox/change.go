@@ -27,7 +27,8 @@ type Changer interface {
 
 	// AppendAll puts mails into the selected folder at once: all of them, or none. done is false
 	// where the server cannot do that, or does not want one of them, and then none is there.
-	// When InDoubt(err) nobody knows of any of them.
+	// When InDoubt(err) nobody knows of any of them. No error is the server's answer to a mail:
+	// it holds none for Said.
 	AppendAll(ctx context.Context, mails []Mail) (done bool, err error)
 
 	// Marks returns what mails of the open folder are known by, by UID; those that are not

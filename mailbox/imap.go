@@ -50,6 +50,7 @@ type IMAP struct {
 	closed bool
 	wanted int // who waits for a connection
 	proven proof
+	single bool // it has not understood several mails at once, although it said that it would
 }
 
 // A proof is a log-in that worked.

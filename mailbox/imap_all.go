@@ -17,7 +17,7 @@ import (
 // AppendAll puts mails into the selected folder with one command: RFC 3502. The server syncs its
 // files once for all of them.
 func (s *session) AppendAll(ctx context.Context, mails []Mail) (done bool, err error) {
-	if err := s.notSelected(); err != nil || len(mails) == 0 {
+	if err := s.notSelected(); err != nil || len(mails) == 0 || s.backend.oneByOne(false) {
 		return false, err
 	}
 	limit, whole := s.backend.opts.Timeout, false
@@ -46,8 +46,21 @@ func (s *session) AppendAll(ctx context.Context, mails []Mail) (done bool, err e
 		return done, nil
 	case errors.As(err, &no) && no.Type == imap.StatusResponseTypeNo:
 		return false, nil // one by one it says which of them it does not want
+	case errors.As(err, &no):
+		// A BAD is about the command and not about a mail, so nobody is to take it for a refusal.
+		s.backend.oneByOne(true)
+		return false, temporary("does not understand several mails at once", errors.New(clean(err).Error()))
 	}
 	return false, appendError(err, whole)
+}
+
+// oneByOne reports whether the server has failed to understand several mails at once; from now
+// on it has when so is set. Until a restart it gets them one by one.
+func (m *IMAP) oneByOne(so bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.single = m.single || so
+	return m.single
 }
 
 // mark is what the client library puts into a folder while nothing is sent.

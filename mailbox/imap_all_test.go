@@ -96,6 +96,7 @@ func TestSeveralMailsAtOnceAreInDoubtOnlyWhenTheServerMayHaveThem(t *testing.T) 
 		"taken without a word":  {able, "T3 OK done\r\n", true, false, false},
 		"refused":               {able, "T3 NO [OVERQUOTA] full\r\n", false, false, false},
 		"not understood":        {able, "T3 BAD what\r\n", false, false, true},
+		"too much at once":      {able, "T3 BAD [TOOBIG] what\r\n", false, false, true},
 		"no answer":             {able, "", false, true, true},
 		"the answer is cut off": {able, "T3 OK [APPENDUID 7 4:", false, true, true},
 		"nonsense":              {able, "T3 MAYBE done\r\n", false, true, true},
@@ -114,6 +115,12 @@ func TestSeveralMailsAtOnceAreInDoubtOnlyWhenTheServerMayHaveThem(t *testing.T) 
 		done, err := s.(*session).AppendAll(t.Context(), []Mail{one, one})
 		if done != c.done || InDoubt(err) != c.doubt || (err != nil) != c.fails {
 			t.Errorf("%s: done %v, error %v, in doubt %v; want done %v, an error %v, doubt %v", name, done, err, InDoubt(err), c.done, c.fails, c.doubt)
+		}
+		if answer, ok := Said(err); ok || err != nil && doppelboden.CodeOf(err) != doppelboden.Temporary {
+			t.Errorf("%s: %v says of one of the mails that it is not wanted: %+v", name, err, answer)
+		}
+		if done, err := s.(*session).AppendAll(t.Context(), []Mail{one, one}); strings.Contains(c.answer, "BAD") && (done || err != nil) {
+			t.Errorf("%s, once more: done %v, %v; want that they are left to go one by one", name, done, err)
 		}
 		s.Close()
 	}
