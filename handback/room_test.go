@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/filing"
 	"doppelboden/mailbox"
 	"doppelboden/store"
 )
@@ -289,5 +290,54 @@ func TestWhoIsAskedWhetherAMailboxIsWellMayAskWhatWasDoneInIt(t *testing.T) {
 	r.counted(nil)
 	if r.May(user) {
 		t.Error("something was done in a mailbox from which all went back")
+	}
+}
+
+func TestAMailPutIntoItsFolderWhileSomebodyWorksOnTheMailboxIsNotTakenBack(t *testing.T) {
+	for name, begun := range map[string]bool{"a visit had begun to move it": true, "no visit knew it": false} {
+		w := newWorld(t)
+		a := w.delivered("a")
+		w.folders["Bauamt"] = &folder{validity: 9, next: 1}
+		w.do(a, move("Bauamt", store.UseNone))
+		w.now = w.now.Add(time.Hour)
+		r := w.room()
+		if begun {
+			w.fault = func(what string, after bool) error {
+				if what == "move" {
+					return errors.New("the groupware died")
+				}
+				return nil
+			}
+			w.turn(r)
+			w.fault = nil
+		}
+		// It was rebuilt without its mail, which goes there once more.
+		m := w.messages[w.copies[a].Message]
+		own := &m.Deliveries[0]
+		w.folders[""].mails, own.State = nil, doppelboden.Queued
+		lying, err := r.Lying(t.Context(), 1, user, []doppelboden.ID{m.ID})
+		if err != nil || len(lying) != 1 {
+			t.Fatalf("%s: it is to lie %+v, %v; want in its folder", name, lying, err)
+		}
+		w.there("Bauamt", w.text(m), 0, m.Received)
+		release, _ := r.claim(1, user)
+		if err := r.Filed(t.Context(), 1, user, []filing.Lying{lying[m.ID]}); err != nil {
+			t.Fatal(err)
+		}
+		release()
+		own.State, own.Changed = doppelboden.Delivered, w.now
+		w.fault = func(what string, after bool) error {
+			if what == "move" && !after {
+				t.Errorf("%s: the mail is moved although it lies where it is to lie", name)
+			}
+			return nil
+		}
+		for range 3 {
+			w.turn(r)
+		}
+		w.equal()
+		if h, err := w.HandbackOf(t.Context(), user); begun && (err != nil || len(h.Doing) > 0) {
+			t.Errorf("%s: begun is %+v, %v; want nothing any more", name, h.Doing, err)
+		}
 	}
 }

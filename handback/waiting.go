@@ -142,16 +142,7 @@ func (r *Room) Filed(ctx context.Context, t doppelboden.TenantID, m doppelboden.
 	}
 	release, ok := r.claim(t, m)
 	if !ok {
-		// Somebody works on the mailbox, and may wait for the connection that we hold: then
-		// these are not counted.
-		returned := make([]store.Returned, len(tasks))
-		for i, t := range tasks {
-			returned[i] = t.returned()
-		}
-		if err := r.opts.Store.Returned(ctx, r.opts.Lease(), returned); err != nil {
-			return fmt.Errorf("write what went back: %w", err)
-		}
-		return nil
+		return r.filedBeside(ctx, t, m, tasks)
 	}
 	defer release()
 	state, err := r.state(ctx, t, m)
@@ -162,6 +153,30 @@ func (r *Room) Filed(ctx context.Context, t doppelboden.TenantID, m doppelboden.
 		err = r.settle(ctx, &state, tasks)
 	}
 	return err
+}
+
+// filedBeside writes down what was put into its folder while somebody works on the mailbox, who
+// may wait for the connection that we hold: so it is not counted, and what is known of the
+// mailbox is not ours to change. What a visit has begun stays owed, for without its deed it would
+// look as if it had been taken back here; the next visit finds it where it lies.
+func (r *Room) filedBeside(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID, tasks []*task) error {
+	state, err := r.state(ctx, t, m)
+	if err != nil {
+		return err
+	}
+	var list []store.Returned
+	for _, t := range tasks {
+		if !slices.ContainsFunc(state.Doing, func(d store.HandbackDoing) bool { return d.Number == t.deed.Number }) {
+			list = append(list, t.returned())
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	if err := r.opts.Store.Returned(ctx, r.opts.Lease(), list); err != nil {
+		return fmt.Errorf("write what went back: %w", err)
+	}
+	return nil
 }
 
 // claim makes a mailbox one that is worked on, unless it is already.
