@@ -19,6 +19,7 @@ var handbacks = map[string]string{
 	"deleted (into the bin)":                                "gelöscht (in den Papierkorb)",
 	"read, answered or marked":                              "gelesen, beantwortet oder markiert",
 	"Done here and not yet in the groupware (%s): changes: %s, mailboxes: %s, the oldest of %s": "Hier getan und noch nicht in der Groupware (%s): Änderungen: %s, Postfächer: %s, die älteste von %s",
+	"%d departments":                  "%d Ämter",
 	"going back, about %s to go":      "geht zurück, noch etwa %s",
 	"going back":                      "geht zurück",
 	"waits until the groupware works": "wartet, bis die Groupware wieder geht",

@@ -78,13 +78,48 @@ func (p *program) act(act string) string {
 	return p.say.T("read, answered or marked")
 }
 
+// mostDepartments is how many departments of a route are told one by one: who is on duty looks
+// for what is wrong, and a city has fifty.
+const mostDepartments = 5
+
+// gathered puts departments of a route together that are in the same state, where there are
+// many.
+func (p *program) gathered(groups []handback.Group) (list []handback.Group) {
+	type state struct {
+		route, why string
+		well       bool
+	}
+	of := func(g handback.Group) state { return state{g.Route, g.Why, g.Well > 0} }
+	alike, place := map[state]int{}, map[state]int{}
+	for _, g := range groups {
+		alike[of(g)]++
+	}
+	for _, g := range groups {
+		at, known := place[of(g)]
+		if !known || alike[of(g)] <= mostDepartments {
+			place[of(g)] = len(list)
+			if alike[of(g)] > mostDepartments {
+				g.Department = p.say.T("%d departments", alike[of(g)])
+			}
+			list = append(list, g)
+			continue
+		}
+		all := &list[at]
+		all.Mailboxes, all.Deeds, all.Well, all.Staying = all.Mailboxes+g.Mailboxes, all.Deeds+g.Deeds, all.Well+g.Well, all.Staying+g.Staying
+		if g.Since.Before(all.Since) {
+			all.Since = g.Since
+		}
+	}
+	return list
+}
+
 // wayBackOf says what has not gone back of what people did; route "" stands for all.
 func (p *program) wayBackOf(s control.Status, route string) {
 	h := s.Handback
 	if h == nil {
 		return
 	}
-	for _, g := range h.Groups {
+	for _, g := range p.gathered(h.Groups) {
 		if route != "" && g.Route != route {
 			continue
 		}
