@@ -78,7 +78,7 @@ func (c *comparison) index() {
 // match finds the mailbox that a listed one is, and notes what is different.
 func (c *comparison) match(box doppelboden.Mailbox) {
 	i, found := c.byExternal[box.External]
-	if box.External == "" || !found || c.matched[i] {
+	if box.External == "" || !found || c.matched[i] || left(&c.known[i], &box) {
 		i, found = c.byAddress(box)
 	}
 	if !found {
@@ -93,7 +93,7 @@ func (c *comparison) match(box doppelboden.Mailbox) {
 	}
 	c.matched[i] = true
 	was := c.known[i]
-	if was.Kind == doppelboden.Person && box.Kind != doppelboden.Person && was.Gone.IsZero() {
+	if was.Kind == doppelboden.Person && box.Kind != doppelboden.Person {
 		c.stays[i] = true
 		c.Notes = append(c.Notes, personal(was, box.Kind))
 		return
@@ -133,7 +133,13 @@ func (c *comparison) byAddress(box doppelboden.Mailbox) (int, bool) {
 		return i, ours && !another(b, &box) && b.Address.Key() == key && !c.matched[i]
 	}
 	i, ok := c.gone[key]
-	return i, ok && !c.matched[i] && !another(&c.known[i], &box)
+	return i, ok && !c.matched[i] && !another(&c.known[i], &box) && !left(&c.known[i], &box)
+}
+
+// left reports whether a mailbox is that of a person who is gone, and the listed one no
+// person's. That one begins empty: nobody gets what she left behind.
+func left(was, box *doppelboden.Mailbox) bool {
+	return !was.Gone.IsZero() && was.Kind == doppelboden.Person && box.Kind != doppelboden.Person
 }
 
 // another reports whether two mailboxes with one address are two people's: the source

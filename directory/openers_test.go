@@ -178,3 +178,20 @@ func TestAPersonsMailboxBecomesOneOfSeveralOnlyByPeople(t *testing.T) {
 		}
 	}
 }
+
+func TestAFunctionGetsNothingOfAPersonWhoLeft(t *testing.T) {
+	mayor := box(t, 1, "g1", "mayor@stadt.example")
+	listed := box(t, 0, "g1", "mayor@stadt.example")
+	listed.Kind, listed.Members = doppelboden.Function, []doppelboden.Address{address(t, "eve@stadt.example")}
+	for _, was := range []doppelboden.Mailbox{goneOf(mayor), goneOf(byHand(mayor))} {
+		c := Compare([]doppelboden.Mailbox{was}, []doppelboden.Mailbox{listed}, "ldap")
+		if len(c.Put) != 1 || c.Put[0].ID != 0 || c.New != 1 {
+			t.Fatalf("a person of %q left, and a function has her address: %+v; want a new mailbox", was.Source, c)
+		}
+		live := c.Put[0]
+		live.ID = 2
+		if c := Compare([]doppelboden.Mailbox{was, live}, []doppelboden.Mailbox{listed}, "ldap"); len(c.Put)+len(c.Retire)+len(c.Notes) != 0 {
+			t.Errorf("at the next reading: %+v; want nothing different", c)
+		}
+	}
+}

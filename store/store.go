@@ -177,7 +177,9 @@ type City interface {
 	// PutMailboxes adds mailboxes, or changes those that exist (by their ID, else by
 	// tenant and Address.Key), in one commit, and gives those without one an ID. With
 	// an ID the address may be a new one. Gone is ignored: a retired mailbox is back,
-	// unless its source calls the one with its address differently. The code is Invalid when an address or alias belongs to another mailbox already.
+	// unless its source calls the one with its address differently, or it was a person's and
+	// a directory lists something else: that begins empty. The code is Invalid when an
+	// address or alias belongs to another mailbox already.
 	PutMailboxes(ctx context.Context, boxes []doppelboden.Mailbox) ([]doppelboden.Mailbox, error)
 
 	// Mailboxes yields all mailboxes, by ID.

@@ -63,6 +63,7 @@ type directory struct {
 type boxRow struct {
 	tenant           doppelboden.TenantID
 	source, external string
+	kind             doppelboden.MailboxKind
 	keys             []string // of its addresses
 }
 
@@ -92,13 +93,13 @@ func (t *tx) directory(boxes []doppelboden.Mailbox) (*directory, error) {
 	err := t.query(func(r row) error {
 		id, key := asInt(r[0]), asText(r[4])
 		if d.boxes[id] == nil {
-			d.boxes[id] = &boxRow{tenant: doppelboden.TenantID(asInt(r[1])), source: asText(r[2]), external: asText(r[3])}
+			d.boxes[id] = &boxRow{tenant: doppelboden.TenantID(asInt(r[1])), source: asText(r[2]), external: asText(r[3]), kind: doppelboden.MailboxKind(asText(r[7]))}
 		}
 		d.boxes[id].keys = append(d.boxes[id].keys, key)
 		a := addressRow{mailbox: id, position: asInt(r[5]), address: asText(r[6])}
 		d.addresses[key], d.before[key] = a, a
 		return nil
-	}, `SELECT b.id, b.tenant, b.source, b.external, a.key, a.position, a.address
+	}, `SELECT b.id, b.tenant, b.source, b.external, a.key, a.position, a.address, b.kind
 		FROM (SELECT unnest($1::bigint[]) AS id
 			UNION SELECT x.mailbox FROM unnest($2::text[]) k (key) CROSS JOIN address x WHERE x.key = k.key) n
 		CROSS JOIN mailbox b CROSS JOIN address a WHERE b.id = n.id AND a.mailbox = b.id`, ids, keys)
@@ -123,7 +124,7 @@ func (d *directory) place(b *doppelboden.Mailbox) error {
 	for _, key := range row.keys {
 		delete(d.addresses, key)
 	}
-	row.source, row.external, row.keys = b.Source, b.External, nil
+	row.source, row.external, row.kind, row.keys = b.Source, b.External, b.Kind, nil
 	d.give(b, b.Address, 0)
 	return nil
 }
@@ -165,6 +166,9 @@ func (d *directory) findRetired(b *doppelboden.Mailbox) {
 	row := d.boxes[a.mailbox]
 	if row.source == b.Source && row.external != "" && b.External != "" && row.external != b.External {
 		return
+	}
+	if row.kind == doppelboden.Person && b.Kind != doppelboden.Person && b.Source != "" {
+		return // a directory may not let others read it
 	}
 	b.ID = doppelboden.MailboxID(a.mailbox)
 }

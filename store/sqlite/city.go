@@ -136,7 +136,7 @@ func (t *tx) checkNumber(b *doppelboden.Mailbox) error {
 
 // findRetired gives b the number of the retired mailbox that had its address.
 func (t *tx) findRetired(b *doppelboden.Mailbox) error {
-	row, err := t.c.one(background, `SELECT a.mailbox, b.source, b.external FROM address a CROSS JOIN mailbox b ON b.id = a.mailbox
+	row, err := t.c.one(background, `SELECT a.mailbox, b.source, b.external, b.kind FROM address a CROSS JOIN mailbox b ON b.id = a.mailbox
 		WHERE a.key = ?`, retiredKey(b.Tenant, b.Address.Key()))
 	switch {
 	case errors.Is(err, errNoRow):
@@ -146,6 +146,9 @@ func (t *tx) findRetired(b *doppelboden.Mailbox) error {
 	}
 	if external := asText(row[2]); asText(row[1]) == b.Source && external != "" && b.External != "" && external != b.External {
 		return nil // another person's
+	}
+	if asText(row[3]) == string(doppelboden.Person) && b.Kind != doppelboden.Person && b.Source != "" {
+		return nil // a person's, and a directory may not let others read it
 	}
 	b.ID = doppelboden.MailboxID(asInt(row[0]))
 	return nil

@@ -12,6 +12,7 @@ func testLists(t *testing.T, open Open) {
 	t.Run("listings are kept", func(t *testing.T) { listings(t, open) })
 	t.Run("lists keep their members", func(t *testing.T) { members(t, open) })
 	t.Run("a retired mailbox frees its addresses and can come back", func(t *testing.T) { retired(t, open) })
+	t.Run("a function that a directory lists gets nothing of a person who left", func(t *testing.T) { personal(t, open) })
 	t.Run("a mailbox keeps its number under a new address", func(t *testing.T) { renamed(t, open) })
 	t.Run("mail for nobody is assigned once", func(t *testing.T) { assigned(t, open) })
 }
@@ -129,6 +130,29 @@ func retired(t *testing.T, open Open) {
 	w.must(w.s.Retire(ctx, []doppelboden.MailboxID{heir.ID}, day))
 	if all := w.mailboxesOf(); len(all) != 6 || all[0].Gone.IsZero() || all[1].Gone.IsZero() {
 		t.Errorf("two gone mailboxes with one address: %+v", all)
+	}
+}
+
+// personal: what a person left behind is no function's because a directory says so.
+func personal(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	anna := w.boxes[0]
+	w.must(w.s.Retire(ctx, []doppelboden.MailboxID{anna.ID}, anna.Gone.AddDate(2026, 0, 0)))
+	listed := doppelboden.Mailbox{Tenant: anna.Tenant, Address: anna.Address, Kind: doppelboden.Function, Source: "ad", External: "1"}
+	for range 2 {
+		put, err := w.s.PutMailboxes(ctx, []doppelboden.Mailbox{listed})
+		w.must(err)
+		if put[0].ID == anna.ID {
+			t.Errorf("a function of a directory got mailbox %d of a person who left", anna.ID)
+		}
+	}
+	w = newWorld(t, open)
+	anna = w.boxes[0]
+	w.must(w.s.Retire(ctx, []doppelboden.MailboxID{anna.ID}, anna.Gone.AddDate(2026, 0, 0)))
+	put, err := w.s.PutMailboxes(ctx, []doppelboden.Mailbox{{Tenant: anna.Tenant, Address: anna.Address, Kind: doppelboden.Function}})
+	w.must(err)
+	if put[0].ID != anna.ID {
+		t.Errorf("people made a function of a person's mailbox that was gone: number %d, want %d", put[0].ID, anna.ID)
 	}
 }
 
