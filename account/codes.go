@@ -266,8 +266,11 @@ func (r *Room) NewApp(ctx context.Context, cookie, label string) (string, error)
 	}
 	password, now := newAppPassword(), r.opts.Clock()
 	plain, _ := plainAppPassword(password)
-	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox,
+	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{Session: s.Hash, Put: []store.Credential{{Tenant: p.Tenant, Person: p.Mailbox,
 		Kind: kindApp, Label: oneLine(label, 60), Lookup: appLookup(plain), Made: now, By: madeBy(s, p)}}})
+	if doppelboden.CodeOf(err) == doppelboden.NotFound {
+		return "", errNobody
+	}
 	if err != nil {
 		return "", fmt.Errorf("keep the password of a program: %w", err)
 	}

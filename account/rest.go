@@ -105,14 +105,27 @@ func (r *Room) RevokeAll(ctx context.Context, p Person, by string) (Rest, error)
 	if err != nil {
 		return Rest{}, err
 	}
+	// First her sessions: no change of hers is carried out without one. They end once more
+	// afterwards, for who logged in meanwhile by what ends now.
+	if err := r.endSessions(ctx, p); err != nil {
+		return Rest{}, err
+	}
 	kinds := append([]string{kindPassword, kindTOTP}, restKinds...)
 	_, err = r.opts.Store.ChangeCredentials(ctx, store.CredentialChange{
 		End: []store.CredentialEnd{{Tenant: p.Tenant, Person: p.Mailbox, Kinds: kinds, Why: whyRevoked, At: r.opts.Clock()}}})
 	if err != nil {
 		return Rest{}, fmt.Errorf("revoke everything: %w", err)
 	}
-	if _, err := r.opts.Store.EndSessions(ctx, store.SessionFilter{Person: p.Mailbox}); err != nil {
-		return Rest{}, fmt.Errorf("end the sessions: %w", err)
+	if err := r.endSessions(ctx, p); err != nil {
+		return Rest{}, err
 	}
 	return ended, r.note(ctx, p.Tenant, by, fmt.Sprintf("everything by which person %d logs in was revoked: her password, %d programs, %d passkeys and %d codes", p.ID, ended.Apps, ended.Passkeys, ended.Codes))
+}
+
+// endSessions ends all sessions of a person.
+func (r *Room) endSessions(ctx context.Context, p Person) error {
+	if _, err := r.opts.Store.EndSessions(ctx, store.SessionFilter{Person: p.Mailbox}); err != nil {
+		return fmt.Errorf("end the sessions: %w", err)
+	}
+	return nil
 }

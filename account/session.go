@@ -255,18 +255,16 @@ func (r *Room) setPassword(ctx context.Context, s store.LoggedIn, p Person, st s
 func (r *Room) enrol(ctx context.Context, s store.LoggedIn, p Person, st state, change store.CredentialChange) (Login, error) {
 	// A password may have waited long for its hash; who ended the session meanwhile must not
 	// find it changed.
-	if _, err := r.opts.Store.SessionOf(ctx, s.Hash); err != nil {
-		if doppelboden.CodeOf(err) == doppelboden.NotFound {
-			return Login{}, errNobody
-		}
-		return Login{}, fmt.Errorf("read the session: %w", err)
-	}
+	change.Session = s.Hash
 	if s.Needs == NeedsEnrol {
 		change.Spend, change.Token = s.Code, s.Hash
 		change.End = append(change.End, store.CredentialEnd{Tenant: p.Tenant, Person: p.Mailbox, Kinds: []string{kindTOTP}, Why: whyReplaced, At: change.At})
 	}
 	if _, err := r.opts.Store.ChangeCredentials(ctx, change); err != nil {
-		if doppelboden.CodeOf(err) == doppelboden.Policy {
+		switch doppelboden.CodeOf(err) {
+		case doppelboden.NotFound:
+			return Login{}, errNobody
+		case doppelboden.Policy:
 			return Login{}, &doppelboden.Error{Code: doppelboden.Policy, Public: "this code was used or withdrawn meanwhile; please ask for a new one"}
 		}
 		return Login{}, fmt.Errorf("keep how she logs in: %w", err)

@@ -50,6 +50,10 @@ type CredentialEnd struct {
 
 // A CredentialChange is carried out as a whole, in the order of its fields.
 type CredentialChange struct {
+	// Session is the hash of a session that must be there, whose holder makes the change; nil:
+	// nobody's. So who ends it first has ended all that it could still bring about.
+	Session []byte
+
 	// Spend is a credential that must be live, and ends as "spent"; 0: none. Token names
 	// this call, so that repeating it is not spending twice.
 	Spend int64
@@ -122,7 +126,8 @@ type Accounts interface {
 
 	// ChangeCredentials carries out a change in one commit and returns how many credentials
 	// it ended, besides the spent one. The code is Policy, and nothing is written, when
-	// Spend is not live and was not ended by the same Token.
+	// Spend is not live and was not ended by the same Token, and NotFound when Session is
+	// not there.
 	ChangeCredentials(ctx context.Context, c CredentialChange) (ended int, err error)
 
 	// Advance makes to the Counter of a live credential if it is greater, and says whether

@@ -62,6 +62,9 @@ func (s *Store) Credentials(ctx context.Context, f store.CredentialFilter, yield
 func (s *Store) ChangeCredentials(ctx context.Context, c store.CredentialChange) (ended int, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		ended = 0
+		if err := t.inSession(c.Session); err != nil {
+			return err
+		}
 		again, err := t.spend(&c)
 		if err != nil || again {
 			return err
@@ -81,6 +84,22 @@ func (s *Store) ChangeCredentials(ctx context.Context, c store.CredentialChange)
 		return nil
 	})
 	return ended, err
+}
+
+// inSession refuses what needs a session that has ended; nil: it needs none. The lock has who
+// ends it wait until the change is written, or this find it ended.
+func (t *tx) inSession(hash []byte) error {
+	if len(hash) == 0 {
+		return nil
+	}
+	_, err := t.one("SELECT hash FROM session WHERE hash = $1 FOR UPDATE", hash)
+	if errors.Is(err, errNoRow) {
+		return refuse(doppelboden.NotFound, "there is no such session")
+	}
+	if err != nil {
+		return fmt.Errorf("find session: %w", err)
+	}
+	return nil
 }
 
 // spend ends the credential that a change needs live. again says that the same change was

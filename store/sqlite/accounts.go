@@ -70,6 +70,9 @@ func (s *Store) Credentials(ctx context.Context, f store.CredentialFilter, yield
 func (s *Store) ChangeCredentials(ctx context.Context, c store.CredentialChange) (ended int, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		ended = 0
+		if err := t.inSession(c.Session); err != nil {
+			return err
+		}
 		again, err := t.spend(&c)
 		if err != nil || again {
 			return err
@@ -89,6 +92,21 @@ func (s *Store) ChangeCredentials(ctx context.Context, c store.CredentialChange)
 		return nil
 	})
 	return ended, err
+}
+
+// inSession refuses what needs a session that has ended; nil: it needs none.
+func (t *tx) inSession(hash []byte) error {
+	if len(hash) == 0 {
+		return nil
+	}
+	_, err := t.c.one(background, "SELECT hash FROM session WHERE hash = ?", hash)
+	if errors.Is(err, errNoRow) {
+		return refuse(doppelboden.NotFound, "there is no such session")
+	}
+	if err != nil {
+		return fmt.Errorf("find session: %w", err)
+	}
+	return nil
 }
 
 // spend ends the credential that a change needs live. again says that the same change was

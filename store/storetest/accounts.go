@@ -234,6 +234,16 @@ func sessions(t *testing.T, open Open) {
 	late.Hash = []byte{0, 8}
 	_, err = w.s.EndSessions(ctx, store.SessionFilter{Hash: next.Hash})
 	w.must(err)
+	made := store.CredentialChange{Session: next.Hash, Put: []store.Credential{{Tenant: next.Tenant, Person: next.Person, Kind: "app", Made: day, By: "x"}}}
+	_, err = w.s.ChangeCredentials(ctx, made)
+	isCode(t, "credentials that a session makes which has ended", err, doppelboden.NotFound)
+	if got := w.credentialsOf(store.CredentialFilter{}); len(got) != 0 {
+		t.Errorf("it made %+v", got)
+	}
+	made.Session = list[1].Hash
+	if w.change(made); len(w.credentialsOf(store.CredentialFilter{})) != 1 {
+		t.Error("a session that lives makes no credential")
+	}
 	isCode(t, "a session that ended is used", w.s.PutSession(ctx, next, next.Hash), doppelboden.NotFound)
 	isCode(t, "a session that ended gets another cookie", w.s.PutSession(ctx, late, next.Hash), doppelboden.NotFound)
 	for _, hash := range [][]byte{next.Hash, late.Hash} {
