@@ -276,11 +276,12 @@ func rounded(n int64) int64 {
 }
 
 // routes tells of next servers that have not answered for a while and are in no event,
-// because no mailbox has them for its own.
+// because no mailbox has them for its own. One for which nothing waits any more is not asked,
+// such as one whose mail has all gone straight into the mailboxes.
 func (w *watcher) routes(wrong alarms) {
 	now := w.n.clock()
 	for _, l := range w.n.house.queue.Status() {
-		if !l.Internet && !l.Up && now.Sub(l.Since) >= routeDown && !w.n.events.Covers(l.Name) {
+		if !l.Internet && !l.Up && l.Waiting > 0 && now.Sub(l.Since) >= routeDown && !w.n.events.Covers(l.Name) {
 			wrong[alarmKey{"route", l.Name}] = doppelboden.Tell("The next server of %s has not taken mail since %s. Mail for it is kept, waits, and is handed over by itself. Look at that server; see what it says: doppelboden status", l.Name, l.Since)
 		}
 	}

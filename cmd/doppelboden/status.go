@@ -154,6 +154,9 @@ func (p *program) lane(s control.Status, r queue.LaneStatus) string {
 		return p.say.T("Route %s takes mail since %s: %d wait, %d in flight", r.Name, p.clock(r.Since), r.Waiting, r.InFlight)
 	}
 	text := p.say.T("Route %s does NOT take mail since %s: %d wait, next attempt in %s", r.Name, p.clock(r.Since), r.Waiting, p.age(r.Probe.Sub(s.Now)))
+	if r.Waiting == 0 {
+		text = p.say.T("Route %s: nothing waits, and nothing was tried since the last attempt failed; the next mail is tried at once", r.Name)
+	}
 	if r.Reply != "" {
 		text += "\n  " + say.Plain(r.Reply)
 	}

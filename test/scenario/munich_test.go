@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"doppelboden"
 	"doppelboden/control"
 	"doppelboden/event"
 	"doppelboden/harvest"
@@ -487,6 +488,14 @@ func (m *munich) returns() {
 	m.t.Logf("%d mails were handed over in %v (%.0f a second), %d changes handed back after %v, %v by the node's clock; the node has %.0f MB resident, at most %.0f",
 		waiting, done.Round(time.Millisecond), float64(waiting)/done.Seconds(), before, took.Round(time.Millisecond), m.remote.now().Sub(from).Round(time.Second), rss, most)
 	m.remote.until("the outage is over", 5*time.Second, func() bool { return !m.event().Until.IsZero() })
+	// The clock that is moved is an alarm of its own.
+	m.remote.until("no alarm is left of it", 5*time.Second, func() bool {
+		s, err := m.client().Status(m.t.Context())
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		return !slices.ContainsFunc(s.Alarms, func(a doppelboden.Alarm) bool { return a.Kind != "clock" })
+	})
 }
 
 // compare looks into all mailboxes of the groupware.
