@@ -104,6 +104,13 @@ func TestMailboxesThatHaveToBeFilledAreReadBySeveralAndEachByOneAtATime(t *testi
 	}
 	reading.work = Fresh
 	reading.round(ctx)
+	took := reading.status.Took
+	w.setHeld("outage")
+	reading.round(ctx)
+	w.setHeld("")
+	if took <= 0 || reading.status.Took != took {
+		t.Errorf("the last round took %v, and after one that was broken off %v; want the same", took, reading.status.Took)
+	}
 	if n := reading.readers(len(w.boxes)); n != 1 {
 		t.Errorf("%d readers after a round that took no time, want one", n)
 	}

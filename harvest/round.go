@@ -44,11 +44,7 @@ const mostFailing = 3
 func (g *reading) run(ctx context.Context) {
 	for {
 		start := g.r.opts.Clock()
-		began := time.Now()
 		g.round(ctx)
-		g.mu.Lock()
-		g.status.Took = time.Since(began).Seconds()
-		g.mu.Unlock()
 		wait := g.r.opts.Pace.Every - g.r.opts.Clock().Sub(start)
 		if wait <= 0 || g.unfilled() {
 			wait = time.Second
@@ -104,10 +100,12 @@ func (g *reading) round(ctx context.Context) {
 	g.mu.Lock()
 	g.status.Route, g.status.Mailboxes, g.status.Done, g.status.Began = g.key, len(p.boxes), 0, g.r.opts.Clock()
 	g.mu.Unlock()
+	began := time.Now()
 	if !p.run(ctx, readers) {
 		return
 	}
 	g.mu.Lock()
+	g.status.Took = time.Since(began).Seconds()
 	g.status.Done, g.status.Round, g.status.Filling, g.work = len(p.boxes), g.r.opts.Clock(), p.filling, p.work
 	g.mu.Unlock()
 	g.r.tenant(g.tenant).rounded(g.key, p.tally)
