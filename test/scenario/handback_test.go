@@ -184,6 +184,15 @@ func (c *workplace) work(n *app.Node, clock *hand.Clock, dovecot *peer.DovecotSe
 		t.Fatal(err)
 	}
 	c.deliver(n, clock, boxes, "waehrend", during)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if landed, queued := c.counts(); landed == 0 && queued >= int64(during*len(boxes)) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("mail that was accepted is not in the database")
+		}
+	}
+	c.noticed(clock)
 	want := map[string][]string{}
 	var mu sync.Mutex // of want
 	t.Run("everybody works", func(t *testing.T) {
@@ -201,6 +210,20 @@ func (c *workplace) work(n *app.Node, clock *hand.Clock, dovecot *peer.DovecotSe
 		t.FailNow()
 	}
 	return resting, want
+}
+
+// noticed lets time pass until the node knows of the outage.
+func (c *workplace) noticed(clock *hand.Clock) {
+	c.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if out, _ := c.run("event", "list"); strings.Contains(out, "groupware") {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatal("nobody noticed that the groupware is down")
+		}
+		clock.Forward(time.Second)
+	}
 }
 
 // deliver sends mails to everybody, several at a time.
