@@ -75,7 +75,9 @@ func (r *Room) Coverages(ctx context.Context, t doppelboden.TenantID, boxes []do
 	var folders []store.HarvestFolder
 	take := func() {
 		if len(folders) > 0 {
-			read[folders[0].Mailbox], _ = answer(folders[0].Mailbox, folders)
+			if c, ok := answer(folders[0].Mailbox, folders); ok {
+				read[folders[0].Mailbox] = c
+			}
 		}
 		folders = folders[:0]
 	}

@@ -174,25 +174,21 @@ func (c *workplace) work(n *app.Node, clock *hand.Clock, dovecot *peer.DovecotSe
 		}
 	}
 	c.deliver(n, clock, boxes, "vorher", before)
-	for deadline := time.Now().Add(time.Minute); c.waiting() > 0; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("mail waits although Dovecot works")
-		}
-	}
+	c.until("Dovecot has all mail", time.Minute, func() bool { return c.waiting() == 0 })
 	resting, err := dovecot.Halt()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.deliver(n, clock, boxes, "waehrend", during)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if landed, queued := c.counts(); landed == 0 && queued >= int64(during*len(boxes)) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("mail that was accepted is not in the database")
-		}
-	}
-	c.noticed(clock)
+	c.until("all mail that was accepted is in the database", time.Minute, func() bool {
+		landed, queued := c.counts()
+		return landed == 0 && queued >= int64(during*len(boxes))
+	})
+	c.until("the node knows of the outage", time.Minute, func() bool {
+		clock.Forward(time.Second)
+		out, _ := c.run("event", "list")
+		return strings.Contains(out, "groupware")
+	})
 	want := map[string][]string{}
 	var mu sync.Mutex // of want
 	t.Run("everybody works", func(t *testing.T) {
@@ -210,20 +206,6 @@ func (c *workplace) work(n *app.Node, clock *hand.Clock, dovecot *peer.DovecotSe
 		t.FailNow()
 	}
 	return resting, want
-}
-
-// noticed lets time pass until the node knows of the outage.
-func (c *workplace) noticed(clock *hand.Clock) {
-	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if out, _ := c.run("event", "list"); strings.Contains(out, "groupware") {
-			return
-		}
-		if time.Now().After(deadline) {
-			c.t.Fatal("nobody noticed that the groupware is down")
-		}
-		clock.Forward(time.Second)
-	}
 }
 
 // deliver sends mails to everybody, several at a time.

@@ -39,15 +39,10 @@ func TestAGroupwareThatIsRebuiltEmptyGetsTheOldMailAndWhatPeopleDidWithIt(t *tes
 	c.must("event", "close", "1", "--note", "it is rebuilt")
 	// Of each: a mark, a move with a mark, a move and a deletion of old mail.
 	c.stays(int64(4 * len(boxes)))
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // polls a real process
+	c.until("an alarm names the command that brings the old mail", time.Minute, func() bool {
 		out, _ := c.run("status")
-		if strings.Contains(out, "does not go back to the groupware since") && strings.Contains(out, "replay --from") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no alarm names the command that brings the old mail:\n%s", out)
-		}
-	}
+		return strings.Contains(out, "does not go back to the groupware since") && strings.Contains(out, "replay --from")
+	})
 	c.must("replay", "--from", began.Format(time.RFC3339), "--to", time.Now().Add(-time.Minute).Format(time.RFC3339))
 	c.kill()
 	c.start()

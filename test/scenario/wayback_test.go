@@ -52,12 +52,7 @@ func TestWhateverDiesInTheMiddleOfTheWayBackEveryMailLiesInItsMailboxOnce(t *tes
 		c.kill()
 		c.start()
 	}
-	for deadline := time.Now().Add(3 * time.Minute); c.waiting() > 0; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			out, _ := c.run("status")
-			t.Fatalf("%d mails still wait\n%s", c.waiting(), out)
-		}
-	}
+	c.until("no mail waits", 3*time.Minute, func() bool { return c.waiting() == 0 })
 	twice, missing := 0, mails
 	for _, box := range boxes {
 		seen := map[doppelboden.ID]bool{}
@@ -85,7 +80,18 @@ func TestWhateverDiesInTheMiddleOfTheWayBackEveryMailLiesInItsMailboxOnce(t *tes
 	t.Logf("%d mails, %d kills: %d twice, %d missing; balance %+v", mails, kills(t), twice, missing, b)
 }
 
-// waiting counts what is queued or held.
+// until waits for something that other processes do.
+func (c *city) until(what string, limit time.Duration, is func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(limit); !is(); time.Sleep(20 * time.Millisecond) { // there is no event to wait for
+		if time.Now().After(deadline) {
+			out, _ := c.run("status")
+			c.t.Fatalf("after %v still not: %s\n%s", limit, what, out)
+		}
+	}
+}
+
+// waiting counts what has no end yet.
 func (c *city) waiting() (n int64) {
 	c.t.Helper()
 	landed, queued := c.counts()

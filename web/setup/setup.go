@@ -156,8 +156,8 @@ func (d *Door) make(w http.ResponseWriter, r *http.Request) error {
 	s.Label = r.PostFormValue("label")
 	page := page
 	s.Password, err = d.o.People.NewApp(r.Context(), v.Session, s.Label)
-	if code := doppelboden.CodeOf(err); err != nil && (code == doppelboden.Invalid || code == doppelboden.Policy) {
-		s.Mistake = web.Said(v.Language, err)
+	code := doppelboden.CodeOf(err)
+	if s.Mistake = web.Said(v.Language, err); s.Mistake != "" && (code == doppelboden.Invalid || code == doppelboden.Policy) {
 		page.Data = s
 		d.pages.Show(w, r, http.StatusUnprocessableEntity, "setup", page)
 		return nil
@@ -167,11 +167,11 @@ func (d *Door) make(w http.ResponseWriter, r *http.Request) error {
 	}
 	id := d.keep(profile{servers: s, name: v.Visitor.Name, language: v.Language})
 	s.Link = "/setup/profile/" + id
-	code, err := qr.Encode((&url.URL{Scheme: "https", Host: r.Host, Path: s.Link}).String(), qr.M)
+	square, err := qr.Encode((&url.URL{Scheme: "https", Host: r.Host, Path: s.Link}).String(), qr.M)
 	if err != nil {
 		return err
 	}
-	s.QR = template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(code.PNG()))
+	s.QR = template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(square.PNG()))
 	page.Data = s
 	d.pages.Show(w, r, http.StatusOK, "setup", page)
 	return nil
