@@ -79,6 +79,13 @@ func (s *memory) find(is func(d *doppelboden.Delivery) bool, limit int) (got []s
 	return got
 }
 
+// why returns for which reason a delivery is held.
+func (s *memory) why(seq int64) store.HeldWhy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holds[seq]
+}
+
 func (s *memory) Boxes(_ context.Context, yield func(store.Box) error) error {
 	boxes := map[doppelboden.BoxID]*store.Box{}
 	for _, it := range s.find(func(d *doppelboden.Delivery) bool { return d.State == doppelboden.Queued }, 0) {

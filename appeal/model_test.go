@@ -137,7 +137,7 @@ func (m *model) lists(without ...doppelboden.BoxID) {
 // nothingForgotten checks that whatever is held has a time or waits for a person.
 func (m *model) nothingForgotten() {
 	for _, it := range m.store.find(func(d *doppelboden.Delivery) bool { return d.State == doppelboden.Held }, 0) {
-		h := m.store.holds[it.Delivery.Seq]
+		h := m.store.why(it.Delivery.Seq)
 		if !h.Reason.TriedAgain() {
 			continue
 		}
@@ -158,7 +158,7 @@ func (m *model) check(steps []int) {
 		taken[e.seq] = taken[e.seq] || e.took
 	}
 	for _, it := range m.store.find(func(d *doppelboden.Delivery) bool { return !d.State.Ended() }, 0) {
-		if why := m.store.holds[it.Delivery.Seq]; why.Reason != doppelboden.HeldByPerson {
+		if why := m.store.why(it.Delivery.Seq); why.Reason != doppelboden.HeldByPerson {
 			m.rt.Errorf("%v: hours after all is well %d is %v (%v)", steps, it.Delivery.Seq, it.Delivery.State, why.Reason)
 		}
 	}
