@@ -6,10 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +24,10 @@ import (
 
 // program is the path of the program under test, built by TestMain.
 var program string
+
+// atOnce is how many of the tests that say so run at the same time, on however few cores:
+// they wait most of the time, for retries, looks and processes that start.
+const atOnce = 4
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(clockedDir); dir != "" {
@@ -41,6 +47,10 @@ func TestMain(m *testing.M) {
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	code := 1
 	if err := build.Run(); err == nil {
+		flag.Parse()
+		if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+			panic(err)
+		}
 		code = m.Run()
 	}
 	os.RemoveAll(dir)

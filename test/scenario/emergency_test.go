@@ -27,6 +27,7 @@ const payroll = "\ufeffaddress;name;department;priority\r\n" +
 // gets his mail; and when a groupware is there weeks later, all of it goes there, with what
 // was done meanwhile.
 func TestACityThatNeverPreparedAnswersItsFirstMailWithinTheHour(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, "pdftotext", peer.DovecotProgram, peer.IMAPProgram)
 	internet, err := sink.Start(sink.Options{Keep: sink.Everything})
 	if err != nil {

@@ -42,6 +42,7 @@ func (c *city) configure(change func(text string) string) {
 // TestBehindAGatewaySendersAreJudgedByTheirOwnAddressAndNobodyGetsABounceForUs has a
 // real Postfix in front of us, which hands over what strangers bring.
 func TestBehindAGatewaySendersAreJudgedByTheirOwnAddressAndNobodyGetsABounceForUs(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, "swaks", peer.PostfixProgram)
 	names := peer.For[*peer.DNSServer](t, peer.DNS{Zone: gatewayZone})
 	groupware := peer.For[*peer.Postfix](t, peer.PostfixReceiver{Domain: "stadt.example"})
@@ -131,6 +132,7 @@ func cutDNS(text []byte) (before, after []byte, was bool) {
 // TestBeforeAGatewayItsAnswersReachTheSenderAndItsMailIsOursWhileItIsDown has a real
 // Postfix behind us that knows better than we what it takes.
 func TestBeforeAGatewayItsAnswersReachTheSenderAndItsMailIsOursWhileItIsDown(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, "swaks", peer.PostfixProgram)
 	boxes := users(2)
 	gateway := peer.For[*peer.Postfix](t, peer.PostfixReceiver{Domain: "stadt.example", Settings: []string{

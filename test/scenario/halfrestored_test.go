@@ -30,11 +30,13 @@ import (
 // the directory is not asked whether it lists the address, the deleted mailbox's mail goes back
 // too early; and when a 550 bounces at once, everything does.
 func TestAHalfRestoredGroupwareDestroysNothingAndAMailboxThatIsReallyGoneIsReturned(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, peer.DovecotProgram, peer.SlapdProgram, peer.SlapaddProgram, peer.LdapmodifyProgram)
 	onBothEngines(t, halfRestoredGroupware)
 }
 
 func halfRestoredGroupware(t *testing.T, db conf.Database) {
+	t.Parallel()
 	h := newHalfRestored(t, db, 12)
 
 	h.groupware() // without users

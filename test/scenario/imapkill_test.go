@@ -38,6 +38,7 @@ func wholeMail(subject string) string {
 }
 
 func TestKillInTheMiddleOfAppendAndMoveLosesNothingAndLeavesNothingHalf(t *testing.T) {
+	t.Parallel()
 	c := found(t, "", "here", 1)
 	user := users(1)[0]
 	set := exec.Command(program, "--node", c.dir+"/node.toml", "mailbox", "add", user, "--password-stdin")

@@ -169,6 +169,7 @@ func (m *mayors) in(owner, folder, text string) (found []peer.Lying) {
 // nothing missing. The journalist looks up his receipt. The groupware returns: her answer is
 // in Sent, and the balance sheet says that nothing is missing.
 func TestTheTenMinutesThatConvinceAMayor(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram, peer.SieveProgram)
 	m := newMayors(t)
 	m.lies(mayor, time.Now().AddDate(0, 0, -7), "From: Karl <treasurer@stadt.example>\nTo: <mayor@stadt.example>\nSubject: Haushalt\nDate: "+

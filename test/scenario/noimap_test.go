@@ -23,6 +23,7 @@ import (
 // that takes mail by LMTP and lets nobody into its mailboxes. People work while it is down; the
 // node is killed while it writes the letters that bring what they wrote.
 func TestWithoutAWayIntoMailboxesEverybodyGetsWhatSheWroteOnceAndTheRestInWords(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, peer.DovecotProgram, peer.LMTPProgram, peer.SieveProgram)
 	boxes := users(8)
 	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: boxes})

@@ -16,6 +16,7 @@ import (
 )
 
 func TestSwaksGetsAReceiptAndItsMailReachesARealPostfix(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, "swaks", peer.PostfixProgram)
 	box := users(1)[0]
 	postfix := peer.For[*peer.Postfix](t, peer.PostfixReceiver{Domain: "stadt.example"})
@@ -44,6 +45,7 @@ func TestSwaksGetsAReceiptAndItsMailReachesARealPostfix(t *testing.T) {
 }
 
 func TestMailOfSmtpSourceWaitsWhileDovecotIsDownAndIsHandedOverWhenItReturns(t *testing.T) {
+	t.Parallel()
 	const mails = 500
 	all := append(users(mails+1), numbered(mails+1)...)
 	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: all})

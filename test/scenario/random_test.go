@@ -47,10 +47,14 @@ func fromEnv(t *testing.T, name string, fallback uint64) uint64 {
 // 343; with the 250 sent beside the landing's write one was missing; with a drain that writes
 // again what is there, under another id, 472 of 1,422 came twice and the difference was 469.
 func TestAfterRandomKillsOfNodePostgreSQLAndDovecotNothingIsMissing(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, peer.DovecotProgram)
 	seed := fromEnv(t, "SEED", uint64(time.Now().UnixNano())%1_000_000+1)
 	for i := range fromEnv(t, "HISTORIES", 3) {
-		t.Run(fmt.Sprintf("SEED=%d", seed+i), func(t *testing.T) { newHistory(t, seed+i).play() })
+		t.Run(fmt.Sprintf("SEED=%d", seed+i), func(t *testing.T) {
+			t.Parallel()
+			newHistory(t, seed+i).play()
+		})
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 // It was shown to find its fault: when nothing waits for the replay, what was deleted here lies
 // in the inbox again.
 func TestAGroupwareThatIsRebuiltEmptyGetsTheOldMailAndWhatPeopleDidWithIt(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram, peer.LMTPProgram, peer.SieveProgram)
 	boxes := users(5)
 	dovecot := peer.For[*peer.DovecotServer](t, peer.Dovecot{Users: boxes})

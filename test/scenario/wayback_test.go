@@ -27,6 +27,7 @@ import (
 // It was shown to find its fault: when what an earlier run put there is not compared, 32
 // mails of 1,800 lie there twice after three kills.
 func TestWhateverDiesInTheMiddleOfTheWayBackEveryMailLiesInItsMailboxOnce(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram)
 	const mails = 1800
 	boxes := users(6)

@@ -31,11 +31,13 @@ import (
 // twice; with one that believes every UID, what an owner deleted is back; when what is
 // opened again goes by LMTP whatever its age, citizens get replies from people on vacation.
 func TestAGroupwareThatIsRestoredWronglyIsNoticedAndOneCommandBringsBackWhatItLost(t *testing.T) {
+	t.Parallel()
 	peer.Need(t, peer.DovecotProgram, peer.IMAPProgram, peer.SieveProgram)
 	onBothEngines(t, restoredWrongly)
 }
 
 func restoredWrongly(t *testing.T, db conf.Database) {
+	t.Parallel()
 	const boxes, early, today, forgotten = 9, 6, 4, 3
 	w := newWrongly(t, db, boxes)
 
@@ -219,7 +221,7 @@ func (w *wrongly) await(what string, is func() bool) {
 			s, _ := w.client.Status(w.t.Context())
 			w.t.Fatalf("still not: %s\n%+v\n%+v\n%s", what, s, w.reading(), w.dovecot.LogTail(20))
 		}
-		w.clock.Forward(time.Second)
+		move(w.clock, time.Second)
 	}
 }
 
