@@ -8,7 +8,7 @@ func (n *Node) retention() *retention.Job {
 		Store: n.store, Bodies: n.bodies, Logs: []retention.Log{n.doors, n.replies}, Log: n.log, Clock: n.clock, Timer: n.opts.Timer,
 		Days: func() int { return n.house.Directory().City().RetentionDays },
 		Here: n.spared, Crisis: n.inCrisis, Guard: &n.moving,
-		Moved: n.house.queue.Refresh, First: n.landedFirst,
+		Moved: n.house.queue.Refresh, First: n.landedFirst, Registry: n.registry,
 	})
 }
 

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"doppelboden"
 	"doppelboden/clock"
 	"doppelboden/segment"
@@ -58,15 +60,22 @@ type Options struct {
 	// in memory where they lay must ask the store again.
 	Moved func()
 	// First is called before anything is removed; after an error nothing is.
-	First func(ctx context.Context) error
+	First    func(ctx context.Context) error
+	Registry prometheus.Registerer
 }
 
 const (
 	// every is the time between two rounds; days are what counts.
 	every = time.Hour
-	// batch is how many messages one commit removes: some 20 ms, so that a sender who
-	// waits for a commit does not notice.
+	// atOnce is how many messages one call of Expire may remove. It paces itself.
+	atOnce = 1000
+	// batch is how many bodies one commit moves: some 20 ms, so that a sender who waits for a
+	// commit does not notice.
 	batch = 200
+	// movingRest is how many times as long as a batch took nothing is moved after it, at most
+	// movingRestMax: days are what counts, and a sender who waits is there now.
+	movingRest    = 9
+	movingRestMax = time.Second
 	// logDays is how long the tallies are kept beyond the mail, so that a balance of
 	// the last year can be drawn. A city with 54,000 mails a day writes 6 MB a day.
 	logDays = 400
@@ -77,10 +86,26 @@ const (
 func LogsSince(now time.Time, days int) time.Time { return now.AddDate(0, 0, -days-logDays) }
 
 // A Job removes what has outlived its time.
-type Job struct{ o Options }
+type Job struct {
+	o        Options
+	removed  prometheus.Counter
+	moved    prometheus.Counter
+	segments prometheus.Counter
+}
 
-// New returns a job.
-func New(o Options) *Job { return &Job{o} }
+// New returns a job. It registers its metrics, so there is one for each registry.
+func New(o Options) *Job {
+	j := &Job{o: o,
+		removed: prometheus.NewCounter(prometheus.CounterOpts{Name: "doppelboden_retention_messages_total",
+			Help: "Messages that were removed because they had outlived their time."}),
+		moved: prometheus.NewCounter(prometheus.CounterOpts{Name: "doppelboden_retention_moved_total",
+			Help: "Bodies that were written once more because they stay longer than the rest of their day."}),
+		segments: prometheus.NewCounter(prometheus.CounterOpts{Name: "doppelboden_retention_segments_total",
+			Help: "Segments that were dropped."}),
+	}
+	o.Registry.MustRegister(j.removed, j.moved, j.segments)
+	return j
+}
 
 // Run works once an hour until ctx ends.
 func (j *Job) Run(ctx context.Context) {
@@ -125,8 +150,9 @@ func (j *Job) Round(ctx context.Context) error {
 func (j *Job) expire(ctx context.Context, cut time.Time) (int, error) {
 	removed := 0
 	for ctx.Err() == nil {
-		n, err := j.o.Store.Expire(ctx, cut, j.o.Here(), batch)
+		n, err := j.o.Store.Expire(ctx, cut, j.o.Here(), atOnce)
 		removed += n
+		j.removed.Add(float64(n))
 		if err != nil || n == 0 {
 			return removed, err
 		}
@@ -163,6 +189,7 @@ func (j *Job) drop(ctx context.Context, cut time.Time) (int, error) {
 			continue
 		}
 		dropped++
+		j.segments.Inc()
 	}
 	return dropped, errors.Join(errs...)
 }
@@ -170,10 +197,15 @@ func (j *Job) drop(ctx context.Context, cut time.Time) (int, error) {
 // clear moves every body that must stay out of a segment.
 func (j *Job) clear(ctx context.Context, name string) error {
 	for all := 0; ; {
+		began := time.Now()
 		moved, err := j.move(ctx, name)
 		all += moved
-		if moved > 0 {
-			continue // also when some could not be moved: there may be more behind them
+		j.moved.Add(float64(moved))
+		if moved > 0 { // also when some could not be moved: there may be more behind them
+			if !clock.Sleep(ctx, clock.Or(j.o.Timer), min(movingRest*time.Since(began), movingRestMax)) {
+				return ctx.Err()
+			}
+			continue
 		}
 		if all > 0 {
 			j.o.Moved()

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"doppelboden"
 	"doppelboden/segment"
 	"doppelboden/store"
@@ -78,6 +80,7 @@ func newJob(c *cellar) *Job {
 		Store: c, Bodies: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Guard: &sync.Mutex{}, Moved: func() {}, First: func(context.Context) error { return nil },
 		Clock: func() time.Time { return time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) },
 		Days:  func() int { return 30 }, Here: func() []doppelboden.MailboxID { return nil }, Crisis: func() bool { return c.crisis },
+		Registry: prometheus.NewRegistry(),
 	})
 }
 

@@ -137,7 +137,7 @@ func (n *node) handsBack(ctx context.Context, owed, kill int) (s stage, err erro
 	var began time.Time
 	for done, asked := 0, 1; done < goal; asked++ {
 		time.Sleep(handbackAsk) // an answer costs the node as much as some changes
-		if done, err = wentBack("http://" + status.Listeners["metrics"] + "/metrics"); err != nil {
+		if done, err = metric(status.Listeners["metrics"], wentBackMetric); err != nil {
 			return s, fmt.Errorf("%w: %s", err, n.tail())
 		}
 		if began.IsZero() && done > 0 {
@@ -182,20 +182,23 @@ func (n *node) owes(ctx context.Context) (int, error) {
 	return int(s.Handback.Deeds), nil
 }
 
-// wentBack reads how many changes have gone back in this run of a node.
-func wentBack(url string) (int, error) {
-	resp, err := http.Get(url)
+// wentBackMetric counts what people did that is on its way back no more.
+const wentBackMetric = "doppelboden_handback_changes_total"
+
+// metric reads a counter of this run of a node, whose metrics are at addr.
+func metric(addr, name string) (int, error) {
+	resp, err := http.Get("http://" + addr + "/metrics")
 	if err != nil {
 		return 0, fmt.Errorf("ask for metrics: %w", err)
 	}
 	defer resp.Body.Close()
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if v, ok := strings.CutPrefix(lines.Text(), "doppelboden_handback_changes_total "); ok {
+		if v, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
 			n, err := strconv.ParseFloat(v, 64)
 			return int(n), err
 		}
 	}
-	return 0, errors.New("the node does not count what went back")
+	return 0, fmt.Errorf("the node has no metric %s", name)
 }
 
 // waits returns how many deliveries wait.
