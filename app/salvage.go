@@ -179,14 +179,12 @@ func (n *Node) wholeNow(ctx context.Context, is *loss) error {
 
 // hasLost reports whether the database lacks what was drained into it.
 func (n *Node) hasLost(ctx context.Context) (bool, error) {
-	head := n.landed.Head()
 	err := n.landing.CatchUp(ctx)
 	if n.landing.Status().Lost {
 		return true, nil
 	}
-	if err != nil || head.Number == 0 {
+	if err != nil {
 		return false, err
 	}
-	last, err := n.store.Drained(ctx, head.Chain)
-	return last < head.Number, err
+	return n.landing.Lacks(ctx)
 }

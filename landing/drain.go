@@ -29,15 +29,16 @@ type drainer struct {
 	l *Landing
 
 	mu      sync.Mutex
-	memory  []landed // what is sure and not drained, without gaps; may be empty
-	bytes   int      // of memory
-	end     place    // of what is sure
-	at      place    // everything before it is drained
-	before  int64    // messages in the log of at before it
-	mark    mark     // what is noted of the two; of the run before until this one has come as far
-	rewound int64    // counts Rewind, which makes a batch under way void
-	anew    bool     // of the last Rewind: nothing is taken to be in the store
-	lost    bool     // the store has lost what it had: nothing is drained before a Rewind
+	memory  []landed         // what is sure and not drained, without gaps; may be empty
+	bytes   int              // of memory
+	end     place            // of what is sure
+	at      place            // everything before it is drained
+	before  int64            // messages in the log of at before it
+	mark    mark             // what is noted of the two; of the run before until this one has come as far
+	rewound int64            // counts Rewind, which makes a batch under way void
+	anew    bool             // of the last Rewind: nothing is taken to be in the store
+	lost    bool             // the store has lost what it had: nothing is drained before a Rewind
+	has     map[string]int64 // by chain: the last link of which the store said that it has it
 	trouble Trouble
 	changed chan struct{} // closed and made anew when something above changed
 	waiting int           // callers of CatchUp
@@ -64,7 +65,7 @@ type Trouble struct {
 func (d *drainer) init(l *Landing) {
 	d.l, d.kick, d.hurry, d.changed = l, make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 	d.pace, d.most, d.room = drainEvery, retryMost, memoryBytes
-	d.done, d.aside = map[string]int64{}, map[doppelboden.ID]error{}
+	d.done, d.has, d.aside = map[string]int64{}, map[string]int64{}, map[doppelboden.ID]error{}
 	d.at, d.end = l.journal.first(), l.journal.last()
 	d.read.journal = l.journal
 	d.mark = readMark(l.opts.FS, l.opts.Dir)
@@ -288,6 +289,7 @@ func (d *drainer) last(ctx context.Context, chain string, anew bool) (last int64
 	})
 	if err == nil {
 		d.done[chain] = last
+		d.said(chain, last)
 	}
 	return last, err
 }
@@ -306,6 +308,9 @@ func (d *drainer) persist(ctx context.Context, list []store.Landed) error {
 			d.lost = true
 			d.mu.Unlock()
 			return errLost
+		}
+		if err == nil {
+			d.said(list[0].Link.Chain, list[n-1].Link.Number)
 		}
 		if doppelboden.CodeOf(err).Permanent() {
 			err = d.singly(ctx, list[:n])
@@ -472,6 +477,7 @@ func (l *Landing) Rewind(t time.Time, all bool) {
 		d.lost, d.trouble = false, Trouble{}
 	}
 	d.at, d.before, d.memory, d.bytes = l.journal.since(t), 0, nil, 0
+	clear(d.has)
 	d.mu.Unlock()
 	select {
 	case d.kick <- struct{}{}:

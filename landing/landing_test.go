@@ -90,6 +90,21 @@ func (b *base) isDead() bool {
 	return b.dead != nil
 }
 
+// lose makes the store forget all links behind the first so many of each chain, and the
+// messages behind as many. It returns these.
+func (b *base) lose(keep int) []doppelboden.ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lost := slices.Clone(b.order[keep:])
+	for _, id := range lost {
+		delete(b.messages, id)
+	}
+	for chain, links := range b.links {
+		b.links[chain] = links[:min(keep, len(links))]
+	}
+	return lost
+}
+
 func (b *base) has(id doppelboden.ID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -465,15 +480,7 @@ func TestAGapIsNoticedBeforeNewerMailHidesIt(t *testing.T) {
 		q.accept(t)
 		q.caughtUp(t)
 	}
-	q.base.mu.Lock()
-	lost := slices.Clone(q.base.order[6:])
-	for _, id := range lost {
-		delete(q.base.messages, id)
-	}
-	for chain := range q.base.links {
-		q.base.links[chain] = q.base.links[chain][:6]
-	}
-	q.base.mu.Unlock()
+	lost := q.base.lose(6)
 	next := q.accept(t)
 	if err := q.CatchUp(t.Context()); err == nil {
 		t.Fatal("CatchUp behind a gap: nil, want that the database has lost what it had")

@@ -17,7 +17,7 @@ type Chain struct {
 	name string // node and run; no other chain has it
 
 	mu   sync.Mutex       // guards head, which others look at
-	head doppelboden.Head // the last link whose commit is durable
+	head doppelboden.Head // the last link
 
 	// tree is used by Next alone, whose calls come from one goroutine.
 	tree tree
@@ -34,8 +34,8 @@ func NewChain(node string, now time.Time) *Chain {
 // Name returns the chain's name.
 func (c *Chain) Name() string { return c.name }
 
-// Head returns the last durable link; its number is 0 while there is none. It may be
-// called by several goroutines.
+// Head returns the last link; its number is 0 while there is none. A store's is durable; a
+// landing's may still be on its way to the disk. It may be called by several goroutines.
 func (c *Chain) Head() doppelboden.Head {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +60,8 @@ func (c *Chain) Next(at time.Time, entries []doppelboden.Entry) doppelboden.Link
 	return l
 }
 
-// Advance makes l the head: its commit is durable.
+// Advance makes l the head: its commit is durable, or what comes next must follow it all the
+// same.
 func (c *Chain) Advance(l doppelboden.Link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
