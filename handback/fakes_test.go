@@ -43,6 +43,7 @@ type world struct {
 	next     int64
 	change   int64
 	state    map[doppelboden.MailboxID]string
+	seen     []store.Harvest // where reading the groupware has seen mails
 	putErr   error
 
 	// There.
@@ -174,8 +175,14 @@ func (w *world) delivered(subject string) int64 {
 
 // read makes a mail that was read from the groupware.
 func (w *world) read(subject string) int64 {
-	m := w.message(subject, "<"+subject+"@intern.example>", false)
+	return w.readOne(w.message(subject, "<"+subject+"@intern.example>", false))
+}
+
+// readOne lays a mail into the inbox of the groupware and reads it from there.
+func (w *world) readOne(m *doppelboden.Message) int64 {
 	w.there("", w.text(m), 0, w.now)
+	f := w.folders[""]
+	w.seen = append(w.seen, store.Harvest{Tenant: 1, Mailbox: user, Folder: "INBOX", Validity: f.validity, UID: f.next - 1, Message: m.ID})
 	return w.here(m, &store.Spot{Folder: "INBOX", Use: store.UseInbox}, &store.Spot{Folder: "INBOX", Use: store.UseInbox})
 }
 
@@ -379,7 +386,15 @@ func (w *world) CopiesOf(_ context.Context, _ doppelboden.TenantID, _ doppelbode
 	return list, nil
 }
 
-func (w *world) Harvested(context.Context, store.HarvestFilter, func(store.Harvest) error) error {
+func (w *world) Harvested(_ context.Context, f store.HarvestFilter, yield func(store.Harvest) error) error {
+	for _, s := range w.seen {
+		if s.Message != f.Message {
+			continue
+		}
+		if err := yield(s); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

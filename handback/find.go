@@ -1,6 +1,7 @@
 package handback
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,12 +10,13 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/courier"
 	"doppelboden/mailbox"
 	"doppelboden/store"
 )
 
-// known finds mails that came from the groupware where reading it has seen them: a UID is
-// surer than anything in a mail.
+// known finds mails that came from the groupware where reading it has seen them: a UID tells
+// one of several that are alike. In a groupware that was restored it may be another mail's.
 func (h *hand) known(ctx context.Context, tasks []*task) error {
 	at := map[string][]*task{}
 	where := map[*task]store.Harvest{}
@@ -56,7 +58,7 @@ func (h *hand) known(ctx context.Context, tasks []*task) error {
 		}
 		for _, t := range group {
 			for i := range marks {
-				if marks[i].UID == where[t].UID && !struck(&marks[i], t) {
+				if marks[i].UID == where[t].UID && !struck(&marks[i], t) && h.fits(&marks[i], t) {
 					t.mark = &marks[i]
 				}
 			}
@@ -196,6 +198,30 @@ func struck(m *mailbox.Mark, t *task) bool {
 // whole seconds.
 const dateSlack = time.Second
 
+// dated reports whether a mail there has the date of a task's.
+func dated(m *mailbox.Mark, t *task) bool {
+	d := m.Date.Sub(t.deed.Date)
+	return d >= -dateSlack && d <= dateSlack
+}
+
+// fits reports whether a mail there may be that of a task, where the UID says so: they have
+// one Message-ID or, when one of them has none, one date or size. A mail that cannot be read
+// here has no Message-ID.
+func (h *hand) fits(m *mailbox.Mark, t *task) bool {
+	if m.ID == t.deed.Message {
+		return true
+	}
+	name, err := h.messageID(t)
+	if err == nil && name != "" && m.MessageID != "" {
+		return name == m.MessageID
+	}
+	if dated(m, t) {
+		return true
+	}
+	size, err := h.size(t.msg)
+	return err == nil && size == m.Size
+}
+
 // same reports whether a mail there is that of a task. Servers keep date or size, so one of
 // them must fit besides the Message-ID; without an id of ours and a Message-ID both must.
 func (h *hand) same(m *mailbox.Mark, t *task) (bool, error) {
@@ -206,12 +232,14 @@ func (h *hand) same(m *mailbox.Mark, t *task) (bool, error) {
 	if err != nil || name != m.MessageID {
 		return false, err
 	}
-	d := m.Date.Sub(t.deed.Date)
-	dated := d >= -dateSlack && d <= dateSlack
-	if dated && name != "" || !dated && name == "" {
-		return dated, nil
+	when := dated(m, t)
+	if when && name != "" || !when && name == "" {
+		return when, nil
 	}
 	size, err := h.size(t.msg)
+	if courier.Unfit(err) { // it has no size as a mail that we send
+		return false, nil
+	}
 	return err == nil && m.Size == size, err
 }
 
@@ -226,12 +254,13 @@ func (r *Room) messageID(t *task) (string, error) {
 	if t.msg == nil {
 		return "", errNoMail
 	}
-	text, err := r.text(t.msg)
+	// As it lies here: what cannot be sent can be known all the same.
+	body, err := r.opts.Mail.Bodies.Reader(t.msg.Tenant, t.msg.Body)
 	if err != nil {
 		return "", fmt.Errorf("read a mail: %w", err)
 	}
-	defer text.Close()
-	head, err := io.ReadAll(io.LimitReader(text, maxHeader))
+	defer body.Close()
+	head, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(t.msg.Prefix), body), maxHeader))
 	if err != nil {
 		return "", fmt.Errorf("read a mail: %w", err)
 	}
