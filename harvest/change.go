@@ -11,7 +11,7 @@ import (
 // changes follows what changed in a folder since the last look: flags, and what is gone.
 func (v *visit) changes(ctx context.Context, f *store.HarvestFolder, now mailbox.State) error {
 	first := f.At.IsZero()
-	flags := f.ModSeq != now.ModSeq || now.ModSeq == 0 && v.began.Sub(f.Flags) >= v.r.opts.Pace.Flags
+	flags := v.flagsDue(f, now)
 	gone := first || f.Exists != now.Exists || f.ModSeq != now.ModSeq || flags
 	if !flags && !gone {
 		return nil
@@ -43,6 +43,11 @@ func (v *visit) changes(ctx context.Context, f *store.HarvestFolder, now mailbox
 		return nil
 	}
 	return v.put(ctx, store.HarvestBatch{Mails: notes})
+}
+
+// flagsDue reports whether flags are to be compared: some changed, or nobody knows and it is time.
+func (v *visit) flagsDue(f *store.HarvestFolder, now mailbox.State) bool {
+	return f.ModSeq != now.ModSeq || now.ModSeq == 0 && v.began.Sub(f.Flags) >= v.r.opts.Pace.Flags
 }
 
 // flags follows changed flags, and returns what is to be noted of them.

@@ -44,6 +44,8 @@ func (v *visit) readFolder(ctx context.Context, f *store.HarvestFolder) (done bo
 		if err := v.anew(ctx, f, now, next); err != nil {
 			return false, err
 		}
+	} else if err := v.reused(ctx, f, now, next); err != nil {
+		return false, err
 	}
 	if err := v.ours(ctx, f); err != nil {
 		return false, err
