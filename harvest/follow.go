@@ -65,7 +65,8 @@ func (v *visit) ours(ctx context.Context, f *store.HarvestFolder) (err error) {
 		return fmt.Errorf("make the folder of ours: %w", err)
 	}
 	f.Ours, v.changed = made.Folder, true
-	return v.shelves(ctx)
+	v.shelf.folders = append(v.shelf.folders, made)
+	return nil
 }
 
 // shelves reads the folders of ours.

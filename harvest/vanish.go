@@ -81,7 +81,7 @@ func (v *visit) vanished(ctx context.Context) error {
 	n, total := len(all), len(all)+live
 	v.seen.hit = n > 1 && n*100 >= p.HitPercent*total
 	tooMuch := n > p.BoxMails && n*100 > p.BoxPercent*total
-	ready := v.complete() && (v.state.Confirm || !tooMuch && v.t.mayHide(v.route.Key, p))
+	ready := v.complete() && !v.cut && (v.state.Confirm || !tooMuch && v.t.mayHide(v.route.Key, p))
 	stuck := n > 0 && !v.state.Confirm && (tooMuch || !v.t.mayHide(v.route.Key, p) && v.seen.hit && v.t.knows(v.route.Key))
 	v.guard(n, stuck)
 	if !ready {
@@ -90,8 +90,8 @@ func (v *visit) vanished(ctx context.Context) error {
 	return v.hide(ctx, all)
 }
 
-// complete reports whether every folder was read to its end: before, what is missing in one
-// may be found in another.
+// complete reports whether every folder that is known was read to its end: before, what is
+// missing in one may be found in another.
 func (v *visit) complete() bool {
 	for i := range v.known {
 		if f := &v.known[i]; !f.Gone && !f.Filled {

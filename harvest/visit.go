@@ -15,11 +15,15 @@ import (
 )
 
 const (
-	// mostFolders is how many folders of a mailbox are read.
-	mostFolders = 500
+	// mostFolders is how many folders of a mailbox are listed, with those that cannot be opened
+	// and those of other people. One that has more is not known whole.
+	mostFolders = 5000
 	// troubleBytes bounds what is kept of why a mailbox cannot be read.
 	troubleBytes = 300
 )
+
+// errCut says that no look at the mailbox sees all of it.
+var errCut = errors.New("it has more folders than are read")
 
 // errGone says that the groupware has no such mailbox: that is no trouble of its server.
 var errGone = errors.New("the groupware has no such mailbox")
@@ -40,6 +44,7 @@ type visit struct {
 	shelf   shelf                   // the mailbox here
 	deeds   map[doppelboden.ID]bool // mails with something that has not gone back
 	seen    boxTally
+	cut     bool  // it has more folders than are read
 	cause   error // why a part could not be read although the rest was
 	changed bool  // something here changed
 }
@@ -82,14 +87,18 @@ func (v *visit) run(ctx context.Context) (err error) {
 	return v.finish(ctx, complete)
 }
 
-// finish notes that the mailbox was read to its end.
+// finish notes that the mailbox was read to its end. One with more folders than are read never
+// is: nothing is proved of the others.
 func (v *visit) finish(ctx context.Context, complete bool) error {
 	was := v.state
+	if v.cut {
+		v.cause = errCut
+	}
 	v.state.Tried, v.state.Trouble = v.began, ""
 	if v.cause != nil {
 		v.state.Trouble = bounded(v.cause.Error())
 	}
-	if complete {
+	if complete && !v.cut {
 		v.state.Began, v.state.At = v.began, v.r.opts.Clock()
 	}
 	if v.state == was {
@@ -142,6 +151,9 @@ func (v *visit) folders(ctx context.Context) (complete bool, err error) {
 		}
 		complete = complete && done
 	}
+	if v.cut { // which folders are gone is not known
+		return complete, nil
+	}
 	return complete, v.lostFolders(ctx, tree)
 }
 
@@ -154,9 +166,12 @@ func unchanged(f *store.HarvestFolder, now mailbox.State) bool {
 
 // tree returns the owner's own folders, those that matter most at first.
 func (v *visit) tree(ctx context.Context) ([]mailbox.Branch, error) {
-	tree, err := v.s.Tree(ctx, mostFolders)
+	tree, err := v.s.Tree(ctx, mostFolders+1)
 	if err != nil {
 		return nil, err
+	}
+	if v.cut = len(tree) > mostFolders; v.cut {
+		tree = tree[:mostFolders]
 	}
 	foreign, err := v.s.Foreign(ctx)
 	if err != nil {
