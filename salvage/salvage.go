@@ -288,8 +288,8 @@ func (r replies) taken(m *doppelboden.Message, n int) bool {
 	return r[doppelboden.Ref{Message: m.ID, N: n}].took
 }
 
-// settle ends what next servers have taken. What cannot be written now is found by
-// Delivered later; until then it waits.
+// settle ends what next servers have taken, and not what was opened again since. What cannot
+// be written now is found by Delivered later; until then it waits.
 func (s *Salvager) settle(ctx context.Context, drained []*doppelboden.Message, known replies) {
 	var list []doppelboden.Settlement
 	var ended []*doppelboden.Delivery
@@ -297,7 +297,7 @@ func (s *Salvager) settle(ctx context.Context, drained []*doppelboden.Message, k
 		for i := range m.Deliveries {
 			d := &m.Deliveries[i]
 			a := known[doppelboden.Ref{Message: m.ID, N: i}]
-			if !a.took || d.State.Ended() {
+			if !a.took || d.State.Ended() || a.at.Before(d.Changed) {
 				continue
 			}
 			list = append(list, delivered(doppelboden.Ref{Message: m.ID, N: i}, d.Box, a.at))

@@ -249,6 +249,39 @@ func TestWhatWaitsAlthoughItWasTakenEnds(t *testing.T) {
 	}
 }
 
+// A replay has opened a delivery again that the next server had lost. A run that offers
+// everything again must not end it by the old answer.
+func TestWhatAReplayHasOpenedAgainGoesAlsoWhenEverythingIsOfferedAgain(t *testing.T) {
+	w := newWorld(t)
+	replayed, held, taken := w.message(8*time.Hour, 1), w.message(8*time.Hour, 1), w.message(8*time.Hour, 1)
+	l := w.land(replayed, held, taken)
+	w.drain(l)
+	settle := func(m *doppelboden.Message, s doppelboden.State, by string, age time.Duration) {
+		t.Helper()
+		must(t, w.store.Settle(t.Context(), w.lease, []doppelboden.Settlement{{Ref: doppelboden.Ref{Message: m.ID}, State: s, By: by, At: w.now.Add(-age)}}))
+	}
+	for _, m := range []*doppelboden.Message{replayed, held} {
+		w.answer(m, 0, doppelboden.Took, 6*time.Hour)
+		settle(m, doppelboden.Delivered, "courier", 6*time.Hour)
+		settle(m, doppelboden.Queued, store.ReplayBy+"anna", 3*time.Hour)
+	}
+	settle(held, doppelboden.Held, "anna", 2*time.Hour)
+	w.answer(taken, 0, doppelboden.Took, time.Hour) // the database has lost that
+	end := w.s.Begin()
+	w.drain(l)
+	for m, want := range map[*doppelboden.Message]doppelboden.State{replayed: doppelboden.Queued, held: doppelboden.Held, taken: doppelboden.Delivered} {
+		if got := w.state(m, 0).State; got != want {
+			t.Errorf("the delivery is %v, want %v", got, want)
+		}
+		if got := m.Deliveries[0].State; got != want {
+			t.Errorf("the queue is told that it is %v, want %v", got, want)
+		}
+	}
+	if got, want := end(), (Report{Seen: 3, Delivered: 1}); got != want {
+		t.Errorf("report %+v, want %+v", got, want)
+	}
+}
+
 // TestWhatRetentionRemovedStaysAwayAndWhatWaitedForLongComesBack turns red when age alone
 // says what is expired.
 func TestWhatRetentionRemovedStaysAwayAndWhatWaitedForLongComesBack(t *testing.T) {

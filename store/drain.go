@@ -30,7 +30,7 @@ type Drainer interface {
 	//
 	// Links and messages that are there already stay as they are, so that the same may be
 	// drained any number of times; the deliveries of such a message get the Seq and Box
-	// that they have there, and the State. A link with the number of another one that is
+	// that they have there, the State, and since when. A link with the number of another one that is
 	// there is Invalid. What cannot be written for its own sake (the code is Invalid)
 	// harms nothing else: nothing of the call is written, and the caller finds out which
 	// it is by draining less. The context bounds the wait for a place in a commit, never

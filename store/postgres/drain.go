@@ -38,7 +38,8 @@ func (s *Store) Drain(ctx context.Context, landed []store.Landed) error {
 		placed(m, nums[m])
 		for n := range m.Deliveries {
 			if d, ok := stand[doppelboden.Ref{Message: m.ID, N: n}]; ok {
-				m.Deliveries[n].Seq, m.Deliveries[n].Box, m.Deliveries[n].State = d.Seq, d.Box, d.State
+				to := &m.Deliveries[n]
+				to.Seq, to.Box, to.State, to.Changed = d.Seq, d.Box, d.State, d.Changed
 			}
 		}
 	}
@@ -91,9 +92,9 @@ func (t *tx) drain(landed []store.Landed) (map[*doppelboden.Message]int64, map[d
 	stand := map[doppelboden.Ref]doppelboden.Delivery{}
 	err = t.c.query(background, func(r row) error {
 		ref := doppelboden.Ref{Message: asID(r[0]), N: int(asInt(r[1]))}
-		stand[ref] = doppelboden.Delivery{Seq: asInt(r[2]), Box: doppelboden.BoxID(asInt(r[3])), State: doppelboden.State(asInt(r[4]))}
+		stand[ref] = doppelboden.Delivery{Seq: asInt(r[2]), Box: doppelboden.BoxID(asInt(r[3])), State: doppelboden.State(asInt(r[4])), Changed: asTime(r[5])}
 		return nil
-	}, `SELECT m.id, d.n, d.seq, d.box, d.state FROM message m JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries
+	}, `SELECT m.id, d.n, d.seq, d.box, d.state, d.changed FROM message m JOIN delivery d ON d.seq >= m.num AND d.seq < m.num + m.deliveries
 		WHERE m.id = ANY ($1)`, there)
 	return nums, stand, err
 }

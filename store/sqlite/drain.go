@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	codes "modernc.org/sqlite/lib"
 
@@ -73,6 +74,7 @@ type drained struct {
 type standing struct {
 	box   doppelboden.BoxID
 	state doppelboden.State
+	since time.Time
 }
 
 // tell tells the message where its deliveries stand.
@@ -80,7 +82,8 @@ func (p *drained) tell() {
 	placed(p.m, p.num)
 	for i := range p.was {
 		if i < len(p.m.Deliveries) {
-			p.m.Deliveries[i].Box, p.m.Deliveries[i].State = p.was[i].box, p.was[i].state
+			d := &p.m.Deliveries[i]
+			d.Box, d.State, d.Changed = p.was[i].box, p.was[i].state, p.was[i].since
 		}
 	}
 }
@@ -93,9 +96,9 @@ func (t *tx) land(m *doppelboden.Message) (drained, error) {
 		return p, err
 	}
 	err = t.c.query(background, func(row []driver.Value) error {
-		p.was = append(p.was, standing{doppelboden.BoxID(asInt(row[0])), doppelboden.State(asInt(row[1]))})
+		p.was = append(p.was, standing{doppelboden.BoxID(asInt(row[0])), doppelboden.State(asInt(row[1])), asTime(row[2])})
 		return nil
-	}, "SELECT box, state FROM delivery WHERE seq >= ?1 AND seq < ?1 + (SELECT deliveries FROM message WHERE num = ?1) ORDER BY seq", num)
+	}, "SELECT box, state, changed FROM delivery WHERE seq >= ?1 AND seq < ?1 + (SELECT deliveries FROM message WHERE num = ?1) ORDER BY seq", num)
 	if err != nil {
 		return p, fmt.Errorf("read deliveries of %s: %w", m.ID, err)
 	}

@@ -192,9 +192,9 @@ func drainStanding(t *testing.T, open Open) {
 	w.drain(again...)
 	got := again[0].Messages[0].Deliveries
 	for n, d := range before.Deliveries {
-		if got[n].Seq != d.Seq || got[n].Box != d.Box || got[n].State != d.State {
-			t.Errorf("delivery %d: Seq %d, box %d, %v after it was drained again; it has Seq %d, box %d, %v",
-				n, got[n].Seq, got[n].Box, got[n].State, d.Seq, d.Box, d.State)
+		if got[n].Seq != d.Seq || got[n].Box != d.Box || got[n].State != d.State || !got[n].Changed.Equal(d.Changed) {
+			t.Errorf("delivery %d: Seq %d, box %d, %v since %v after it was drained again; it has Seq %d, box %d, %v since %v",
+				n, got[n].Seq, got[n].Box, got[n].State, got[n].Changed, d.Seq, d.Box, d.State, d.Changed)
 		}
 	}
 	same(t, "the message after it was drained again", w.get(m.ID), before)
