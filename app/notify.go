@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -176,10 +178,12 @@ func (n *Node) crisisText(ctx context.Context, e event.Summary, p notify.Person)
 func (w *watcher) sms(wrong alarms) {
 	d := w.n.house.Directory()
 	for _, s := range w.n.sms.Status() {
-		for m, err := range s.Failed {
-			box, _ := d.Mailbox(m)
-			wrong[alarmKey{"sms", d.TenantName(s.Tenant) + "/" + s.About}] = doppelboden.Tell("%s of %s people of the crisis team could not be told by SMS, %s for one: %s. "+
-				"Call them by telephone. Mail is not concerned. Look at [tenant.sms] in city.toml and at the gateway.", len(s.Failed), s.People, box.Address, err)
+		if len(s.Failed) == 0 {
+			continue
 		}
+		one := slices.Min(slices.Collect(maps.Keys(s.Failed))) // always the same, so that the alarm stays as it is
+		box, _ := d.Mailbox(one)
+		wrong[alarmKey{"sms", d.TenantName(s.Tenant) + "/" + s.About}] = doppelboden.Tell("%s of %s people of the crisis team could not be told by SMS, %s for one: %s. "+
+			"Call them by telephone. Mail is not concerned. Look at [tenant.sms] in city.toml and at the gateway.", len(s.Failed), s.People, box.Address, s.Failed[one])
 	}
 }

@@ -7,13 +7,17 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"doppelboden"
 	"doppelboden/account"
 	"doppelboden/city"
 	"doppelboden/control"
+	"doppelboden/notify"
 )
 
 // addToCity appends lines to the configuration of a city that was never started.
@@ -91,5 +95,39 @@ func TestTheMayorGetsOneSMSWithTheWayIntoHerMailboxWhenTheGroupwareDies(t *testi
 	}
 	if got := sms.texts("+491717654321"); len(got) != 0 {
 		t.Errorf("the clerk was told %q", got)
+	}
+}
+
+func TestTheAlarmAboutWhoGotNoSMSSaysTheSameAtEachLook(t *testing.T) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "no such number "+r.FormValue("to"), http.StatusBadRequest)
+	}))
+	defer gateway.Close()
+	node := install(t, "here")
+	addToCity(t, node, "\n[tenant.sms]\nurl = \""+gateway.URL+"?to={digits}&text={text}\"\nmethod = \"GET\"\n")
+	n := start(t, node)
+	call := notify.Call{Tenant: 1, About: "event/1", Text: func(notify.Person) (string, error) { return "x", nil }}
+	for i, name := range []string{"anna", "bert", "cara", "dora"} {
+		m := control.Mailbox{Address: name + "@stadt.example", Name: name, Kind: "person", Priority: 9, Phone: "+49171123456" + strconv.Itoa(i)}
+		if _, err := client(n).AddMailbox(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		box, _ := n.house.Directory().Holder(parse(t, m.Address))
+		call.People = append(call.People, notify.Person{Mailbox: box, Phone: doppelboden.Phone(m.Phone)})
+	}
+	n.sms.Tell(call)
+	waitFor(t, "nobody of the team could be told", func() bool { s := n.sms.Status(); return len(s) == 1 && len(s[0].Failed) == len(call.People) })
+	w := newWatcher(n, func() time.Duration { return 0 })
+	for range 30 {
+		wrong := alarms{}
+		w.sms(wrong)
+		for key, said := range wrong {
+			if text := said.String(); !strings.Contains(text, "anna@stadt.example for one: the SMS gateway answered 400: no such number 491711234560.") {
+				t.Fatalf("the alarm %v says %q, want always the first who got none", key, text)
+			}
+		}
+		if len(wrong) != 1 {
+			t.Fatalf("%d alarms, want one", len(wrong))
+		}
 	}
 }

@@ -21,8 +21,9 @@ import (
 
 // A Gateway hands texts to the telephone network.
 type Gateway interface {
-	// Send gives one text to the gateway. The code is Policy when the gateway said that it
-	// will never send this (a wrong number, a wrong password), else Temporary.
+	// Send gives one text to the gateway. The code is Policy when the gateway refuses this
+	// text or this number, else Temporary: also what it has against us, such as a wrong
+	// password. Where it is sure that nothing was sent, it is an unsent.
 	Send(ctx context.Context, to doppelboden.Phone, text string) error
 }
 
@@ -31,6 +32,12 @@ const (
 	maxAnswer = 64 << 10         // octets of a gateway's answer that are read
 	maxSaid   = 200              // characters of it that people are shown
 )
+
+// An unsent is an error after which an SMS was surely not sent, although it may be later.
+type unsent struct{ error }
+
+// Unwrap returns the error itself.
+func (u unsent) Unwrap() error { return u.error }
 
 // NewGateway returns the gateway of a configuration. secret reads its password anew for
 // each SMS, so that it can be changed while the node runs; nil where it has none.
@@ -82,7 +89,7 @@ func (g *web) request(ctx context.Context, to doppelboden.Phone, text string) (*
 	if g.secret != nil {
 		var err error
 		if password, err = g.secret(); err != nil {
-			return nil, fmt.Errorf("read the SMS gateway's password: %w", err)
+			return nil, unsent{fmt.Errorf("read the SMS gateway's password: %w", err)}
 		}
 	}
 	body := fill(c.Body, escapeFor(c.ContentType), c.From, to, text)
@@ -106,7 +113,8 @@ func (g *web) request(ctx context.Context, to doppelboden.Phone, text string) (*
 }
 
 // judge says what an answer means. A gateway that is asked too often, or is broken, is
-// asked again; what else it refuses it will refuse again.
+// asked again, and so is one that does not know us, or whose address has changed: somebody
+// repairs that, and it says nothing about the number. All else is about this SMS.
 func (g *web) judge(res *http.Response, body []byte) error {
 	c := g.conf
 	good := c.Status == res.StatusCode || c.Status == 0 && res.StatusCode/100 == 2
@@ -115,7 +123,10 @@ func (g *web) judge(res *http.Response, body []byte) error {
 	}
 	said := &doppelboden.Error{Public: fmt.Sprintf("the SMS gateway answered %d", res.StatusCode), Cause: errors.New(printable(body))}
 	switch code := res.StatusCode; {
-	case good, code/100 == 4 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests:
+	case code == http.StatusUnauthorized, code == http.StatusPaymentRequired, code == http.StatusForbidden,
+		code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusTooManyRequests:
+		return unsent{said}
+	case good, code/100 == 4 && code != http.StatusRequestTimeout:
 		said.Code = doppelboden.Policy
 	}
 	return said

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -88,11 +89,16 @@ func TestWhatAGatewayAnswersIsJudgedByItsStatusAndItsText(t *testing.T) {
 		body   string
 		want   doppelboden.Code
 		good   bool
+		unsent bool
 	}{
 		{name: "taken", status: 200, body: `{"success":"100"}`, good: true},
 		{name: "a 200 that says no", status: 200, body: `{"success":"900"}`, want: doppelboden.Policy},
-		{name: "a wrong password", status: 401, want: doppelboden.Policy},
-		{name: "too often", status: 429, want: doppelboden.Temporary},
+		{name: "a wrong number", status: 400, want: doppelboden.Policy},
+		{name: "a wrong password", status: 401, want: doppelboden.Temporary, unsent: true},
+		{name: "no credit", status: 402, want: doppelboden.Temporary, unsent: true},
+		{name: "an end of the contract", status: 403, want: doppelboden.Temporary, unsent: true},
+		{name: "another address", status: 404, want: doppelboden.Temporary, unsent: true},
+		{name: "too often", status: 429, want: doppelboden.Temporary, unsent: true},
 		{name: "broken", status: 502, body: "\x1b[31mbad\r\n" + strings.Repeat("x", 1<<20), want: doppelboden.Temporary},
 		{name: "sent elsewhere", status: 302, want: doppelboden.Temporary},
 	} {
@@ -106,6 +112,9 @@ func TestWhatAGatewayAnswersIsJudgedByItsStatusAndItsText(t *testing.T) {
 		err := g.Send(t.Context(), phone, "x")
 		if (err == nil) != c.good || err != nil && doppelboden.CodeOf(err) != c.want {
 			t.Errorf("%s: %v (%v), want good %v, code %v", c.name, err, doppelboden.CodeOf(err), c.good, c.want)
+		}
+		if got := errors.As(err, new(unsent)); got != c.unsent {
+			t.Errorf("%s: surely not sent %v, want %v", c.name, got, c.unsent)
 		}
 		if err != nil && (strings.ContainsAny(err.Error(), "\x1b\r\n") || len(err.Error()) > 400 || strings.Contains(err.Error(), "secret")) {
 			t.Errorf("%s: the error is %q", c.name, err)

@@ -83,9 +83,15 @@ type call struct {
 	learned bool                                // whether told is what the store knows
 	told    map[doppelboden.MailboxID]time.Time // who was told, and when
 	failed  map[doppelboden.MailboxID]error     // what the gateway said of the others last
-	never   map[doppelboden.MailboxID]bool      // whom the gateway will never reach
+	refused map[doppelboden.MailboxID]refusal   // whom the gateway would not reach
 	pause   time.Duration                       // before the next try
 	next    time.Time                           // when that is
+}
+
+// A refusal is what a gateway said of a number.
+type refusal struct {
+	phone doppelboden.Phone
+	at    time.Time
 }
 
 // New returns a Room without calls.
@@ -102,7 +108,7 @@ func New(o Options) (*Room, error) {
 }
 
 // Send gives one text to a tenant's gateway, once. The code is Policy when the gateway
-// will never send it, NotFound when the tenant has none, Busy when it has sent as many as
+// refuses it for what it is, NotFound when the tenant has none, Busy when it has sent as many as
 // it may in 24 hours, else Temporary.
 func (r *Room) Send(ctx context.Context, t doppelboden.TenantID, to doppelboden.Phone, text string) error {
 	way, ok := r.opts.Way(t)
@@ -115,11 +121,14 @@ func (r *Room) Send(ctx context.Context, t doppelboden.TenantID, to doppelboden.
 		return &doppelboden.Error{Code: doppelboden.Busy, Public: "as many SMS as per_day allows were sent in the last 24 hours"}
 	}
 	err := way.Gateway.Send(ctx, to, text)
+	refused := doppelboden.CodeOf(err).Permanent()
+	if refused || errors.As(err, new(unsent)) {
+		r.giveBack(ctx, t, slot)
+	}
 	switch {
 	case err == nil:
 		r.sent.WithLabelValues("sent").Inc()
-	case doppelboden.CodeOf(err).Permanent():
-		r.giveBack(ctx, t, slot)
+	case refused:
 		r.sent.WithLabelValues("refused").Inc()
 	default:
 		r.sent.WithLabelValues("failed").Inc()
@@ -134,7 +143,7 @@ func (r *Room) Tell(c Call) {
 	key := callKey{c.Tenant, c.About}
 	had := r.calls[key]
 	if had == nil {
-		had = &call{told: map[doppelboden.MailboxID]time.Time{}, failed: map[doppelboden.MailboxID]error{}, never: map[doppelboden.MailboxID]bool{}}
+		had = &call{told: map[doppelboden.MailboxID]time.Time{}, failed: map[doppelboden.MailboxID]error{}, refused: map[doppelboden.MailboxID]refusal{}}
 		r.calls[key] = had
 	}
 	if !slices.Equal(had.People, c.People) {
@@ -184,7 +193,10 @@ func (r *Room) Status() []Told {
 const (
 	firstPause = 15 * time.Second // a gateway that was restarted is back by then
 	mostPause  = 10 * time.Minute // also in a long night nobody needs it sooner
-	idle       = time.Hour        // how long Run sleeps without a call
+	// againAfter is how long a number that was refused is left alone: an account without
+	// credit is told like a number that does not exist, and somebody may fill it up.
+	againAfter = 30 * time.Minute
+	idle       = time.Hour // how long Run sleeps without a call
 )
 
 // Run tells people until ctx ends.
@@ -214,7 +226,7 @@ func (r *Room) due() []*call {
 	defer r.mu.Unlock()
 	var list []*call
 	for _, c := range r.calls {
-		if !c.over() && !c.next.After(now) {
+		if at, any := c.due(); any && !at.After(now) {
 			list = append(list, c)
 		}
 	}
@@ -226,25 +238,42 @@ func (r *Room) next() (at time.Time, any bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.calls {
-		if !c.over() && (!any || c.next.Before(at)) {
-			at, any = c.next, true
+		if due, waits := c.due(); waits && (!any || due.Before(at)) {
+			at, any = due, true
 		}
 	}
 	return at, any
 }
 
-// over reports whether nobody is left who could be told.
-func (c *call) over() bool {
-	return c.learned && !slices.ContainsFunc(c.People, func(p Person) bool { return c.waits(p) })
+// due returns when somebody is to be tried again; any is false when everybody was told.
+func (c *call) due() (at time.Time, any bool) {
+	if !c.learned {
+		return c.next, true
+	}
+	for _, p := range c.People {
+		if from, waits := c.from(p); waits && (!any || from.Before(at)) {
+			at, any = from, true
+		}
+	}
+	if at.Before(c.next) {
+		at = c.next
+	}
+	return at, any
 }
 
-// waits reports whether a person is still to be told.
-func (c *call) waits(p Person) bool {
-	_, told := c.told[p.Mailbox]
-	return !told && !c.never[p.Mailbox]
+// from returns when a person may be tried again; waits is false for who was told. A number
+// that was refused gets some rest, and another one of hers none.
+func (c *call) from(p Person) (at time.Time, waits bool) {
+	if _, told := c.told[p.Mailbox]; told {
+		return at, false
+	}
+	if r, refused := c.refused[p.Mailbox]; refused && r.phone == p.Phone {
+		at = r.at.Add(againAfter)
+	}
+	return at, true
 }
 
-// round tries everybody who has not been told.
+// round tries everybody who has not been told and whose number has no rest.
 func (r *Room) round(ctx context.Context, c *call) {
 	r.mu.Lock()
 	asked, learned := c.Call, c.learned
@@ -255,12 +284,12 @@ func (r *Room) round(ctx context.Context, c *call) {
 	}
 	for _, p := range asked.People {
 		r.mu.Lock()
-		waits := c.waits(p)
+		from, waits := c.from(p)
 		r.mu.Unlock()
 		if err != nil || ctx.Err() != nil {
 			break
 		}
-		if waits {
+		if waits && !from.After(r.opts.Clock()) {
 			r.one(ctx, c, asked, p)
 		}
 	}
@@ -301,7 +330,10 @@ func (r *Room) one(ctx context.Context, c *call, asked Call, p Person) {
 		delete(c.failed, p.Mailbox)
 	} else {
 		c.failed[p.Mailbox] = err
-		c.never[p.Mailbox] = doppelboden.CodeOf(err) == doppelboden.Policy
+		delete(c.refused, p.Mailbox)
+		if doppelboden.CodeOf(err) == doppelboden.Policy {
+			c.refused[p.Mailbox] = refusal{p.Phone, now}
+		}
 	}
 	r.mu.Unlock()
 	if err != nil {

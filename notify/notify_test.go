@@ -145,15 +145,74 @@ func TestAGatewayThatDoesNotAnswerIsAskedLessAndLessOftenUntilItDoes(t *testing.
 	})
 }
 
-func TestANumberThatTheGatewayRefusesIsLeftAloneAndNamed(t *testing.T) {
+func TestANumberThatTheGatewayRefusesIsLeftAloneForHalfAnHourAndNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{fail: map[doppelboden.Phone]error{"+491": &doppelboden.Error{Code: doppelboden.Policy, Public: "no such number"}}}
 		r, stop := run(t, f, 100)
 		defer stop()
 		r.Tell(aCall(anna, bert))
-		time.Sleep(5 * time.Hour)
+		time.Sleep(20 * time.Minute)
 		if s := r.Status(); f.tries() != 2 || s[0].Failed[1] == nil || len(s[0].Told) != 1 {
 			t.Errorf("%d tries, status %+v; want 2 tries and a reason", f.tries(), s)
+		}
+		time.Sleep(10 * time.Hour)
+		if tries := f.tries(); tries < 15 || tries > 25 {
+			t.Errorf("%d tries in ten hours, want one each half hour", tries)
+		}
+	})
+}
+
+func TestWhomARepairedGatewayRefusedBeforeIsToldWithinTheHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		noCredit := &doppelboden.Error{Code: doppelboden.Policy, Public: "no credit"}
+		f := &fake{fail: map[doppelboden.Phone]error{"+491": noCredit, "+492": noCredit, "+493": noCredit}}
+		r, stop := run(t, f, 3)
+		defer stop()
+		r.Tell(aCall(anna, bert, cara))
+		time.Sleep(10 * time.Minute)
+		for _, p := range []Person{anna, bert, cara} {
+			f.say(p.Phone, nil)
+		}
+		for range 60 { // as the crisis team is looked up
+			r.Tell(aCall(anna, bert, cara))
+			time.Sleep(time.Minute)
+		}
+		if s := r.Status(); len(s[0].Told) != 3 || len(s[0].Failed) != 0 {
+			t.Errorf("an hour after the repair the status is %+v, want three who were told", s)
+		}
+	})
+}
+
+func TestANewNumberOfWhoWasRefusedIsTriedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{fail: map[doppelboden.Phone]error{"+491": &doppelboden.Error{Code: doppelboden.Policy, Public: "no such number"}}}
+		r, stop := run(t, f, 100)
+		defer stop()
+		r.Tell(aCall(anna, bert))
+		time.Sleep(5 * time.Minute)
+		corrected := anna
+		corrected.Phone = "+494"
+		r.Tell(aCall(corrected, bert))
+		time.Sleep(2 * time.Minute)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if !slices.Equal(f.sent, []doppelboden.Phone{"+492", "+494"}) {
+			t.Errorf("told were %v, want also the corrected number", f.sent)
+		}
+	})
+}
+
+func TestAGatewayThatDoesNotKnowUsUsesUpNoSMSOfTheDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{fail: map[doppelboden.Phone]error{"+491": unsent{errors.New("wrong password")}}}
+		r, stop := run(t, f, 2)
+		defer stop()
+		r.Tell(aCall(anna))
+		time.Sleep(5 * time.Hour)
+		f.say("+491", nil)
+		time.Sleep(2 * mostPause)
+		if s := r.Status(); len(s[0].Told) != 1 {
+			t.Errorf("after the repair the status is %+v, want one who was told", s)
 		}
 	})
 }
