@@ -84,8 +84,12 @@ func (v *visit) mails(ctx context.Context, f *store.HarvestFolder, next uint32) 
 	if next == f.Next && f.Filled {
 		return true, nil
 	}
+	from := v.window()
+	if !f.Filled && !f.Since.IsZero() && f.Since.Before(from) {
+		from = f.Since // filling may take days, and what it proves begins there
+	}
 	// A server counts days in its own time zone.
-	uids, err := v.s.Since(ctx, v.window().Add(-24*time.Hour))
+	uids, err := v.s.Since(ctx, from.Add(-24*time.Hour))
 	if err != nil {
 		return false, err
 	}

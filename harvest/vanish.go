@@ -3,6 +3,7 @@ package harvest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"doppelboden"
@@ -77,6 +78,11 @@ func (v *visit) vanished(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if v.complete() && !v.cut {
+		if all, err = v.sought(ctx, all); err != nil {
+			return err
+		}
+	}
 	p := &v.r.opts.Pace
 	n, total := len(all), len(all)+live
 	v.seen.hit = n > 1 && n*100 >= p.HitPercent*total
@@ -120,6 +126,9 @@ func (v *visit) guard(n int, stuck bool) {
 	}
 	v.t.mu.Lock()
 	defer v.t.mu.Unlock()
+	if n == 0 {
+		delete(v.t.sought, v.box.ID)
+	}
 	if stuck {
 		if v.t.guarded == nil {
 			v.t.guarded = map[doppelboden.MailboxID]int{}
@@ -182,6 +191,52 @@ func (v *visit) sort(ctx context.Context, gone []store.Harvest) (all []*lost, li
 		err = v.put(ctx, store.HarvestBatch{Ended: ended})
 	}
 	return all, live, err
+}
+
+// soughtAtOnce is how many mails are asked for together.
+const soughtAtOnce = 500
+
+// sought returns those lost mails that would have been found in another folder. What came before
+// the window when it vanished was looked for nowhere: nothing is known of it any more, and it
+// stays as it is. Each mail is looked at once, or once more after a start.
+func (v *visit) sought(ctx context.Context, all []*lost) (left []*lost, err error) {
+	v.t.mu.Lock()
+	upTo := v.t.sought[v.box.ID]
+	v.t.mu.Unlock()
+	byID := map[doppelboden.ID]*lost{}
+	var ids []doppelboden.ID
+	for _, one := range all {
+		if one.since.After(upTo) {
+			byID[one.id] = one
+			ids = append(ids, one.id)
+		}
+	}
+	old := map[doppelboden.ID]bool{}
+	var ended []store.Harvest
+	for some := range slices.Chunk(ids, soughtAtOnce) {
+		there, err := v.r.opts.Store.CopiesOf(ctx, v.route.Tenant, v.box.ID, some)
+		if err != nil {
+			return nil, fmt.Errorf("read copies: %w", err)
+		}
+		for _, c := range there {
+			if one := byID[c.Message]; !old[c.Message] && c.Date.Before(one.since.AddDate(0, 0, -v.route.Days)) {
+				old[c.Message] = true
+				ended = append(ended, one.rows...)
+			}
+		}
+	}
+	if len(ended) > 0 {
+		if err := v.put(ctx, store.HarvestBatch{Ended: ended}); err != nil {
+			return nil, err
+		}
+	}
+	v.t.mu.Lock()
+	defer v.t.mu.Unlock()
+	if v.t.sought == nil {
+		v.t.sought = map[doppelboden.MailboxID]time.Time{}
+	}
+	v.t.sought[v.box.ID] = v.began
+	return slices.DeleteFunc(all, func(one *lost) bool { return old[one.id] }), nil
 }
 
 // hide hides what vanished long enough ago. What people did something with stays as it is.
