@@ -22,6 +22,9 @@ func (h *hand) change(ctx context.Context, tasks []*task) error {
 	if len(todo) == 0 {
 		return nil
 	}
+	if err := h.twofold(ctx, todo); err != nil {
+		return err
+	}
 	if err := h.known(ctx, todo); err != nil {
 		return err
 	}
@@ -71,7 +74,8 @@ func (h *hand) elsewhere(ctx context.Context, tasks []*task) error {
 			continue
 		}
 		looked[folder] = true
-		if err := h.look(ctx, folder, tasks, true); err != nil {
+		may := slices.DeleteFunc(slices.Clone(tasks), func(t *task) bool { return !h.mayLie(t, folder) })
+		if err := h.look(ctx, folder, may, true); err != nil {
 			return err
 		}
 	}

@@ -34,8 +34,10 @@ func (h *hand) known(ctx context.Context, tasks []*task) error {
 		if err != nil {
 			return fmt.Errorf("read where a mail was seen: %w", err)
 		}
-		if len(all) == 1 {
-			folder := folderName(all[0].Folder)
+		if len(all) != 1 {
+			continue
+		}
+		if folder := folderName(all[0].Folder); h.mayLie(t, folder) {
 			where[t], at[folder] = all[0], append(at[folder], t)
 		}
 	}

@@ -39,6 +39,7 @@ type task struct {
 	stay  string        // why it is tried again later
 	held  bool          // it waits with its mail, which is held
 
+	two     bool   // its mail may be two; see twofold
 	name    string // its Message-ID, once it was read
 	named   bool   // it was
 	written bool   // its end is in the database
@@ -49,7 +50,7 @@ func (t *task) open() bool { return !t.done && t.left == "" && t.stay == "" }
 
 // twin returns a task to look for the same mail in another folder.
 func (t *task) twin() *task {
-	return &task{deed: t.deed, tried: t.tried, msg: t.msg, own: t.own, name: t.name, named: t.named}
+	return &task{deed: t.deed, tried: t.tried, msg: t.msg, own: t.own, two: t.two, name: t.name, named: t.named}
 }
 
 // news reports whether the mail was made here and is to be put into a folder.

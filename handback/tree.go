@@ -124,11 +124,19 @@ func (t *tree) used(s *store.Spot) *store.Spot {
 }
 
 // bin is the folder for what was deleted.
-func (t *tree) bin() string {
+func (t *tree) bin() string { return t.forUse(store.UseTrash) }
+
+// forUse is the folder for a use.
+func (t *tree) forUse(use store.Use) string {
 	for _, f := range t.ours {
-		if f.Use == store.UseTrash {
+		if f.Use == use {
 			return t.theirs(&store.Spot{Folder: f.Name, Use: f.Use})
 		}
 	}
-	return t.theirs(&store.Spot{Folder: usual[store.UseTrash][0], Use: store.UseTrash})
+	return t.theirs(&store.Spot{Folder: usual[use][0], Use: use})
+}
+
+// isSent reports whether a folder of ours is the one for what was sent.
+func (t *tree) isSent(name string) bool {
+	return slices.ContainsFunc(t.ours, func(f store.Folder) bool { return f.Name == name && f.Use == store.UseSent })
 }
