@@ -26,6 +26,9 @@ const (
 	mostUnasked = 4096
 	// writeBuffer is how much is written at once: one record of TLS.
 	writeBuffer = 16 << 10
+	// writePiece is how much a client must take in Options.WriteTime: over the poorest line
+	// that is little, and of a large mail it is not asked for more.
+	writePiece = 4 * writeBuffer
 )
 
 // A gate stands between a client's line and imapserver, which reads commands from it and
@@ -424,11 +427,17 @@ func (g *gate) pour(p []byte) error {
 
 // put writes p. The caller holds mu.
 func (g *gate) put(p []byte) error {
-	if err := g.conn.SetWriteDeadline(time.Now().Add(g.server.opts.WriteTime)); err != nil {
-		return err
+	for len(p) > 0 {
+		if err := g.conn.SetWriteDeadline(time.Now().Add(g.server.opts.WriteTime)); err != nil {
+			return err
+		}
+		n, err := g.conn.Write(p[:min(len(p), writePiece)])
+		if err != nil {
+			return err
+		}
+		p = p[n:]
 	}
-	_, err := g.conn.Write(p)
-	return err
+	return nil
 }
 
 // withID adds ID to the capabilities. Answers to these commands hold no words of strangers.

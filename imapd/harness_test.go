@@ -26,6 +26,7 @@ type rig struct {
 	addr   string
 	people *fakePeople
 	boxes  map[doppelboden.MailboxID]*fakeBox
+	over   bool // the test has shut it down
 }
 
 // patience bounds every wait of these tests.
@@ -66,8 +67,10 @@ func start(t testing.TB, change func(*Options)) *rig {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := r.server.Shutdown(ctx); err != nil {
-			t.Errorf("shut down: %v", err)
+		if !r.over {
+			if err := r.server.Shutdown(ctx); err != nil {
+				t.Errorf("shut down: %v", err)
+			}
 		}
 		if err := <-served; err != nil {
 			t.Errorf("serve: %v", err)

@@ -84,7 +84,8 @@ type Options struct {
 	IdleTime time.Duration
 	// CommandTime is how long the rest of a begun command may say nothing: 1 minute.
 	CommandTime time.Duration
-	// WriteTime is how long a client may take nothing of what it asked for: 2 minutes.
+	// WriteTime is how long a client may take nothing, or less than 64 KB, of what it asked
+	// for: 2 minutes.
 	WriteTime time.Duration
 	// Recheck is how often rights are asked for again while somebody works: 1 minute.
 	Recheck time.Duration

@@ -241,7 +241,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		ln.Close()
 	}
 	for g := range s.gates {
-		g.stop()
+		s.serving.Go(g.stop) // it waits for what is being written, over a poor line for long
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})
