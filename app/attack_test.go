@@ -15,8 +15,10 @@ func TestInAttackModeMailIsTakenAndTheOwnSystemsGetAndGiveNothingUntilSomebodyOp
 	addToCity(t, node, "\n[[tenant.sender]]\nname = \"groupware\"\nnetworks = [\"127.0.0.1\"]\n")
 	n := start(t, node)
 	client := control.NewClient(node.Data, nil)
-	if _, err := client.AddMailbox(t.Context(), anna); err != nil {
-		t.Fatal(err)
+	for _, one := range []control.Mailbox{anna, {Address: "berta@stadt.example", Kind: "person", Priority: 5}} {
+		if _, err := client.AddMailbox(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
 	}
 	own := func() string {
 		return sayTo(t, n.Listeners()["submission"], "<anna@stadt.example>", "<anna@stadt.example>")
@@ -25,6 +27,9 @@ func TestInAttackModeMailIsTakenAndTheOwnSystemsGetAndGiveNothingUntilSomebodyOp
 		t.Fatalf("before the attack the submission says %s", got)
 	}
 	waitFor(t, "the first mail is handed over", func() bool { return len(groupware.Messages()) == 1 })
+	if n.inCrisis() {
+		t.Error("before the attack retention rests")
+	}
 
 	a, err := client.OpenAttack(t.Context(), control.Attack{Why: "an encrypted file server"})
 	if err != nil || len(a.Shut) != 4 {
@@ -46,7 +51,10 @@ func TestInAttackModeMailIsTakenAndTheOwnSystemsGetAndGiveNothingUntilSomebodyOp
 	if number, _, in := n.events.InOutage(box); !in || number != a.Event.Number || !slices.Contains(n.spared(), box) {
 		t.Errorf("her mailbox is in event %d (%v) and spared by retention: %v; want event %d and true", number, in, slices.Contains(n.spared(), box), a.Event.Number)
 	}
-	waitFor(t, "her emergency mailbox is open", func() bool { return n.modes.Emergency(box) })
+	waitFor(t, "all emergency mailboxes are open", func() bool { return len(n.modes.All()) == n.house.Directory().Len() })
+	if !n.inCrisis() {
+		t.Error("all mailboxes are in the attack and retention does not rest")
+	}
 	ref := control.EventRef{Number: a.Event.Number}
 	if _, err := client.CloseEvent(t.Context(), control.EventWord{EventRef: ref}); doppelboden.CodeOf(err) != doppelboden.Invalid {
 		t.Errorf("closed while ways are shut: %v, want invalid", err)
@@ -76,6 +84,9 @@ func TestInAttackModeMailIsTakenAndTheOwnSystemsGetAndGiveNothingUntilSomebodyOp
 	}
 	if _, err := client.CloseEvent(t.Context(), control.EventWord{EventRef: ref}); err != nil {
 		t.Errorf("close: %v", err)
+	}
+	if here := len(n.modes.All()); len(n.events.Outages()) != 0 || !n.inCrisis() {
+		t.Errorf("in the attack are %d, %d mailboxes are still used here, and retention does not rest", len(n.events.Outages()), here)
 	}
 	if b := balance(t, n); b.Difference != 0 {
 		t.Errorf("the balance has a difference of %d: %+v", b.Difference, b.Findings)

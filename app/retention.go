@@ -1,6 +1,10 @@
 package app
 
-import "doppelboden/retention"
+import (
+	"doppelboden"
+	"doppelboden/retention"
+	"doppelboden/store"
+)
 
 // retention returns the job that removes what has outlived its time.
 func (n *Node) retention() *retention.Job {
@@ -16,9 +20,29 @@ func (n *Node) retention() *retention.Job {
 // crisis: retention rests rather than move their mail out of the way.
 const crisisShare = 10
 
-// inCrisis reports whether a good part of all mailboxes is in an event: more than one, for
-// the mail of one is moved soon.
+// inCrisis reports whether the mail of a good part of all mailboxes is spared for a while:
+// then segments stay.
 func (n *Node) inCrisis() bool {
-	concerned := len(n.events.Concerned())
-	return concerned > 1 && crisisShare*concerned >= n.house.Directory().Len()
+	spared, all := inOutages(n.events.Outages(), n.modes.All(), n.events.OfSingle), n.house.Directory().Len()
+	if spared <= 1 || crisisShare*spared < all { // the mail of one is moved soon
+		return false
+	}
+	n.log.Info("retention drops no segments: many mailboxes are in an outage, or are still used here after one", "mailboxes", spared, "of", all)
+	return true
+}
+
+// inOutages counts the mailboxes that are in outages of many, or were brought here by one and
+// are still used here. Single ones do not count, for they may stay so for months: which refuse
+// mail for a reason of their own, or which somebody has opened here.
+func inOutages(now []doppelboden.MailboxID, here []store.Mode, single func(t doppelboden.TenantID, event int64) bool) int {
+	all := map[doppelboden.MailboxID]bool{}
+	for _, m := range now {
+		all[m] = true
+	}
+	for _, m := range here {
+		if m.Event != 0 && !single(m.Tenant, m.Event) {
+			all[m.Mailbox] = true
+		}
+	}
+	return len(all)
 }

@@ -15,6 +15,9 @@ func (t *Tracker) restore(ctx context.Context, m *machine) error {
 	var open []store.Event
 	err := t.opts.Store.Events(ctx, 0, func(e store.Event) error {
 		m.last[e.Tenant] = max(m.last[e.Tenant], e.Number)
+		if e.Minor {
+			m.singles[eventKey{e.Tenant, e.Number}] = true
+		}
 		if e.Until.IsZero() || now.Sub(e.Until) <= t.opts.Pace.Reopen {
 			open = append(open, e)
 		}

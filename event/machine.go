@@ -120,14 +120,21 @@ type machine struct {
 	lanes    map[string]*lane
 	episodes []*episode                      // open ones, and those that may be opened again
 	last     map[doppelboden.TenantID]int64  // number of the last event
+	singles  map[eventKey]bool               // events of single mailboxes, also those that are over
 	waiting  map[doppelboden.MailboxID]int64 // mails that wait in the queue, of members
 	born     time.Time                       // since when anything is observed
 	pruned   time.Time
 }
 
+// An eventKey names an event.
+type eventKey struct {
+	tenant doppelboden.TenantID
+	number int64
+}
+
 func newMachine(p Pace, v *view, now time.Time) *machine {
 	m := &machine{pace: p, born: now, records: map[doppelboden.MailboxID]*record{}, lanes: map[string]*lane{},
-		last: map[doppelboden.TenantID]int64{}, waiting: map[doppelboden.MailboxID]int64{}}
+		last: map[doppelboden.TenantID]int64{}, singles: map[eventKey]bool{}, waiting: map[doppelboden.MailboxID]int64{}}
 	m.follow(v)
 	return m
 }
@@ -352,6 +359,9 @@ func (m *machine) firstSign(l *lane, whole bool, ids []doppelboden.MailboxID, no
 func (m *machine) newEpisode(e store.Event) *episode {
 	m.last[e.Tenant]++
 	e.Number = m.last[e.Tenant]
+	if e.Minor {
+		m.singles[eventKey{e.Tenant, e.Number}] = true
+	}
 	ep := &episode{Event: e, members: map[doppelboden.MailboxID]bool{}, replies: map[string]*store.EventReply{}, said: map[string]bool{},
 		wrote: map[doppelboden.MailboxID]letter{}, dirty: true}
 	m.episodes = append(m.episodes, ep)

@@ -216,6 +216,33 @@ func TestOneFullMailboxOneBadMailAndGreylistsAreNoOutage(t *testing.T) {
 	w.none("a minute after the mailbox took mail again")
 }
 
+// Two of a village are no crisis, for which retention would rest, however long they refuse
+// mail; all of a route are.
+func TestSingleMailboxesAreNoOutageOfManyAndARouteIs(t *testing.T) {
+	w := newWorld(t, 20)
+	for range 60 {
+		w.mail("stadt/alt", full, 1)
+		w.mail("stadt/alt", noUser, 2)
+		w.mail("stadt/alt", tookIt, 3)
+		w.wait(12 * time.Second)
+	}
+	if e := w.only(); !e.Minor || len(w.track.Concerned()) != 2 || len(w.track.Outages()) != 0 || !w.track.OfSingle(1, 1) {
+		t.Fatalf("event %+v of %v is an outage of %v; want one of single mailboxes for two, which is none", e, w.track.Concerned(), w.track.Outages())
+	}
+	for range 20 {
+		w.each("stadt/alt", nobody, span(1, 20)...)
+		w.wait(3 * time.Second)
+	}
+	if got := len(w.track.Outages()); got != 20 || w.track.OfSingle(1, 2) {
+		t.Errorf("with the whole route dark the outage is of %d, and of single mailboxes %v; want all 20", got, w.track.OfSingle(1, 2))
+	}
+	w.start() // it is known after a restart as well
+	if !w.track.OfSingle(1, 1) || w.track.OfSingle(1, 2) || len(w.track.Outages()) != 20 {
+		t.Errorf("after a restart of single mailboxes is the first event %v, the second %v; in an outage are %d, want true, false and 20",
+			w.track.OfSingle(1, 1), w.track.OfSingle(1, 2), len(w.track.Outages()))
+	}
+}
+
 func TestTheCrisisTeamAloneIsAnAlarm(t *testing.T) {
 	w := newWorld(t, 50)
 	mayor, _ := w.dir.Mailbox(7)

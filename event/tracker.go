@@ -318,12 +318,20 @@ func (t *Tracker) TakesAgain(id doppelboden.MailboxID) bool {
 }
 
 // Concerned returns the mailboxes that are in open events: of an attack all of the tenant.
-func (t *Tracker) Concerned() []doppelboden.MailboxID {
+func (t *Tracker) Concerned() []doppelboden.MailboxID { return t.members(true) }
+
+// Outages returns those of Concerned that are not merely in an event of single mailboxes,
+// which says nothing about others and may last for months: a mailbox that is full, or that
+// the groupware does not know any more.
+func (t *Tracker) Outages() []doppelboden.MailboxID { return t.members(false) }
+
+// members returns the mailboxes that are in open events, with those of single ones or without.
+func (t *Tracker) members(single bool) []doppelboden.MailboxID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var ids []doppelboden.MailboxID
 	for _, e := range t.machine.episodes {
-		if !e.open() {
+		if !e.open() || e.Minor && !single {
 			continue
 		}
 		for id := range e.members {
@@ -338,6 +346,13 @@ func (t *Tracker) Concerned() []doppelboden.MailboxID {
 		}
 	}
 	return ids
+}
+
+// OfSingle reports whether an event, also one that is over, is or was of single mailboxes.
+func (t *Tracker) OfSingle(tenant doppelboden.TenantID, number int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.machine.singles[eventKey{tenant, number}]
 }
 
 // Covers reports whether an open event speaks for a route, named by its key.
