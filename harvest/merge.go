@@ -3,6 +3,7 @@ package harvest
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"doppelboden"
 	"doppelboden/store"
@@ -40,7 +41,21 @@ func (r *Room) merge(ctx context.Context, t *tenant, one *doppelboden.Message, s
 // dissolve takes copies of a message out of mailboxes that show another one which is the
 // same mail.
 func (r *Room) dissolve(ctx context.Context, t *tenant, gone, stays *doppelboden.Message) error {
-	for _, box := range mailboxesOf(gone) {
+	boxes := mailboxesOf(gone)
+	removed := map[doppelboden.MailboxID][]store.Deed{}
+	err := r.opts.Store.Deeds(ctx, store.DeedFilter{Tenant: t.id, Message: gone.ID}, func(d store.Deed) error {
+		if d.Was != nil && d.Is == nil {
+			removed[d.Mailbox] = append(removed[d.Mailbox], d)
+			if !slices.Contains(boxes, d.Mailbox) {
+				boxes = append(boxes, d.Mailbox)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read what people did: %w", err)
+	}
+	for _, box := range boxes {
 		there, err := r.opts.Store.CopiesOf(ctx, t.id, box, []doppelboden.ID{gone.ID, stays.ID})
 		if err != nil {
 			return fmt.Errorf("read copies: %w", err)
@@ -53,7 +68,7 @@ func (r *Room) dissolve(ctx context.Context, t *tenant, gone, stays *doppelboden
 				kept = append(kept, c)
 			}
 		}
-		if len(lost) == 0 || len(kept) == 0 {
+		if len(lost)+len(removed[box]) == 0 || len(kept) == 0 {
 			continue
 		}
 		folders, err := r.opts.Store.Folders(ctx, t.id, box)
@@ -62,10 +77,13 @@ func (r *Room) dissolve(ctx context.Context, t *tenant, gone, stays *doppelboden
 		}
 		b := &shelf{r: r, t: t.id, id: box, folders: folders}
 		for _, c := range lost {
-			if k, double := b.double(c, kept); double {
-				if err := b.replace(ctx, c, k); err != nil {
-					return err
-				}
+			if kept, err = b.replace(ctx, c, kept); err != nil {
+				return err
+			}
+		}
+		for _, d := range removed[box] {
+			if kept, err = b.remove(ctx, &d, kept); err != nil {
+				return err
 			}
 		}
 	}
@@ -102,35 +120,40 @@ func (b *shelf) use(name string) store.Use {
 	return store.UseNone
 }
 
-// double returns the copy among kept that makes c needless: one in the same folder, or one
-// that its owner has put elsewhere. A mail that somebody sent to herself is two: one that
-// was sent and one that came.
-func (b *shelf) double(c doppelboden.Copy, kept []doppelboden.Copy) (doppelboden.Copy, bool) {
-	for _, k := range kept {
-		if k.Folder == c.Folder {
-			return k, true
-		}
+// double returns the place of the copy among kept that makes one in a folder needless: one in
+// the same folder, or one that its owner has put elsewhere; -1: none does. A mail that somebody
+// sent to herself is two: one that was sent and one that came.
+func (b *shelf) double(folder string, kept []doppelboden.Copy) int {
+	if i := slices.IndexFunc(kept, func(k doppelboden.Copy) bool { return k.Folder == folder }); i >= 0 {
+		return i
 	}
-	sent := b.use(c.Folder) == store.UseSent
-	for _, k := range kept {
-		if (b.use(k.Folder) == store.UseSent) == sent {
-			return k, true
-		}
-	}
-	return doppelboden.Copy{}, false
+	sent := b.use(folder) == store.UseSent
+	return slices.IndexFunc(kept, func(k doppelboden.Copy) bool { return (b.use(k.Folder) == store.UseSent) == sent })
 }
 
-// replace takes a copy away. What people did with it, and what the groupware said of it,
-// is from now on said of the copy that stays.
-func (b *shelf) replace(ctx context.Context, gone, stays doppelboden.Copy) error {
+// replace takes a copy away that one of kept makes needless, and returns kept as it is then.
+// What people did with it, and what the groupware said of it, is from now on said of the copy
+// that stays.
+func (b *shelf) replace(ctx context.Context, gone doppelboden.Copy, kept []doppelboden.Copy) ([]doppelboden.Copy, error) {
+	i := b.double(gone.Folder, kept)
+	if i < 0 {
+		return kept, nil
+	}
 	from, ok := b.place(gone.Folder)
-	to, there := b.place(stays.Folder)
+	to, there := b.place(kept[i].Folder)
 	if !ok || !there {
-		return nil
+		return kept, nil
 	}
-	if err := b.inherit(ctx, gone, stays, to); err != nil {
-		return err
+	stays := kept[i]
+	kept, err := b.inherit(ctx, gone, kept, i, from, to)
+	if err != nil {
+		return kept, err
 	}
+	return kept, b.takeAway(ctx, gone, stays, from)
+}
+
+// takeAway takes a copy away for one that stays.
+func (b *shelf) takeAway(ctx context.Context, gone, stays doppelboden.Copy, from store.Place) error {
 	uid, _, err := b.find(ctx, from, gone.Message)
 	if err != nil || uid == 0 {
 		return err
@@ -152,31 +175,6 @@ func (b *shelf) replace(ctx context.Context, gone, stays doppelboden.Copy) error
 	}
 	if err != nil {
 		return fmt.Errorf("note what the groupware calls a double: %w", err)
-	}
-	return nil
-}
-
-// inherit gives the flags of a copy that goes to the one that stays.
-func (b *shelf) inherit(ctx context.Context, gone, stays doppelboden.Copy, to store.Place) error {
-	deed := false
-	err := b.r.opts.Store.Deeds(ctx, store.DeedFilter{Tenant: b.t, Mailbox: b.id, Message: gone.Message}, func(store.Deed) error {
-		deed = true
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read what people did: %w", err)
-	}
-	set := gone.Flags &^ stays.Flags &^ doppelboden.Hidden
-	if set == 0 {
-		return nil
-	}
-	uid, _, err := b.find(ctx, to, stays.Message)
-	if err != nil || uid == 0 {
-		return err
-	}
-	_, err = b.r.opts.Store.Change(ctx, []store.Change{{Place: to, Action: store.ActFlag, UIDs: []uint32{uid}, Set: set, Deed: deed, At: b.r.opts.Clock()}})
-	if err != nil {
-		return fmt.Errorf("take over flags: %w", err)
 	}
 	return nil
 }
