@@ -248,6 +248,8 @@ func bombs() map[string]string {
 		"brackets":          "\r\nhttps://a.de/" + strings.Repeat(")", 100_000),
 		"HTML in text":      "Content-Type: text/html\r\n\r\n" + strings.Repeat("<blockquote><ul><li>x", 100_000),
 		"marks":             "Subject: a" + strings.Repeat("\u0301", 50_000) + "\r\n\r\nx",
+		"lines like uu":     "\r\nbegin \r\n" + strings.Repeat("M\r\n", 100_000),
+		"begins of uu":      "\r\n" + strings.Repeat("begin 644 x\r\n", 100_000) + strings.Repeat("M\r\n", 100_000),
 	}
 }
 

@@ -21,16 +21,21 @@ func (n *node) takeUU() (files []*node) {
 		if i := bytes.IndexByte(line, '\n'); i >= 0 {
 			line = line[:i+1]
 		}
+		begin, size := at+len(line), 0
+		// Lines may look encoded for as long as the mail is: they are looked at only where a file
+		// may begin. No line that begins one looks encoded, so each line is looked at twice at most.
 		name, ok := uuBegin(line)
-		if size := uuLines(rest[at+len(line):]); ok && size > 0 {
-			begin := at + len(line)
+		if ok {
+			size = uuLines(rest[begin:])
+		}
+		if size > 0 {
 			kept = append(kept, rest[:at]...)
 			files = append(files, &node{kind: "application/x-uuencode", name: FileName(name), place: "attachment",
 				up: n, depth: n.depth + 1, uu: true, content: rest[begin : begin+size]})
 			rest, at = rest[begin+size:], 0
 			continue
 		}
-		at += len(line)
+		at = begin
 	}
 	if len(files) > 0 {
 		n.content = append(kept, rest...)
