@@ -31,7 +31,8 @@ func (n *node) encoded() bool {
 	return false
 }
 
-// decodedSize is how many bytes decoded gives at most.
+// decodedSize is how many bytes decoded gives at most, but for uuencoded lines, which may have
+// lost the blanks at their ends.
 func (n *node) decodedSize() int {
 	if n.encoding == "base64" {
 		return len(n.content)/4*3 + 3

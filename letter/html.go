@@ -49,7 +49,9 @@ func (l *Letter) HTML(o HTMLOptions) (safe []byte, remote int) {
 		if n.kind == "text/html" {
 			c.clean(l.textOf(n))
 		} else {
-			c.body.WriteString(textHTML(strings.TrimRight(l.plainOf(n), " \t\n")))
+			if !textHTML(&c.body, strings.TrimRight(l.plainOf(n), " \t\n")) {
+				l.leave(LeftText)
+			}
 		}
 	}
 	lang := "en"
@@ -94,22 +96,30 @@ func (c *cleaner) picture(cid string) string {
 		c.letter.leave(LeftPicture)
 		return ""
 	}
-	raw, _ := io.ReadAll(n.decoded()) // these readers know no error but the end
-	c.data -= len(raw)
+	// Each time it is shown it is decoded again, and that costs what it could have been, also
+	// where next to nothing, or far too much, comes out of it.
+	most := c.data
+	c.data -= n.decodedSize()
+	raw, _ := io.ReadAll(io.LimitReader(n.decoded(), int64(most)+1)) // these readers know no error but the end
+	if len(raw) > most {
+		c.letter.leave(LeftPicture)
+		return ""
+	}
+	c.data = min(c.data, most-len(raw))
 	return "data:" + n.kind + ";base64," + base64.StdEncoding.EncodeToString(raw)
 }
 
 // byCID returns the part with a Content-ID, or nil.
 func (l *Letter) byCID(cid string) *node {
-	if cid == "" {
-		return nil
-	}
-	for _, n := range l.leaves {
-		if n.cid == cid && !n.within() {
-			return n
+	if l.cids == nil { // a page may ask very often
+		l.cids = map[string]*node{}
+		for _, n := range l.leaves {
+			if n.cid != "" && l.cids[n.cid] == nil && !n.within() {
+				l.cids[n.cid] = n
+			}
 		}
 	}
-	return nil
+	return l.cids[cid]
 }
 
 // pictures are the media types that a browser draws without running anything.

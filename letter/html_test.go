@@ -2,6 +2,7 @@ package letter
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -238,6 +239,25 @@ func TestPicturesThatCameWithTheMailAreShown(t *testing.T) {
 	parts := l.Parts()
 	if parts[1].Attachment || !parts[2].Attachment {
 		t.Errorf("wanted the picture that is shown in the text, and not the other, to be no attachment: %+v", parts)
+	}
+}
+
+func TestAPictureCostsEachTimeItIsShown(t *testing.T) {
+	l := read(t, multi("mixed", "a", "Content-Type: text/html\r\n\r\n"+strings.Repeat("<img src=cid:x>", 3),
+		"Content-Type: image/png\r\nContent-ID: <x>\r\n\r\n"+strings.Repeat("x", 7<<20)))
+	safe, _ := l.HTML(HTMLOptions{})
+	if got := strings.Count(string(safe), "src=\"data:"); got != 1 || !slices.Equal(l.Left(), []Omission{LeftPicture}) {
+		t.Errorf("a picture of 7 MB three times: %d are in the page, left out %v; wanted one, and that it is said", got, l.Left())
+	}
+}
+
+func TestAPageIsBoundedWhateverItShows(t *testing.T) {
+	for name, text := range map[string]string{"quotations": strings.Repeat("x\r\n>>>>>>>>x\r\n", 300_000), "links in one line": strings.Repeat("www.b.de ", 400_000)} {
+		l := read(t, "\r\n"+text)
+		safe, _ := l.HTML(HTMLOptions{})
+		if len(safe) > maxPage+8<<10 || !slices.Equal(l.Left(), []Omission{LeftText}) {
+			t.Errorf("%s: the page has %d KB, left out %v; wanted %d KB, and that it is said", name, len(safe)>>10, l.Left(), maxPage>>10)
+		}
 	}
 }
 

@@ -103,6 +103,7 @@ type Letter struct {
 	shown   []*node          // the texts that make up what the mail says, as text
 	rich    []*node          // the same, with HTML where there is
 	texts   map[*node]string // what textOf gave
+	cids    map[string]*node // what byCID gives; nil: nobody has asked yet
 }
 
 // Parse reads a mail. Its error is that of r, and never about the mail.

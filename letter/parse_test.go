@@ -131,11 +131,12 @@ func TestTextsAreDecodedWhateverTheyDeclare(t *testing.T) {
 
 // multi writes a multipart of parts, each with its own header.
 func multi(kind, boundary string, parts ...string) string {
-	mail := "Content-Type: multipart/" + kind + "; boundary=\"" + boundary + "\"\r\n\r\npreamble\r\n"
+	var mail strings.Builder
+	mail.WriteString("Content-Type: multipart/" + kind + "; boundary=\"" + boundary + "\"\r\n\r\npreamble\r\n")
 	for _, p := range parts {
-		mail += "--" + boundary + "\r\n" + p + "\r\n"
+		mail.WriteString("--" + boundary + "\r\n" + p + "\r\n")
 	}
-	return mail + "--" + boundary + "--\r\nepilogue\r\n"
+	return mail.String() + "--" + boundary + "--\r\nepilogue\r\n"
 }
 
 func TestTheRightPartsAreShownAndTheOthersListed(t *testing.T) {
@@ -222,6 +223,10 @@ func bombs() map[string]string {
 		}
 		return b.String()
 	}
+	within := "Content-Type: message/rfc822\r\n\r\n" + nest(25, "multipart/mixed")
+	for range 990 {
+		within += "\r\n--b24\r\nContent-Type: image/png\r\nContent-ID: <x>\r\n\r\nx"
+	}
 	return map[string]string{
 		"10,000 parts":      multi("mixed", "a", strings.Split(strings.Repeat("\r\nx|", 10_000), "|")...),
 		"nested":            nest(10_000, "multipart/mixed"),
@@ -250,6 +255,13 @@ func bombs() map[string]string {
 		"marks":             "Subject: a" + strings.Repeat("\u0301", 50_000) + "\r\n\r\nx",
 		"lines like uu":     "\r\nbegin \r\n" + strings.Repeat("M\r\n", 100_000),
 		"begins of uu":      "\r\n" + strings.Repeat("begin 644 x\r\n", 100_000) + strings.Repeat("M\r\n", 100_000),
+		"more brackets":     "\r\nhttp://a" + strings.Repeat(")", 2_000_000),
+		"both brackets":     "\r\nhttp://a" + strings.Repeat(")]", 1_000_000),
+		"pictures of nothing": multi("mixed", "a", "Content-Type: text/html\r\n\r\n"+strings.Repeat("<img src=cid:x>", 50_000),
+			"Content-Type: image/png\r\nContent-ID: <x>\r\nContent-Transfer-Encoding: base64\r\n\r\n"+strings.Repeat("!", 1<<20)),
+		"a picture that grows": multi("mixed", "a", "Content-Type: text/html\r\n\r\n<img src=cid:x>",
+			"Content-Type: image/png\r\nContent-ID: <x>\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\n"+strings.Repeat("M\n", 4_000_000)),
+		"pictures of mails within": multi("mixed", "a", "Content-Type: text/html\r\n\r\n"+strings.Repeat("<img src=cid:x>", 250_000), within),
 	}
 }
 

@@ -9,12 +9,15 @@ import (
 // maxQuote is how many levels of quotation are shown as such.
 const maxQuote = 8
 
-// textHTML shows a plain text as HTML, with its links and its levels of quotation.
-func textHTML(text string) string {
-	var b strings.Builder
-	depth := 0
+// textHTML shows a plain text as HTML, with its links and its levels of quotation. It reports
+// whether all of it is in the page.
+func textHTML(b *strings.Builder, text string) (whole bool) {
+	depth, i := 0, 0
 	b.WriteString(`<div class="db-text">`)
-	for i, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
+		if b.Len() > maxPage {
+			break
+		}
 		level, rest := quoteLevel(line)
 		if level != depth {
 			for ; depth > level; depth-- {
@@ -26,10 +29,12 @@ func textHTML(text string) string {
 		} else if i > 0 {
 			b.WriteByte('\n')
 		}
-		linked(&b, rest)
+		linked(b, rest)
+		i++
 	}
+	whole = b.Len() <= maxPage
 	b.WriteString(strings.Repeat("</blockquote>", depth) + "</div>")
-	return b.String()
+	return whole
 }
 
 // quoteLevel returns how deeply a line is quoted, and the line without the marks.
@@ -51,9 +56,9 @@ func quoteLevel(line string) (level int, rest string) {
 // inLine finds what people take for a link.
 var inLine = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"]{3,}|\bwww\.[^\s<>"]{3,}|\b[a-z0-9._%+-]+@(?:[a-z0-9-]+\.)+[a-z]{2,20}\b`)
 
-// linked writes a line with its links.
+// linked writes a line with its links, or as much of it as the page can hold.
 func linked(b *strings.Builder, line string) {
-	for {
+	for b.Len() <= maxPage {
 		at := inLine.FindStringIndex(line)
 		if at == nil {
 			b.WriteString(html.EscapeString(line))
@@ -81,17 +86,20 @@ func linked(b *strings.Builder, line string) {
 
 // trimLink cuts off what belongs to the sentence and not to the link in it.
 func trimLink(s string) string {
-	for {
-		t := strings.TrimRight(s, ".,;:!?'*_")
-		if strings.HasSuffix(t, ")") && strings.Count(t, ")") > strings.Count(t, "(") {
-			t = t[:len(t)-1]
-		}
-		if strings.HasSuffix(t, "]") && strings.Count(t, "]") > strings.Count(t, "[") {
-			t = t[:len(t)-1]
-		}
-		if t == s {
+	round := strings.Count(s, ")") - strings.Count(s, "(") // how many more end than begin
+	square := strings.Count(s, "]") - strings.Count(s, "[")
+	for end := len(s); ; end-- {
+		s = s[:end]
+		switch {
+		case s == "":
+			return s
+		case strings.IndexByte(".,;:!?'*_", s[end-1]) >= 0:
+		case s[end-1] == ')' && round > 0:
+			round--
+		case s[end-1] == ']' && square > 0:
+			square--
+		default:
 			return s
 		}
-		s = t
 	}
 }
