@@ -1,6 +1,7 @@
 package handback
 
 import (
+	"errors"
 	"testing"
 
 	"doppelboden"
@@ -68,5 +69,33 @@ func TestAMailIsKnownByItsUIDWhereTheGroupwareKeepsNoDate(t *testing.T) {
 		if f.mails[0].flags != doppelboden.Seen {
 			t.Errorf("%s: flags %x, want that it is read", name, f.mails[0].flags)
 		}
+	}
+}
+
+func TestWhatWasBegunWithADoubleThatIsGoneIsNotTakenBack(t *testing.T) {
+	w := newWorld(t)
+	w.folders["Akten"] = &folder{validity: 7, next: 1}
+	a := w.read("a")
+	w.do(a, move("Akten", store.UseNone))
+	w.fault = func(what string, after bool) error {
+		if what == "move" && after {
+			return errors.New("the groupware died")
+		}
+		return nil
+	}
+	r := w.room()
+	if _, err := w.serve(r); err == nil || len(w.folders["Akten"].mails) != 1 {
+		t.Fatalf("error %v, %+v in the folder; want that the groupware died after the move", err, w.folders["Akten"].mails)
+	}
+	w.fault = nil
+	delete(w.copies, a) // another mail is the same one, and its copy lies where this one did
+	if _, err := w.serve(r); err != nil {
+		t.Fatal(err)
+	}
+	if in, there := len(w.folders[""].mails), len(w.folders["Akten"].mails); in != 0 || there != 1 {
+		t.Errorf("%d mails in the inbox of the groupware and %d where it was moved, want that it stays there", in, there)
+	}
+	if h, err := w.HandbackOf(t.Context(), user); err != nil || len(h.Doing) > 0 || len(h.Left) > 0 || h.Done != (store.HandbackCounts{}) {
+		t.Errorf("begun %+v, left %+v, done %+v, %v; want nothing", h.Doing, h.Left, h.Done, err)
 	}
 }

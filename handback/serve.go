@@ -149,7 +149,31 @@ func (r *Room) tasks(ctx context.Context, m doppelboden.MailboxID, place Place, 
 	if err != nil {
 		return nil, false, fmt.Errorf("read messages: %w", err)
 	}
+	if err := r.passOver(ctx, m, place, tasks); err != nil {
+		return nil, false, err
+	}
 	return append(list, tasks...), later, nil
+}
+
+// passOver ends tasks that look as if they were taken back here, and whose mails lie here no
+// more: they were doubles of others, which have inherited what was done.
+func (r *Room) passOver(ctx context.Context, m doppelboden.MailboxID, place Place, tasks []*task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	ids := make([]doppelboden.ID, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.deed.Message
+	}
+	copies, err := r.opts.Store.CopiesOf(ctx, place.Tenant, m, ids)
+	if err != nil {
+		return fmt.Errorf("read where mails lie: %w", err)
+	}
+	for _, t := range tasks {
+		lies := slices.ContainsFunc(copies, func(c doppelboden.Copy) bool { return c.Message == t.deed.Message })
+		t.done = t.done || t.open() && t.deed.Was != nil && !lies
+	}
+	return nil
 }
 
 // begin notes in which event something was done first that its owner was not told of.
