@@ -134,12 +134,17 @@ func cutAngle(s string) (address, rest string, ok bool) {
 	if i := strings.IndexByte(s, '>'); i >= 0 {
 		address, rest = s[:i], s[i+1:]
 	}
-	for strings.Count(address, "(") > 0 {
-		before, after, _ := strings.Cut(address, "(")
-		_, after, _ = strings.Cut(after, ")")
-		address = before + after
+	before, after, ok := strings.Cut(address, "(")
+	if !ok {
+		return address, rest, true
 	}
-	return address, rest, true
+	var b strings.Builder
+	for ok {
+		b.WriteString(before)
+		_, after, _ = strings.Cut(after, ")")
+		before, after, ok = strings.Cut(after, "(")
+	}
+	return b.String() + before, rest, true
 }
 
 // person returns what was read last.

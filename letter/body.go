@@ -1,6 +1,7 @@
 package letter
 
 import (
+	"html"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -17,25 +18,56 @@ func (l *Letter) choose() {
 	for _, n := range append(c.text[:len(c.text):len(c.text)], c.rich...) {
 		n.hidden = true
 	}
+	asked := map[string]bool{} // by Content-ID: whether a text that is shown shows it
 	for _, n := range l.leaves {
-		if pictures[n.kind] && n.cid != "" && !n.hidden && l.refers(n.cid) {
+		if pictures[n.kind] && n.cid != "" && !n.hidden {
+			asked[n.cid] = false
+		}
+	}
+	if len(asked) == 0 {
+		return
+	}
+	for _, n := range l.rich {
+		if n.kind == "text/html" {
+			findCIDs(l.textOf(n), asked)
+		}
+	}
+	for _, n := range l.leaves {
+		if pictures[n.kind] && asked[n.cid] {
 			n.hidden = true
 		}
 	}
 }
 
-// refers reports whether a text that is shown shows the picture with a Content-ID.
-func (l *Letter) refers(cid string) bool {
-	for _, n := range l.rich {
-		if n.kind != "text/html" {
-			continue
-		}
-		text := l.textOf(n)
-		if strings.Contains(text, "cid:"+cid) || strings.Contains(text, "cid:"+url.PathEscape(cid)) {
-			return true
+// maxCID is how long a Content-ID is that is looked for in a page, in bytes.
+const maxCID = 1000
+
+// findCIDs notes which of the pictures that are asked for a page names: RFC 2392. It looks at
+// each byte once, however many pictures there are.
+func findCIDs(page string, asked map[string]bool) {
+	note := func(name string) {
+		if _, ok := asked[name]; ok {
+			asked[name] = true
 		}
 	}
-	return false
+	for {
+		_, rest, ok := strings.Cut(page, "cid:")
+		if !ok {
+			return
+		}
+		name := rest[:min(len(rest), maxCID)]
+		if i := strings.IndexAny(name, "\"'<>() \t\r\n"); i >= 0 {
+			name = name[:i]
+		}
+		page = rest[len(name):]
+		if note(name); strings.IndexByte(name, '&') >= 0 {
+			name, _, _ = strings.Cut(html.UnescapeString(name), `"`)
+			note(name)
+		}
+		if unescaped, err := url.PathUnescape(name); err == nil {
+			note(unescaped)
+		}
+	}
 }
 
 // pick chooses among a part and those below it.

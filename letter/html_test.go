@@ -261,6 +261,21 @@ func TestAPageIsBoundedWhateverItShows(t *testing.T) {
 	}
 }
 
+func TestPicturesThatThePageNamesAreNoFiles(t *testing.T) {
+	picture := func(cid string) string { return "Content-Type: image/png\r\nContent-ID: <" + cid + ">\r\n\r\nx" }
+	page := "Content-Type: text/html\r\n\r\n<img src=cid:plain><img src='cid:a%20b@x'><img src=\"cid:a&amp;b\"><p style=\"background:url(&quot;cid:style&quot;)\">cid:plainer"
+	l := read(t, multi("related", "a", page, picture("plain"), picture("a b@x"), picture("a&b"), picture("style"), picture("other"), picture("plai")))
+	var files []string
+	for _, p := range l.Parts() {
+		if p.Attachment {
+			files = append(files, p.CID)
+		}
+	}
+	if got := strings.Join(files, " "); got != "other plai" {
+		t.Errorf("listed as files: %q, wanted those that the page does not name", got)
+	}
+}
+
 func TestPlainTextIsShownWithLinksAndQuotations(t *testing.T) {
 	l := read(t, "Content-Type: text/plain; charset=utf-8\r\n\r\nHallo <b>,\r\n> zitiert\r\n>> doppelt\r\nsiehe (https://example.org/a_(b)?x=1&y=2). oder info@city.de, www.city.de!\r\n")
 	safe, _ := l.HTML(HTMLOptions{})

@@ -64,9 +64,16 @@ func newLink(href string) *link {
 	return &link{}
 }
 
+// maxHost is how long the name of a host can be, in bytes of UTF-8: 253 letters at most. What is
+// longer is nobody's, and would take long to be written with A-labels.
+const maxHost = 4 * 253
+
 // asciiHost returns a host as it is asked for, so that letters of other scripts that look
 // like ours are seen.
 func asciiHost(host string) string {
+	if len(host) > maxHost {
+		return ""
+	}
 	if strings.Contains(host, ":") {
 		return "[" + strings.ToLower(host) + "]"
 	}

@@ -223,8 +223,19 @@ func bombs() map[string]string {
 		}
 		return b.String()
 	}
+	var manyWords string
+	for range 20 { // parts of their own, for a header is bounded
+		manyWords += "--a\r\nContent-Type: text/plain; name=\"" + strings.Repeat("=?u?q?a", 35_000) + "\"\r\n\r\nx\r\n"
+	}
+	manyWords = "Content-Type: multipart/mixed; boundary=a\r\n\r\n" + manyWords
+	var letters string // 2,600 of them, each another one
+	for r := rune(0x4e00); len(letters) < 7800; r++ {
+		letters += string(r)
+	}
+	unused := []string{"Content-Type: text/html\r\n\r\n" + strings.Repeat("cid:", 1_000_000)}
 	within := "Content-Type: message/rfc822\r\n\r\n" + nest(25, "multipart/mixed")
-	for range 990 {
+	for i := range 990 {
+		unused = append(unused, fmt.Sprintf("Content-Type: image/png\r\nContent-ID: <%0100d>\r\n\r\nx", i))
 		within += "\r\n--b24\r\nContent-Type: image/png\r\nContent-ID: <x>\r\n\r\nx"
 	}
 	return map[string]string{
@@ -257,11 +268,16 @@ func bombs() map[string]string {
 		"begins of uu":      "\r\n" + strings.Repeat("begin 644 x\r\n", 100_000) + strings.Repeat("M\r\n", 100_000),
 		"more brackets":     "\r\nhttp://a" + strings.Repeat(")", 2_000_000),
 		"both brackets":     "\r\nhttp://a" + strings.Repeat(")]", 1_000_000),
+		"angle comments":    "To: <a" + strings.Repeat("()", 100_000) + ">\r\n\r\nx",
+		"words without end": manyWords,
+		"words of no kind":  strings.ReplaceAll(manyWords, "?q?", "?x?"),
 		"pictures of nothing": multi("mixed", "a", "Content-Type: text/html\r\n\r\n"+strings.Repeat("<img src=cid:x>", 50_000),
 			"Content-Type: image/png\r\nContent-ID: <x>\r\nContent-Transfer-Encoding: base64\r\n\r\n"+strings.Repeat("!", 1<<20)),
 		"a picture that grows": multi("mixed", "a", "Content-Type: text/html\r\n\r\n<img src=cid:x>",
 			"Content-Type: image/png\r\nContent-ID: <x>\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\n"+strings.Repeat("M\n", 4_000_000)),
-		"pictures of mails within": multi("mixed", "a", "Content-Type: text/html\r\n\r\n"+strings.Repeat("<img src=cid:x>", 250_000), within),
+		"pictures that nobody shows": multi("mixed", "a", unused...),
+		"pictures of mails within":   multi("mixed", "a", "Content-Type: text/html\r\n\r\n"+strings.Repeat("<img src=cid:x>", 250_000), within),
+		"hosts of many letters":      "Content-Type: text/html; charset=utf-8\r\n\r\n" + strings.Repeat(`<a href="http://`+letters+`.de">x</a>`, 100),
 	}
 }
 

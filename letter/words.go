@@ -9,7 +9,8 @@ import (
 // encoded word stays as it is. Characters that were cut between two words come together
 // again, which section 5 forbids and mailers do.
 func decodeWords(s string) string {
-	if !strings.Contains(s, "=?") {
+	last := len(s) - strings.LastIndex(s, "?=") // where the last word can end, from the end of s
+	if last > len(s) || !strings.Contains(s, "=?") {
 		return s
 	}
 	var out strings.Builder
@@ -25,7 +26,7 @@ func decodeWords(s string) string {
 	after := false // an encoded word came right before
 	for s != "" {
 		i := strings.Index(s, "=?")
-		if i < 0 {
+		if i < 0 || len(s)-i < last { // what never ends is not looked through for each word that begins
 			break
 		}
 		w, ok := cutWord(s[i:])
@@ -64,18 +65,19 @@ func cutWord(s string) (word, bool) {
 	if !ok || charset == "" || len(charset) > 60 || strings.ContainsAny(charset, " \t=") || len(rest) < 3 || rest[1] != '?' {
 		return word{}, false
 	}
-	method, rest := rest[0], rest[2:]
-	text, rest, ok := strings.Cut(rest, "?=")
+	decode := unq
+	switch rest[0] {
+	case 'q', 'Q':
+	case 'b', 'B':
+		decode = unbase64
+	default:
+		return word{}, false
+	}
+	text, rest, ok := strings.Cut(rest[2:], "?=")
 	if !ok {
 		return word{}, false
 	}
-	switch method {
-	case 'q', 'Q':
-		return word{charset, unq(text), rest}, true
-	case 'b', 'B':
-		return word{charset, unbase64(text), rest}, true
-	}
-	return word{}, false
+	return word{charset, decode(text), rest}, true
 }
 
 // unq decodes the "Q" encoding: RFC 2047, section 4.2.
