@@ -53,15 +53,33 @@ func TestGreatMailsAreReadOnceWhileThereIsMemoryAndFromTheDiskOtherwise(t *testi
 	}
 	look("with memory", true)
 	look("while others hold theirs", true)
-	w.room.great.Add(greatAtOnce) // and one more than may
+	lent := &w.room.great
+	hold := func(by string, n int64) (free func()) {
+		t.Helper()
+		if !lent.take(by, n) || lent.take(by, greatOfOne) {
+			t.Fatalf("%s asks for %d bytes of memory, and for a share more: wanted the first alone", by, n)
+		}
+		return func() { lent.give(by, n) }
+	}
+	others := []func(){hold("person:2", greatOfOne)}
+	look("while somebody else has his share", true)
+	for _, by := range []string{"person:3", "person:4", "person:5"} {
+		others = append(others, hold(by, greatOfOne))
+	}
+	others = append(others, hold("person:6", greatAtOnce-lent.all))
 	look("without memory", false)
-	w.room.great.Add(-greatAtOnce)
+	for _, free := range others {
+		free()
+	}
+	free := hold(b.by, greatOfOne-lent.of[b.by])
+	look("while she has her share", false)
+	free()
 	for _, m := range open {
 		m.Free()
 		m.Free() // a second time does nothing
 	}
-	if left := w.room.great.Load(); left != 0 {
-		t.Errorf("after all mails were freed %d bytes are still taken", left)
+	if left := w.room.great.all; left != 0 || len(w.room.great.of) != 0 {
+		t.Errorf("after all mails were freed %d bytes are still taken, by person %v", left, w.room.great.of)
 	}
 	look("afterwards", true)
 }

@@ -21,13 +21,14 @@ var (
 // from their segment again with every Reader.
 const inMemory = 256 << 10
 
-// Several keeps great mails in memory too, up to greatMemory bytes each and greatAtOnce of
-// all sessions together: how long a mail is, which a mail program is told first, is known at
+// Several keeps great mails in memory too, up to greatMemory bytes each, greatOfOne of
+// one person and greatAtOnce of all sessions together: how long a mail is, which a mail program is told first, is known at
 // its end, and reading it costs as much as sending it. Who holds a mail for long, such as a
 // telephone far from its mast, makes the others read twice, and wait for nothing.
 const (
 	greatMemory = 8 << 20
 	greatAtOnce = 64 << 20
+	greatOfOne  = greatAtOnce / 5
 )
 
 // inPool is the greatest memory of a mail that waits for the next one of any size, in bytes:
@@ -42,6 +43,7 @@ type Mail struct {
 
 	room  *Room  // nil once it was freed
 	text  []byte // all of a mail that is in memory; else nil
+	by    string // who opened it
 	great int64  // what of greatAtOnce it has
 }
 
@@ -53,18 +55,19 @@ func (b *Box) Open(ctx context.Context, id doppelboden.ID) (*Mail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the mail: %w", err)
 	}
-	return r.read(m, r.opts.Mail, false)
+	return b.read(m, r.opts.Mail, false)
 }
 
 // read reads a mail whose message was found. freed says that Mail.Free is called at the end.
-func (r *Room) read(m *doppelboden.Message, o courier.Options, freed bool) (*Mail, error) {
+func (b *Box) read(m *doppelboden.Message, o courier.Options, freed bool) (*Mail, error) {
+	r := b.room
 	switch m.Scan {
 	case doppelboden.Unscanned:
 		return nil, ErrUnscanned
 	case doppelboden.Malware:
 		return nil, ErrMalware
 	}
-	mail := &Mail{Message: m, room: r}
+	mail := &Mail{Message: m, room: r, by: b.by}
 	text, err := mail.openBy(o)
 	if err != nil {
 		return nil, err
@@ -86,14 +89,41 @@ func (r *Room) read(m *doppelboden.Message, o courier.Options, freed bool) (*Mai
 // takeGreat reports whether a great mail may be kept in memory.
 func (m *Mail) takeGreat() bool {
 	n := m.Message.Body.Size
-	if n > greatMemory || m.room.great.Add(n) > greatAtOnce {
-		if n <= greatMemory {
-			m.room.great.Add(-n)
-		}
+	if n > greatMemory || !m.room.great.take(m.by, n) {
 		return false
 	}
 	m.great = n
 	return true
+}
+
+// A lent is how much memory great mails have, of all people and of each: one of them, or who
+// has her password and frees nothing, must leave room for the others.
+type lent struct {
+	mu  sync.Mutex
+	all int64
+	of  map[string]int64
+}
+
+// take reports whether n bytes more may be lent to somebody.
+func (l *lent) take(by string, n int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all+n > greatAtOnce || l.of[by]+n > greatOfOne {
+		return false
+	}
+	l.all += n
+	l.of[by] += n
+	return true
+}
+
+// give takes back what was lent.
+func (l *lent) give(by string, n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all -= n
+	if l.of[by] -= n; l.of[by] == 0 {
+		delete(l.of, by)
+	}
 }
 
 // memory returns empty memory for a mail, with room for n bytes and the end of a reader.
@@ -142,7 +172,9 @@ func (m *Mail) Free() {
 	if r == nil {
 		return
 	}
-	r.great.Add(-great)
+	if great > 0 {
+		r.great.give(m.by, great)
+	}
 	if b != nil {
 		r.pool(cap(b)).Put(&b)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"doppelboden"
@@ -80,10 +79,10 @@ func (o *Options) validate() error {
 // A Room opens the mailboxes of one node.
 type Room struct {
 	opts   Options
-	texts  sync.Pool    // of *courier.Text
-	mails  sync.Pool    // of *[]byte, the texts of mails of up to inPool bytes
-	greats sync.Pool    // the same of greater ones
-	great  atomic.Int64 // what of greatAtOnce is used
+	texts  sync.Pool // of *courier.Text
+	mails  sync.Pool // of *[]byte, the texts of mails of up to inPool bytes
+	greats sync.Pool // the same of greater ones
+	great  lent
 	rates  *rates
 	keys   keys
 
@@ -98,7 +97,7 @@ func New(o Options) (*Room, error) {
 	}
 	return &Room{
 		opts: o, texts: sync.Pool{New: func() any { return new(courier.Text) }}, rates: newRates(o.Clock),
-		watchers: map[doppelboden.MailboxID]map[*watcher]struct{}{},
+		great: lent{of: map[string]int64{}}, watchers: map[doppelboden.MailboxID]map[*watcher]struct{}{},
 	}, nil
 }
 

@@ -42,7 +42,7 @@ func (b *Box) Several(ctx context.Context, folder int64, uids []uint32, yield fu
 			if len(page) == 0 || page[0] != uid {
 				return nil
 			}
-			mail, err := b.room.read(m, o, true)
+			mail, err := b.read(m, o, true)
 			broken = yield(uid, mail, err)
 			return broken
 		})

@@ -280,7 +280,7 @@ type text struct {
 func (t *text) close(s *session) {
 	t.mail.Free()
 	if t.taken > 0 {
-		s.server.memory.give(t.taken)
+		s.server.memory.give(s.person.ID, t.taken)
 	}
 }
 
@@ -308,7 +308,7 @@ func (f *fetch) prepare(t *text) error {
 func (f *fetch) readAll(t *text) error {
 	if t.all = t.mail.Text(); t.all == nil {
 		size := t.mail.Len()
-		if err := f.s.server.memory.take(f.s.ctx, size); err != nil {
+		if err := f.s.server.memory.take(f.s.ctx, f.s.person.ID, size); err != nil {
 			return err
 		}
 		t.taken = size

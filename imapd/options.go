@@ -90,6 +90,8 @@ type Options struct {
 	// Recheck is how often rights are asked for again while somebody works: 1 minute.
 	Recheck time.Duration
 	// Memory bounds what great mails in work take at the same moment, of all sessions: 128 MB.
+	// The sessions of one person have a fifth of it, or one mail that is greater, and mails of
+	// up to 1 MB besides.
 	// Of mails that came in memory (Mail.Text) each session has at most 1.5 MB besides, and
 	// what package folder lends for great ones.
 	Memory int64

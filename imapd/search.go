@@ -352,10 +352,11 @@ func (m *candidate) says(want string) bool {
 	if m.said == nil {
 		m.said = []string{""}
 		mail := m.mail()
-		if m.err = m.f.s.server.memory.take(m.f.s.ctx, mail.Len()); m.err != nil {
+		memory, who := m.f.s.server.memory, m.f.s.person.ID
+		if m.err = memory.take(m.f.s.ctx, who, mail.Len()); m.err != nil {
 			return false
 		}
-		defer m.f.s.server.memory.give(mail.Len())
+		defer memory.give(who, mail.Len())
 		r, err := mail.Reader()
 		if err != nil {
 			m.err = err

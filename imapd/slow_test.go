@@ -35,28 +35,59 @@ func (l pipes) Close() error { close(l); return nil }
 
 func (pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// A stillRig is a rig in a bubble of synctest: only what waits makes time pass.
+type stillRig struct {
+	*rig
+	ln pipes
+}
+
+// startStill starts a server in a bubble; it ends with shutdown.
+func startStill(t *testing.T, o Options) *stillRig {
+	t.Helper()
+	r := &rig{people: newFakePeople(), boxes: map[doppelboden.MailboxID]*fakeBox{1: newFakeBox(), 2: newFakeBox()}}
+	o.People = r.people
+	o.Mailbox = func(_ doppelboden.TenantID, m doppelboden.MailboxID, _ string) Mailbox { return r.boxes[m] }
+	var err error
+	if r.server, err = NewServer(o); err != nil {
+		t.Fatal(err)
+	}
+	ln := make(pipes)
+	go r.server.Serve(t.Context(), ln)
+	return &stillRig{r, ln}
+}
+
+// in is a client that has logged in and selected its inbox.
+func (r *stillRig) in(t *testing.T, user string) *raw {
+	t.Helper()
+	far, near := net.Pipe()
+	r.ln <- pipe{far}
+	client := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+	c := &raw{t: t, conn: client, br: bufio.NewReader(client)}
+	c.want("* OK ")
+	c.do("LOGIN "+user+" geheim", "OK")
+	c.do("SELECT INBOX", "OK")
+	return c
+}
+
+// shutdown ends clients and the server.
+func (r *stillRig) shutdown(t *testing.T, clients ...*raw) {
+	t.Helper()
+	for _, c := range clients {
+		c.conn.(*tls.Conn).NetConn().Close()
+	}
+	if err := r.server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestALargeMailArrivesOverAnyLineThatTakesSomething(t *testing.T) {
 	certificate := selfSigned(t)
 	synctest.Test(t, func(t *testing.T) {
-		box := newFakeBox()
-		r := &rig{people: newFakePeople(), boxes: map[doppelboden.MailboxID]*fakeBox{1: box}}
-		var err error
-		if r.server, err = NewServer(Options{TLS: certificate, People: r.people,
-			Mailbox: func(_ doppelboden.TenantID, _ doppelboden.MailboxID, _ string) Mailbox { return box }}); err != nil {
-			t.Fatal(err)
-		}
-		ln := make(pipes)
-		go r.server.Serve(t.Context(), ln)
+		r := startStill(t, Options{TLS: certificate})
 		const size = 4 << 20
 		r.put(t, 1, 1, 0, mail("x", strings.Repeat("0123456789abcde\n", size/16)))
-
-		far, near := net.Pipe()
-		ln <- pipe{far}
-		client := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
-		c := &raw{t: t, conn: client, br: bufio.NewReader(client)}
-		c.want("* OK ")
-		c.do("LOGIN anna@stadt.example geheim", "OK")
-		c.do("SELECT INBOX", "OK")
+		c := r.in(t, "anna@stadt.example")
+		defer r.shutdown(t, c)
 		c.send("f FETCH 1 BODY.PEEK[TEXT]\r\n")
 		begun, got := time.Now(), int64(0)
 		for got < size {
@@ -64,13 +95,9 @@ func TestALargeMailArrivesOverAnyLineThatTakesSomething(t *testing.T) {
 			if got += n; err != nil {
 				t.Fatalf("after %v and %d of %d bytes: %v", time.Since(begun), got, size, err)
 			}
-			time.Sleep(time.Minute) // less than r.server.opts.WriteTime
+			time.Sleep(time.Minute) // less than Options.WriteTime
 		}
 		c.until("f", "OK", "FETCH")
-		client.Close()
-		if err := r.server.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
