@@ -139,6 +139,11 @@ func parseDomain(s string) (string, bool) {
 // ParseDomain returns a domain in lower case with A-labels (RFC 5890), of at most 253
 // octets. Labels hold letters, digits, hyphens and underscores; there is no dot at the end.
 func ParseDomain(s string) (string, bool) {
+	// A letter takes four octets at most, and one of an A-label at least. To write more of them
+	// as an A-label would take long: the square of how many there are.
+	if len(s) > 4*253 {
+		return "", false
+	}
 	ascii, err := idna.Lookup.ToASCII(s)
 	if err != nil {
 		// Underscores and such appear in real host names; take plain LDH plus "_".
