@@ -1,6 +1,7 @@
 package harvest
 
 import (
+	"strconv"
 	"time"
 
 	"doppelboden"
@@ -9,6 +10,7 @@ import (
 // Kinds of alarms; their subject is a tenant's number as text, or a route.
 const (
 	AlarmVanished = "vanished" // too much vanished from the groupware's mailboxes
+	AlarmRestored = "restored" // the groupware was restored from a backup, and lacks what is here
 	AlarmJournal  = "journal"  // a journal report could not be understood or kept
 	AlarmFilling  = "filling"  // mailboxes of a route cannot be read
 )
@@ -39,10 +41,17 @@ func (r *Room) Alarms() (list []Alarm) {
 	}
 	r.mu.Unlock()
 	for _, t := range tenants {
-		if n, boxes := t.vanished(); boxes > 0 {
+		if n, boxes, _ := t.held(&t.guarded); boxes > 0 {
 			list = append(list, Alarm{Kind: AlarmVanished, Tenant: t.id, Said: doppelboden.Tell(
 				"Much vanished at once from mailboxes of the groupware (mails: %s, mailboxes: %s). Here all of it is still to be seen. "+
 					"Somebody may be deleting or encrypting mailboxes: look at the groupware. If it is meant to be so: doppelboden mailbox sync ADDRESS --confirm", n, boxes)})
+		}
+		if n, boxes, one := t.held(&t.lacking); boxes > 0 {
+			list = append(list, Alarm{Kind: AlarmRestored, Tenant: t.id, Said: doppelboden.Tell(
+				"The groupware lacks mail that it had: it was restored from a backup, or mailboxes were set up anew (mails: %s, mailboxes: %s, such as %s). "+
+					"Here all of it stays to be seen until retention removes it. What came from outside is handed over again with: doppelboden replay. "+
+					"Mail between colleagues and sent mail is here alone: its owners find it in their emergency mailboxes and can forward it to themselves. "+
+					"If nobody needs it: doppelboden mailbox sync ADDRESS --confirm", n, boxes, r.addressOf(one))})
 		}
 	}
 	for _, s := range r.Status() {
@@ -55,13 +64,23 @@ func (r *Room) Alarms() (list []Alarm) {
 	return list
 }
 
-// vanished returns how many mails are not hidden because too many vanished, and of how many
-// mailboxes.
-func (t *tenant) vanished() (mails, boxes int) {
+// held returns how many mails of mailboxes are not hidden, of how many mailboxes, and one of these.
+func (t *tenant) held(in *map[doppelboden.MailboxID]int) (mails, boxes int, one doppelboden.MailboxID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, n := range t.guarded {
+	for box, n := range *in {
 		mails += n
+		if one == 0 || box < one {
+			one = box
+		}
 	}
-	return mails, len(t.guarded)
+	return mails, len(*in), one
+}
+
+// addressOf returns the address of a mailbox, or its number when it is in the directory no more.
+func (r *Room) addressOf(m doppelboden.MailboxID) string {
+	if _, box, ok := r.opts.Place(m); ok {
+		return box.Address.String()
+	}
+	return strconv.FormatInt(int64(m), 10)
 }

@@ -10,7 +10,7 @@
 //   - What people did here wins until it went back: a change in the groupware touches no
 //     mail that has a deed.
 //   - What vanishes from the groupware is only hidden, later, and not when too much vanishes
-//     at once.
+//     at once, or when a restore of the groupware may have lost it.
 //   - A journal report is acknowledged only when it is kept: unwrapped, or whole with the
 //     postmaster.
 //   - Coverage says nothing that is not proved.

@@ -2,6 +2,8 @@ package harvest
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +21,94 @@ func (f *fake) back(owner doppelboden.Address, folder string, lost int, validity
 	in.validity = validity
 	b.modseq++
 	in.modseq = b.modseq
+}
+
+// lacks returns the alarm that a restored groupware lacks mail, "" for none.
+func (w *world) lacks() (said string) {
+	for _, a := range w.room.Alarms() {
+		if a.Kind == AlarmRestored {
+			said += a.Said.String()
+		}
+	}
+	return said
+}
+
+func TestWhatARestoreOfTheGroupwareLostStaysToBeSeenHere(t *testing.T) {
+	for name, validity := range map[string]uint32{"with another UIDVALIDITY": 2, "with the same UIDVALIDITY": 1} {
+		t.Run(name, func(t *testing.T) {
+			w, g := filled(t, 100)
+			anna := w.boxes[0]
+			g.back(anna.Address, "INBOX", 5, validity)
+			w.fill(anna)
+			if said := w.lacks(); !strings.Contains(said, "(mails: 5, mailboxes: 1, such as anna@stadt.example)") {
+				t.Errorf("the alarm after the restore is %q, want one that 5 mails of anna are missing", said)
+			}
+			w.restart() // nothing of it may hang on what is in memory
+			g.remove(anna.Address, "INBOX", first5)
+			w.pass(time.Hour)
+			w.fill(anna)
+			w.pass(25 * time.Hour)
+			w.fill(anna)
+			if n := w.hidden(anna); n != 5 {
+				t.Errorf("%d mails are hidden, want the 5 that the owner deleted afterwards alone", n)
+			}
+			for _, l := range w.shows(anna) {
+				if l.Subject >= "Mail 0095" && l.Flags&doppelboden.Hidden != 0 {
+					t.Errorf("%s is hidden, which the restore has lost", l.Subject)
+				}
+			}
+			if said := w.lacks(); !strings.Contains(said, "(mails: 5, ") {
+				t.Errorf("a day later the alarm is %q, want one about 5 mails still", said)
+			}
+			state, err := w.db.HarvestBox(ctx, anna.Tenant, anna.ID)
+			if w.must(err); state.Vanished != 5 {
+				t.Errorf("%d mails are noted as vanished, want 5", state.Vanished)
+			}
+			w.must(w.room.Confirm(ctx, anna.Tenant, anna.ID))
+			w.fill(anna)
+			if n, said := w.hidden(anna), w.lacks(); n != 10 || said != "" {
+				t.Errorf("%d mails are hidden after a person said so, and the alarm is %q; want 10 and none", n, said)
+			}
+		})
+	}
+}
+
+func TestAfterWhatARestoreLostIsPutBackTheGroupwareIsFollowedAsBefore(t *testing.T) {
+	w, g := filled(t, 20)
+	anna := w.boxes[0]
+	lost := slices.Clone(g.box(anna.Address).folders["INBOX"].mails[15:])
+	g.back(anna.Address, "INBOX", 5, 2)
+	w.fill(anna)
+	for _, m := range lost {
+		g.put(anna.Address, "INBOX", m.text, m.date, m.flags)
+	}
+	w.pass(time.Hour)
+	w.fill(anna)
+	if said := w.lacks(); said != "" {
+		t.Errorf("the alarm is %q after all was put back, want none", said)
+	}
+	g.remove(anna.Address, "INBOX", first5)
+	w.fill(anna)
+	w.pass(25 * time.Hour)
+	w.fill(anna)
+	if n := w.hidden(anna); n != 5 {
+		t.Errorf("%d mails are hidden, want the 5 that the owner deleted", n)
+	}
+}
+
+func TestOnAServerWithoutUIDNEXTADeletedMailIsNoRestore(t *testing.T) {
+	w, g := filled(t, 20)
+	g.plain = true
+	anna := w.boxes[0]
+	w.fill(anna)
+	g.remove(anna.Address, "INBOX", func(n int, _ *fakeMail) bool { return n >= 18 }) // so that the greatest UID falls
+	w.pass(time.Hour)
+	w.fill(anna)
+	w.pass(25 * time.Hour)
+	w.fill(anna)
+	if n, said := w.hidden(anna), w.lacks(); n != 2 || said != "" {
+		t.Errorf("%d mails are hidden and the alarm is %q, want the 2 deleted ones and none", n, said)
+	}
 }
 
 func TestMailOlderThanWhatIsReadIsNotHiddenWhenItsOwnerFilesIt(t *testing.T) {

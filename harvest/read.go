@@ -40,7 +40,8 @@ func (v *visit) readFolder(ctx context.Context, f *store.HarvestFolder) (done bo
 			next = all[len(all)-1] + 1
 		}
 	}
-	if f.Validity != now.Validity || f.Gone || next < f.Next {
+	// Where a server does not say UIDNEXT, it falls with each deletion of the newest mail.
+	if f.Validity != now.Validity || f.Gone || now.Next != 0 && next < f.Next {
 		if err := v.anew(ctx, f, now, next); err != nil {
 			return false, err
 		}
@@ -70,9 +71,10 @@ func (v *visit) anew(ctx context.Context, f *store.HarvestFolder, now mailbox.St
 	for i := range gone {
 		gone[i].Gone = v.began
 	}
+	v.restored(gone)
 	f.Validity, f.Next, f.Low, f.Filled, f.ModSeq, f.Exists, f.Gone = now.Validity, next, next, false, now.ModSeq, now.Exists, false
 	f.Flags, f.Since, f.At = v.began, v.window(), time.Time{}
-	return v.put(ctx, store.HarvestBatch{Folders: []store.HarvestFolder{*f}, Mails: gone})
+	return v.put(ctx, store.HarvestBatch{Box: &v.state, Folders: []store.HarvestFolder{*f}, Mails: gone})
 }
 
 // window returns since when mails are read.
@@ -176,6 +178,11 @@ func (v *visit) take(ctx context.Context, f *store.HarvestFolder, uids []uint32)
 		batch.Copies = append(batch.Copies, lay...)
 		todo = append(todo, what...)
 	}
+	displaced, err := v.displaced(ctx, f, batch.Mails)
+	if err != nil {
+		return err
+	}
+	batch.Mails = append(batch.Mails, displaced...)
 	v.budget -= len(uids)
 	v.read += len(uids)
 	v.changed = v.changed || len(batch.Copies) > 0

@@ -149,7 +149,8 @@ func (v *visit) again(ctx context.Context, f *store.HarvestFolder, from uint32) 
 	}
 	v.r.opts.Log.Warn("mails of the groupware have UIDs that others had, as after a restore; the folder is read again from there",
 		"mailbox", int64(v.box.ID), "mails", len(gone))
+	v.restored(gone)
 	f.Next = from
 	f.ModSeq, f.Flags = 0, v.began.Add(-v.r.opts.Pace.Flags) // all flags may be others
-	return v.put(ctx, store.HarvestBatch{Folders: []store.HarvestFolder{*f}, Mails: gone})
+	return v.put(ctx, store.HarvestBatch{Box: &v.state, Folders: []store.HarvestFolder{*f}, Mails: gone})
 }

@@ -42,6 +42,7 @@ type tenant struct {
 	hairpin time.Time                     // and from one mailbox to another through us
 	last    map[string]roundTally         // of the last round of each route that is over
 	guarded map[doppelboden.MailboxID]int // so much vanished there at once that nothing is hidden
+	lacking map[doppelboden.MailboxID]int // so much a restore of the groupware has lost there
 	// sought says of mailboxes that what vanished up to then came late enough to be found elsewhere.
 	sought map[doppelboden.MailboxID]time.Time
 }

@@ -66,7 +66,8 @@ func (v *visit) vanished(ctx context.Context) error {
 		return fmt.Errorf("read what is gone: %w", err)
 	}
 	if len(gone) == 0 {
-		v.guard(0, false)
+		v.lacks(nil)
+		v.guard(nil, nil, false)
 		return nil
 	}
 	if v.shelf.folders == nil {
@@ -78,22 +79,30 @@ func (v *visit) vanished(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v.complete() && !v.cut {
+	known := v.complete() && !v.cut // else what is missing may be found still
+	if known {
 		if all, err = v.sought(ctx, all); err != nil {
 			return err
 		}
 	}
 	p := &v.r.opts.Pace
-	n, total := len(all), len(all)+live
+	lacking, rest := v.lacks(all)
+	n, total := len(rest), len(all)+live
 	v.seen.hit = n > 1 && n*100 >= p.HitPercent*total
 	tooMuch := n > p.BoxMails && n*100 > p.BoxPercent*total
-	ready := v.complete() && !v.cut && (v.state.Confirm || !tooMuch && v.t.mayHide(v.route.Key, p))
+	ready := known && (v.state.Confirm || !tooMuch && v.t.mayHide(v.route.Key, p))
 	stuck := n > 0 && !v.state.Confirm && (tooMuch || !v.t.mayHide(v.route.Key, p) && v.seen.hit && v.t.knows(v.route.Key))
-	v.guard(n, stuck)
+	if v.state.Confirm {
+		lacking, rest = nil, all
+	}
+	if !known {
+		lacking = nil
+	}
+	v.guard(lacking, rest, stuck)
 	if !ready {
 		return nil
 	}
-	return v.hide(ctx, all)
+	return v.hide(ctx, rest)
 }
 
 // complete reports whether every folder that is known was read to its end: before, what is
@@ -115,28 +124,36 @@ func (t *tenant) knows(route string) bool {
 	return known
 }
 
-// guard notes how much vanished and is not hidden because it is too much.
-func (v *visit) guard(n int, stuck bool) {
-	v.state.Vanished = 0
+// guard notes how much vanished and is not hidden: what a restore lost, and the rest when it is
+// stuck, because it is too much.
+func (v *visit) guard(lacking, rest []*lost, stuck bool) {
+	v.state.Vanished = int64(len(lacking))
 	if stuck {
-		v.state.Vanished = int64(n)
+		v.state.Vanished += int64(len(rest))
 	}
-	if n == 0 {
+	none := len(lacking)+len(rest) == 0
+	if none {
 		v.state.Confirm = false
 	}
 	v.t.mu.Lock()
 	defer v.t.mu.Unlock()
-	if n == 0 {
+	if none {
 		delete(v.t.sought, v.box.ID)
 	}
-	if stuck {
-		if v.t.guarded == nil {
-			v.t.guarded = map[doppelboden.MailboxID]int{}
-		}
-		v.t.guarded[v.box.ID] = n
+	note(&v.t.guarded, v.box.ID, len(rest), stuck)
+	note(&v.t.lacking, v.box.ID, len(lacking), len(lacking) > 0)
+}
+
+// note notes how much of a mailbox is not hidden, or that all may be.
+func note(in *map[doppelboden.MailboxID]int, m doppelboden.MailboxID, n int, is bool) {
+	if !is {
+		delete(*in, m)
 		return
 	}
-	delete(v.t.guarded, v.box.ID)
+	if *in == nil {
+		*in = map[doppelboden.MailboxID]int{}
+	}
+	(*in)[m] = n
 }
 
 // sort parts what was moved from what is lost. It ends what is known of places that a mail
@@ -272,7 +289,9 @@ func (v *visit) hide(ctx context.Context, all []*lost) error {
 	if len(ended) == 0 {
 		return nil
 	}
-	v.state.Confirm = false
+	if v.state.Confirm {
+		v.state.Confirm, v.state.Restored = false, time.Time{}
+	}
 	return v.put(ctx, store.HarvestBatch{Ended: ended})
 }
 

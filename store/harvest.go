@@ -51,6 +51,9 @@ type HarvestBox struct {
 	Tried    time.Time // when that was
 	Vanished int64     // so many mails vanished at once that nothing is hidden before a person says so
 	Confirm  bool      // a person said so
+	// Restored says that the groupware was restored from a backup or set up anew: what it has not
+	// had since then, or before, is hidden only when a person says so. Zero: it lacks nothing.
+	Restored time.Time
 }
 
 // A HarvestMark is a keyed sum over what one mail has in common with itself however it comes.

@@ -92,12 +92,12 @@ func (s *Store) AllHarvestFolders(ctx context.Context, t doppelboden.TenantID, y
 	}, yield)
 }
 
-const harvestBoxColumns = "SELECT mailbox, began, at, trouble, tried, vanished, confirm FROM harvest_box "
+const harvestBoxColumns = "SELECT mailbox, began, at, trouble, tried, vanished, confirm, restored FROM harvest_box "
 
 // readHarvestBox reads harvestBoxColumns.
 func readHarvestBox(r row, t doppelboden.TenantID) store.HarvestBox {
 	return store.HarvestBox{Tenant: t, Mailbox: doppelboden.MailboxID(asInt(r[0])), Began: asTime(r[1]), At: asTime(r[2]),
-		Trouble: asText(r[3]), Tried: asTime(r[4]), Vanished: asInt(r[5]), Confirm: asBool(r[6])}
+		Trouble: asText(r[3]), Tried: asTime(r[4]), Vanished: asInt(r[5]), Confirm: asBool(r[6]), Restored: asTime(r[7])}
 }
 
 // HarvestBoxes yields what is known of a tenant's mailboxes.

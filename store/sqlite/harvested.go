@@ -96,12 +96,12 @@ func (s *Store) AllHarvestFolders(ctx context.Context, t doppelboden.TenantID, y
 	}, yield)
 }
 
-const harvestBoxColumns = "SELECT mailbox, began, at, trouble, tried, vanished, confirm FROM harvest_box "
+const harvestBoxColumns = "SELECT mailbox, began, at, trouble, tried, vanished, confirm, restored FROM harvest_box "
 
 // readHarvestBox reads harvestBoxColumns.
 func readHarvestBox(row []driver.Value, t doppelboden.TenantID) store.HarvestBox {
 	return store.HarvestBox{Tenant: t, Mailbox: doppelboden.MailboxID(asInt(row[0])), Began: asTime(row[1]), At: asTime(row[2]),
-		Trouble: asText(row[3]), Tried: asTime(row[4]), Vanished: asInt(row[5]), Confirm: asInt(row[6]) != 0}
+		Trouble: asText(row[3]), Tried: asTime(row[4]), Vanished: asInt(row[5]), Confirm: asInt(row[6]) != 0, Restored: asTime(row[7])}
 }
 
 // HarvestBoxes yields what is known of a tenant's mailboxes.

@@ -166,7 +166,7 @@ func testHarvestState(t *testing.T, open Open) {
 	empty, err := w.s.HarvestBox(ctx, anna.Tenant, anna.ID)
 	w.must(err)
 	same(t, "a mailbox of which nothing is known", empty, store.HarvestBox{Tenant: anna.Tenant, Mailbox: anna.ID})
-	box := store.HarvestBox{Tenant: anna.Tenant, Mailbox: anna.ID, Began: cut(day), At: cut(w.tick()), Trouble: hostile, Tried: cut(w.tick()), Vanished: 77, Confirm: true}
+	box := store.HarvestBox{Tenant: anna.Tenant, Mailbox: anna.ID, Began: cut(day), At: cut(w.tick()), Trouble: hostile, Tried: cut(w.tick()), Vanished: 77, Confirm: true, Restored: cut(w.tick())}
 	second := store.HarvestBox{Tenant: buero.Tenant, Mailbox: buero.ID}
 	full := store.HarvestFolder{Tenant: anna.Tenant, Mailbox: anna.ID, Name: hostile, Use: store.UseSent, Ours: 4, Validity: math.MaxUint32, Next: math.MaxUint32,
 		Low: 9, Filled: true, ModSeq: math.MaxInt64, Exists: 5, Flags: cut(day), Since: cut(w.tick()), At: cut(w.tick()), Gone: true}
