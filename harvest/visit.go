@@ -271,17 +271,8 @@ func (v *visit) lostFolders(ctx context.Context, tree []mailbox.Branch) error {
 }
 
 // live returns the mails of a folder that are known and not gone.
-func (v *visit) live(ctx context.Context, f *store.HarvestFolder) (list []store.Harvest, err error) {
-	err = v.r.opts.Store.Harvested(ctx, store.HarvestFilter{Tenant: v.route.Tenant, Mailbox: v.box.ID, Folder: f.Name}, func(h store.Harvest) error {
-		if h.Gone.IsZero() {
-			list = append(list, h)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read what is known of mails: %w", err)
-	}
-	return list, nil
+func (v *visit) live(ctx context.Context, f *store.HarvestFolder) ([]store.Harvest, error) {
+	return v.liveFrom(ctx, f, 0)
 }
 
 // sortRoutes sorts by name.
