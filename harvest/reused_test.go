@@ -2,11 +2,17 @@ package harvest
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
 	"doppelboden"
+	"doppelboden/store"
+	"doppelboden/test/peer"
 )
 
 // restore takes the inbox of a mailbox back to its first mails, so that the next ones get UIDs
@@ -78,5 +84,46 @@ func TestMailsThatGotTheUIDsOfOthersWhenTheGroupwareWasRestoredAreRead(t *testin
 		if said := w.lacks(); c.told > 0 && !strings.Contains(said, fmt.Sprintf("(mails: %d, ", c.told)) || c.told == 0 && said != "" {
 			t.Errorf("%s: the alarm a day later is %q, want that %d mails are missing", name, said, c.told)
 		}
+	}
+}
+
+func TestADovecotThatWasRestoredGivesUIDsOnceMoreAndItsMailIsRead(t *testing.T) {
+	w := open(t)
+	g := withDovecot(t, w)
+	anna := w.boxes[0]
+	at := w.clock().Add(-time.Hour)
+	lay := func(flag imap.Flag, subjects ...string) {
+		g.as("anna", func(c *imapclient.Client) {
+			for _, s := range subjects {
+				g.append(c, "INBOX", letter("eva", "anna", s, at), at, flag)
+			}
+		})
+	}
+	restart := func(change func(o peer.Dovecot) error) {
+		o, err := g.Halt()
+		w.must(err)
+		w.must(change(o))
+		g.DovecotServer = peer.For[*peer.DovecotServer](t, o)
+	}
+	backup := filepath.Join(t.TempDir(), "backup")
+	lay(imap.FlagAnswered, "Kept 1", "Kept 2", "Kept 3")
+	restart(func(o peer.Dovecot) error { return o.Backup(backup) })
+	lay(imap.FlagAnswered, "Lost 1", "Lost 2")
+	w.fill(anna)
+	restart(func(o peer.Dovecot) error { return o.Restore(backup) })
+	lay(imap.FlagSeen, "New 1", "New 2", "New 3")
+	w.fill(anna)
+	line := func(subject string, flags uint32) line { return line{doppelboden.Inbox, subject, flags} }
+	same(t, "the mailbox", w.shows(anna), line("Kept 1", doppelboden.Answered), line("Kept 2", doppelboden.Answered), line("Kept 3", doppelboden.Answered),
+		line("Lost 1", doppelboden.Answered), line("Lost 2", doppelboden.Answered), line("New 1", doppelboden.Seen), line("New 2", doppelboden.Seen), line("New 3", doppelboden.Seen))
+	uids := map[uint32]string{}
+	w.must(w.db.Harvested(ctx, store.HarvestFilter{Tenant: anna.Tenant, Mailbox: anna.ID}, func(h store.Harvest) error {
+		if h.Gone.IsZero() {
+			uids[h.UID] = w.subject(h.Message)
+		}
+		return nil
+	}))
+	if len(uids) != 6 || uids[4] != "New 1" || uids[5] != "New 2" {
+		t.Errorf("known by UID are %v, want the new ones where the lost ones were", uids)
 	}
 }
