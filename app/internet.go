@@ -22,9 +22,10 @@ type internet struct {
 	n            *Node
 	destinations *queue.Destinations
 
-	mu    sync.Mutex
-	own   []netip.Addr // of this machine, as they were at asked
-	asked time.Time
+	mu     sync.Mutex
+	own    []netip.Addr // of this machine, as they were at asked
+	asked  time.Time
+	logins map[string]courier.Login // that outlets log in with; zero where the password cannot be read
 }
 
 // openInternet reads where mail went so far.
@@ -105,6 +106,7 @@ func (i *internet) Outlet(b doppelboden.BoxID) (name, domain string, ok bool) {
 // Outlets implements queue.Internet.
 func (i *internet) Outlets() []queue.OutletConfig {
 	var all []queue.OutletConfig
+	logins := map[string]courier.Login{}
 	d := i.n.house.Directory()
 	for _, t := range d.City().Tenants {
 		if id, ok := d.TenantNamed(t.Name); t.Internet == nil || !ok || d.Stopped(id) {
@@ -114,10 +116,37 @@ func (i *internet) Outlets() []queue.OutletConfig {
 		if err := i.login(t.Internet, &c.Route); err != nil {
 			c.AtOnce = 0 // without it every attempt would fail; an alarm tells it
 			i.n.log.Error("mail to the Internet waits: the smart host's password cannot be read", "tenant", t.Name, "err", err)
+			logins[t.InternetKey()] = courier.Login{}
+		} else if c.Route.Login != nil {
+			logins[t.InternetKey()] = *c.Route.Login
 		}
 		all = append(all, c)
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.logins = logins
 	return all
+}
+
+// follow has outlets log in with the passwords that are there now: somebody may have put one
+// there, or another one.
+func (i *internet) follow() {
+	i.mu.Lock()
+	logins := i.logins
+	i.mu.Unlock()
+	for _, t := range i.n.house.Directory().City().Tenants {
+		if t.Internet == nil {
+			continue
+		}
+		used, known := logins[t.InternetKey()]
+		var r courier.Route
+		if err := i.login(t.Internet, &r); !known || err != nil || r.Login == nil || *r.Login == used {
+			continue
+		}
+		i.n.log.Info("the smart host's password was put there or changed, and is used from now on", "tenant", t.Name)
+		i.n.house.queue.Reload(func() []doppelboden.BoxID { return nil })
+		return // all of them were read again
+	}
 }
 
 // route is a way to the Internet as the courier knows it.
@@ -195,8 +224,10 @@ func ownAddresses() (own []netip.Addr) {
 // that is renewed for some minutes at night is none.
 const awayLong = 10 * time.Minute
 
-// internet tells of what keeps mail from leaving for the Internet.
+// internet tells of what keeps mail from leaving for the Internet, after it has had the smart
+// hosts' passwords read anew: an alarm about one ends when it is used.
 func (w *watcher) internet(wrong alarms) {
+	w.n.internet.follow()
 	now := w.n.clock()
 	for _, l := range w.n.house.queue.Status() {
 		if !l.Internet {
@@ -227,7 +258,7 @@ func (w *watcher) internet(wrong alarms) {
 			continue
 		}
 		if _, err := w.n.secret(t.Internet.Password); err != nil {
-			wrong[alarmKey{"internet", t.InternetKey()}] = doppelboden.Tell("The smart host's password cannot be read: %s. Mail to the Internet is kept and waits. Put it there, then run: doppelboden config apply FILE", err)
+			wrong[alarmKey{"internet", t.InternetKey()}] = doppelboden.Tell("The smart host's password cannot be read: %s. Mail to the Internet is kept and waits. Put it there; the node reads it again every ten seconds.", err)
 		}
 	}
 }

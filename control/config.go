@@ -145,6 +145,10 @@ func (d *Desk) applyConfig(ctx context.Context, c *call) (any, error) {
 		return nil, fmt.Errorf("read the configuration in use: %w", err)
 	}
 	if bytes.Equal(used.Text, p.text) {
+		// The files that it names may be others than before, such as passwords.
+		if err := d.opts.House.Install(ctx, d.opts.House.Directory()); err != nil {
+			return nil, fmt.Errorf("use the configuration: %w", err)
+		}
 		p.planned.Version = used.Version
 		return p.planned, nil
 	}

@@ -502,6 +502,10 @@ func TestAnAppliedConfigurationIsStoredNotedAndUsed(t *testing.T) {
 	if err != nil || again.Version != 2 || len(again.Changes) != 0 {
 		t.Errorf("applied again: %+v, %v; want version 2 without changes", again, err)
 	}
+	w.refuse = &doppelboden.Error{Code: doppelboden.Invalid, Public: "relay.password cannot be read"}
+	if again, err = w.client.ApplyConfig(t.Context(), "c.toml", []byte(next), 0); err == nil || !strings.Contains(err.Error(), "relay.password cannot be read") {
+		t.Errorf("applied again while a file that it names is broken: %+v, %v; want that files are read anew", again, err)
+	}
 }
 
 func TestAConfigurationThatIsRefusedLeavesTheOldOne(t *testing.T) {
