@@ -1,6 +1,7 @@
 package search
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -31,6 +32,7 @@ var readLimits = letter.Limits{Size: 32 << 20, Decoded: 1 << 20}
 type content struct {
 	cut         bool // body is not all of the mail's text
 	headerCut   bool // from, to and header are not all of the mail's header
+	brief       bool // both, and there is no reading the rest of it: see careful
 	attachments int
 	from        []byte
 	to          []byte // and everybody else it was sent to
@@ -45,19 +47,21 @@ func contentOf(l *letter.Letter, s *letter.Summary) *content {
 	c := &content{attachments: s.Attachments}
 	c.from = c.people(l, "from", "sender", "reply-to")
 	c.to = c.people(l, "to", "cc", "bcc")
-	c.subject = fold(nil, s.Subject)
+	c.subject = fold(nil, s.Subject) // it is bounded itself
 	var names []string
 	for _, p := range l.Parts() {
 		if p.Attachment {
 			names = append(names, p.Name)
 		}
 	}
-	c.names = fold(nil, strings.Join(names, "\n"))
+	c.names, _ = foldSome(strings.Join(names, "\n"), textLimit)
 	text := l.AllText()
 	if len(text) > textLimit {
 		text, c.cut = strings.ToValidUTF8(text[:textLimit], ""), true
 	}
-	c.body = fold(nil, text)
+	more := false
+	c.body, more = foldSome(text, textLimit)
+	c.cut = c.cut || more
 	for _, o := range l.Left() {
 		c.headerCut = c.headerCut || o == letter.LeftHeader
 		c.cut = c.cut || o == letter.LeftText || o == letter.LeftParts || o == letter.LeftDepth || o == letter.LeftSize
@@ -78,7 +82,20 @@ func (c *content) people(l *letter.Letter, fields ...string) []byte {
 			b.WriteString(p.Name + " <" + p.Address + ">\n")
 		}
 	}
-	return fold(nil, b.String())
+	folded, more := foldSome(b.String(), 2*peopleLimit)
+	c.headerCut = c.headerCut || more
+	return folded
+}
+
+// foldSome folds a text up to so many bytes, and reports whether there is more: some letters
+// are eighteen when they are folded, and an extract that is too large would be made again each
+// time that somebody looks.
+func foldSome(text string, most int) (folded []byte, more bool) {
+	folded = fold(nil, text)
+	if len(folded) <= most {
+		return folded, false
+	}
+	return bytes.ToValidUTF8(folded[:most], nil), true
 }
 
 // unsearched are header fields in which nobody looks for anything: signatures and what
@@ -102,7 +119,9 @@ func (c *content) fields(l *letter.Letter) []byte {
 			b.WriteString(name + ": " + value + "\n")
 		}
 	})
-	return fold(nil, b.String())
+	folded, more := foldSome(b.String(), 2*headerLimit)
+	c.headerCut = c.headerCut || more
+	return folded
 }
 
 // encode writes c in few bytes.
@@ -119,6 +138,9 @@ func (c *content) encode() []byte {
 	}
 	if c.headerCut {
 		b[0] |= 2
+	}
+	if c.brief {
+		b[0] |= 4
 	}
 	b = binary.AppendUvarint(b, uint64(c.attachments))
 	for _, p := range parts {
@@ -137,7 +159,7 @@ func decodeContent(packed, buf []byte) (c content, plain []byte, err error) {
 		return c, buf, fmt.Errorf("unpack an extract: %w", err)
 	}
 	d := decoder{rest: plain[1:]}
-	c.cut, c.headerCut = plain[0]&1 != 0, plain[0]&2 != 0
+	c.cut, c.headerCut, c.brief = plain[0]&1 != 0, plain[0]&2 != 0, plain[0]&4 != 0
 	c.attachments = int(d.uint())
 	for _, p := range []*[]byte{&c.from, &c.to, &c.subject, &c.names, &c.body, &c.header} {
 		*p = d.bytes()

@@ -141,7 +141,7 @@ func (h *holder) fromExtract(e *store.Extracted) (has []bool, whole bool) {
 		switch {
 		case p.Field == AnyText || p.Field == AnyBody:
 			has[i] = h.patterns[i] == nil || c.holds(h.patterns[i], p.Field == AnyText)
-			whole = whole && (has[i] || !c.cut && (p.Field == AnyBody || !c.headerCut))
+			whole = whole && (has[i] || c.brief || !c.cut && (p.Field == AnyBody || !c.headerCut))
 		case inSummary[p.Field]:
 			var sure bool
 			has[i], sure = fieldHolds(&s, p)
@@ -203,15 +203,22 @@ func (h *holder) fromMails(ctx context.Context, ids []doppelboden.ID, answers ma
 	}
 	d := h.room.reader()
 	defer d.close()
-	var spare folded
+	spare := sync.Pool{New: func() any { return new(folded) }}
 	err := h.room.opts.Store.TextsOf(ctx, h.tenant, ids, func(m *doppelboden.Message) error {
 		text, err := d.mail(m, most)
 		if err != nil {
 			h.room.unreadable(m.ID, err)
 			return ctx.Err()
 		}
-		answers[m.ID] = h.answer(letter.ParseBytes(text, letter.Limits{}), &spare)
-		return ctx.Err()
+		has, _, err := careful(ctx, d, m.ID, text, letter.Limits{}, func(l *letter.Letter) []bool {
+			in := spare.Get().(*folded)
+			defer spare.Put(in)
+			return h.answer(l, in)
+		})
+		if err == nil && has != nil {
+			answers[m.ID] = has
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("find mails without an extract: %w", err)

@@ -22,13 +22,14 @@ const (
 // A reader reads mails one after the other, at less cost than each alone: over one open file
 // where they lie together, and into the same memory. It belongs to one goroutine.
 type reader struct {
+	owner  *Room
 	bodies Bodies
 	run    *segment.Run // nil where bodies have none
-	room   []byte
+	room   []byte       // memory for the next mail
 }
 
 func (r *Room) reader() *reader {
-	d := &reader{bodies: r.opts.Bodies}
+	d := &reader{owner: r, bodies: r.opts.Bodies}
 	if all, ok := d.bodies.(*segment.Store); ok {
 		d.run = all.Run()
 		d.bodies = d.run
@@ -74,14 +75,23 @@ func (d *reader) mail(m *doppelboden.Message, most int64) ([]byte, error) {
 }
 
 // made reads a message and takes out what is searched and listed.
-func (d *reader) made(m *doppelboden.Message) (made, error) {
+func (d *reader) made(ctx context.Context, m *doppelboden.Message) (made, manner, error) {
 	text, err := d.mail(m, readLimits.Size+1)
 	if err != nil {
-		return made{}, err
+		return made{}, readWhole, err
 	}
-	l := letter.ParseBytes(text, readLimits)
-	s := l.Summary()
-	return made{s, contentOf(l, &s)}, nil
+	e, how, err := careful(ctx, d, m.ID, text, readLimits, func(l *letter.Letter) made {
+		s := l.Summary()
+		return made{s, contentOf(l, &s)}
+	})
+	if how == readWhole || err != nil {
+		return e, how, err
+	}
+	if e.content == nil {
+		e.content = &content{}
+	}
+	e.content.cut, e.content.headerCut, e.content.brief = true, true, true
+	return e, how, nil
 }
 
 // readAll reads messages that have no extract yet, because somebody needs them now, hands
@@ -111,10 +121,17 @@ func (r *Room) readSome(ctx context.Context, t doppelboden.TenantID, ids []doppe
 	defer d.close()
 	var keep []store.Extract
 	err := r.opts.Store.TextsOf(ctx, t, ids, func(m *doppelboden.Message) error {
-		e, err := d.made(m)
+		e, how, err := d.made(ctx, m)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			r.unreadable(m.ID, err)
-			return ctx.Err()
+			return nil
+		}
+		each(m.ID, e)
+		if how == readLater {
+			return nil
 		}
 		r.metrics.made.WithLabelValues("demand").Inc()
 		sealed, err := r.seal(m, e)
@@ -123,7 +140,6 @@ func (r *Room) readSome(ctx context.Context, t doppelboden.TenantID, ids []doppe
 		} else {
 			keep = append(keep, sealed)
 		}
-		each(m.ID, e)
 		return ctx.Err()
 	})
 	if err != nil {

@@ -7,11 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doppelboden"
+	"doppelboden/clock"
+	"doppelboden/letter"
 	"doppelboden/store"
 )
 
@@ -49,6 +52,12 @@ type Room struct {
 	workers int           // how many goroutines one search uses
 	reading chan struct{} // holds a place for each who reads mails; see readSome
 	metrics metrics
+
+	// How mails are read: what tests put in place of it, and how many are still being read that
+	// took too long.
+	parse  func([]byte, letter.Limits) *letter.Letter
+	timer  clock.Timer
+	strays atomic.Int32
 }
 
 // metrics counts what becomes of extracts.
@@ -68,12 +77,13 @@ func New(o Options) (*Room, error) {
 	m := metrics{
 		made: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "doppelboden_search_extracts_total",
 			Help: "Extracts of mails that were made: after acceptance (worker), or because somebody needed one at once (demand)."}, []string{"how"}),
-		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "doppelboden_search_failures_total", Help: "Mails that could not be read for lists and searches."}),
+		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "doppelboden_search_failures_total", Help: "Mails that could not be read for lists and searches, or in their beginning alone."}),
 	}
 	for _, c := range []prometheus.Collector{m.made, m.failed} {
 		if err := o.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("search: %w", err)
 		}
 	}
-	return &Room{opts: o, workers: max(runtime.GOMAXPROCS(0), 2), reading: make(chan struct{}, 2), metrics: m}, nil
+	return &Room{opts: o, workers: max(runtime.GOMAXPROCS(0), 2), reading: make(chan struct{}, 2), metrics: m,
+		parse: letter.ParseBytes, timer: clock.Real}, nil
 }

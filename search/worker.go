@@ -154,9 +154,13 @@ func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 		if err != nil {
 			return fmt.Errorf("find %s: %w", id, err)
 		}
-		if e, err := w.one(d, m); err != nil {
+		e, how, err := w.one(ctx, d, m)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
 			unreadable, why = append(unreadable, id), err
-		} else {
+		case how != readLater: // that is read when somebody looks, or after the next start
 			made = append(made, e)
 		}
 		if w.busy() {
@@ -175,10 +179,11 @@ func (w *Worker) put(ctx context.Context, list []doppelboden.ID) error {
 }
 
 // one makes one extract.
-func (w *Worker) one(d *reader, m *doppelboden.Message) (store.Extract, error) {
-	e, err := d.made(m)
+func (w *Worker) one(ctx context.Context, d *reader, m *doppelboden.Message) (store.Extract, manner, error) {
+	e, how, err := d.made(ctx, m)
 	if err != nil {
-		return store.Extract{}, err
+		return store.Extract{}, how, err
 	}
-	return w.room.seal(m, e)
+	sealed, err := w.room.seal(m, e)
+	return sealed, how, err
 }

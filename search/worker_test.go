@@ -1,13 +1,18 @@
 package search
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"doppelboden"
+	"doppelboden/letter"
 	"doppelboden/store"
 )
 
@@ -85,6 +90,104 @@ func TestOneMailThatCannotBeReadStopsNobody(t *testing.T) {
 	sums, err := w.room.Summaries(ctx, w.anna.Tenant, []doppelboden.ID{lost.ID})
 	if err != nil || len(sums) != 0 {
 		t.Errorf("a summary of what cannot be read: %v, %v", sums, err)
+	}
+}
+
+// A trap is mails that nobody can read: some make the reader fail, others never come to an end.
+type trap struct {
+	fire    chan time.Time // the time is up for who waits
+	release chan struct{}  // closed: what never ended ends
+	tries   atomic.Int32
+}
+
+// setTrap has a room meet such mails: those with "FAIL" and "HANG" in their text.
+func setTrap(w *town) *trap {
+	p := &trap{fire: make(chan time.Time), release: make(chan struct{})}
+	w.t.Cleanup(sync.OnceFunc(func() { p.free(w) }))
+	w.room.timer = func(time.Duration) (<-chan time.Time, func() bool) { return p.fire, func() bool { return true } }
+	w.room.parse = func(text []byte, limits letter.Limits) *letter.Letter {
+		switch {
+		case bytes.Contains(text, []byte("FAIL")):
+			p.tries.Add(1)
+			panic("the reader has a mistake")
+		case bytes.Contains(text, []byte("HANG")):
+			p.tries.Add(1)
+			p.fire <- time.Time{}
+			<-p.release
+		}
+		return letter.ParseBytes(text, limits)
+	}
+	return p
+}
+
+// free lets what never ended end, and waits for that.
+func (p *trap) free(w *town) {
+	select {
+	case <-p.release:
+	default:
+		close(p.release)
+	}
+	for w.room.strays.Load() > 0 {
+		runtime.Gosched()
+	}
+}
+
+func TestMailsThatNobodyCanReadStopNobodyAndAreNotReadAgain(t *testing.T) {
+	w := newTown(t)
+	p := setTrap(w)
+	far := strings.Repeat("x\r\n", briefSize)
+	hang := w.accept(mail("a@b.example", "anna@stadt.example", "ohne Ende", "anfang\r\n"+far+"HANG"), w.anna)
+	fail := w.accept(mail("a@b.example", "anna@stadt.example", "mit Fehler", "FAIL"), w.anna)
+	w.accept(mail("a@b.example", "anna@stadt.example", "später", "antrag"), w.anna)
+	at := w.inbox(w.anna)
+	w.extractAll()
+	if got := w.find("antrag", at); got != "später" {
+		t.Errorf("behind mails that nobody can read is found %q", got)
+	}
+	if got := w.find("anfang", at); got != "ohne Ende" {
+		t.Errorf("by its beginning is found %q", got)
+	}
+	sums, err := w.room.Summaries(ctx, w.anna.Tenant, []doppelboden.ID{hang, fail})
+	if err != nil || len(sums) != 2 || sums[hang].Subject != "ohne Ende" {
+		t.Errorf("lists show %+v, %v; wanted both, and of one its subject", sums, err)
+	}
+	w.extractAll() // as after a start
+	w.must(w.room.Holds(ctx, w.anna.Tenant, []doppelboden.ID{hang, fail}, []Probe{{Field: AnyText, Value: "nirgends"}}, func(doppelboden.ID, []bool) error { return nil }))
+	if got := p.tries.Load(); got != 2 {
+		t.Errorf("they were read %d times, wanted each once", got)
+	}
+}
+
+func TestWhileAMailNeverEndsLargeOnesWaitUntilItDoes(t *testing.T) {
+	w := newTown(t)
+	p := setTrap(w)
+	w.accept(mail("a@b.example", "anna@stadt.example", "ohne Ende", strings.Repeat("x\r\n", briefSize)+"HANG"), w.anna)
+	large := w.accept(mail("a@b.example", "anna@stadt.example", "groß", strings.Repeat("x\r\n", briefSize)+"HANG"+strings.Repeat("x\r\n", straySize/3)), w.anna)
+	at := w.inbox(w.anna)
+	w.extractAll()
+	if got := p.tries.Load(); got != 1 {
+		t.Errorf("%d mails that never end were begun, wanted one", got)
+	}
+	if sums, err := w.room.Summaries(ctx, w.anna.Tenant, []doppelboden.ID{large}); err != nil || sums[large].Subject != "groß" {
+		t.Errorf("meanwhile a list shows %+v, %v", sums, err)
+	}
+	p.free(w)
+	w.room.parse = letter.ParseBytes
+	w.extractAll()
+	if got := w.find("hang", at); got != "groß" {
+		t.Errorf("afterwards is found %q, wanted the mail that was left for later", got)
+	}
+}
+
+func TestAMailThatGrowsAsItIsFoldedIsReadOnce(t *testing.T) {
+	w := newTown(t)
+	w.accept(mail("a@b.example", "anna@stadt.example", "Segen", strings.Repeat("\ufdfa", textLimit/3)), w.anna)
+	at := w.inbox(w.anna)
+	w.extractAll()
+	counted := &countingBodies{Bodies: w.room.opts.Bodies}
+	w.room.opts.Bodies = counted
+	if got := w.find("\ufdfa", at); got != "Segen" || counted.opened > 0 {
+		t.Errorf("found %q, and the mail was read %d times more", got, counted.opened)
 	}
 }
 
