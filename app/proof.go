@@ -29,12 +29,32 @@ func (p proof) Balance(ctx context.Context, from, to time.Time, progress func(le
 	}, from, to)
 }
 
-// Verify implements control.Ledger.
+// Verify implements control.Ledger. Who has seen a whole report knows also that the database
+// was rolled back.
 func (p proof) Verify(ctx context.Context, progress func(ledger.Progress)) (ledger.Report, error) {
-	return ledger.Verify(ctx, view{p.n.store, p.n.landing}, ledger.VerifyOptions{
+	report, err := ledger.Verify(ctx, view{p.n.store, p.n.landing}, ledger.VerifyOptions{
 		Keys:    []ed25519.PublicKey{ledger.PublicKey(p.n.signer)},
 		Folders: []string{ledger.Folder(p.n.opts.Node.Data)},
 	}, progress)
+	if err == nil {
+		p.seen(ctx)
+	}
+	return report, err
+}
+
+// seen ends the alarm about a database that was rolled back.
+func (p proof) seen(ctx context.Context) {
+	n := p.n
+	if !n.cellar.ledger.rolledBack() {
+		return
+	}
+	if err := n.knotter.Seen(ctx); err != nil {
+		n.log.Error("that somebody has seen what the database lost cannot be noted; its alarm stays", "err", err)
+		return
+	}
+	n.cellar.ledger.seen()
+	n.log.Info("what the database lost was seen by somebody; its alarm ends")
+	n.lookNow()
 }
 
 // Export implements control.Ledger.

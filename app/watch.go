@@ -32,21 +32,30 @@ const (
 )
 
 // A lastError holds what the knotter reported last. That the database was rolled back
-// is reported once and stays: no later success makes it undone.
+// is reported once and stays until somebody has seen it: no later success makes it undone.
 type lastError struct {
-	mu  sync.Mutex
-	err error
+	mu    sync.Mutex
+	err   error
+	older bool // the database was rolled back
 }
 
 func (l *lastError) set(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !errors.Is(l.err, ledger.ErrRolledBack) {
-		l.err = err
+	if errors.Is(err, ledger.ErrRolledBack) {
+		l.older, err = true, nil
 	}
+	l.err = err
 }
 
+// get returns what keeps the ledger from being tied.
 func (l *lastError) get() error { l.mu.Lock(); defer l.mu.Unlock(); return l.err }
+
+// rolledBack reports whether the database was rolled back, and nobody has seen it yet.
+func (l *lastError) rolledBack() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.older }
+
+// seen notes that somebody has seen that the database was rolled back.
+func (l *lastError) seen() { l.mu.Lock(); defer l.mu.Unlock(); l.older = false }
 
 // An alarmKey names an alarm.
 type alarmKey struct{ kind, subject string }
@@ -212,14 +221,22 @@ func (w *watcher) findings(ctx context.Context) alarms {
 	w.lists(wrong)
 	w.scanners(ctx, wrong)
 	w.nameServers(ctx, wrong)
-	if err := w.n.cellar.ledger.get(); err != nil {
-		wrong[alarmKey{"ledger", ""}] = doppelboden.Tell("The ledger cannot be tied: %s. Mail is taken and handed over all the same. Run: doppelboden ledger verify", err)
-	}
+	w.ledger(wrong)
 	for _, d := range w.n.damage {
 		wrong[alarmKey{"segment", d.Segment}] = doppelboden.Tell("Bytes %s to %s of segment %s are not what was written: %s. Mail that lies there cannot be handed over; all other mail can. Look at the disk. Is the newest backup whole? doppelboden backup --verify FOLDER",
 			strconv.FormatInt(d.Offset, 10), strconv.FormatInt(d.Offset+d.Length, 10), d.Segment, d.What)
 	}
 	return wrong
+}
+
+// ledger tells when no knots are made, and when the database is an older one.
+func (w *watcher) ledger(wrong alarms) {
+	if err := w.n.cellar.ledger.get(); err != nil {
+		wrong[alarmKey{"ledger", ""}] = doppelboden.Tell("The ledger cannot be tied: %s. Mail is taken and handed over all the same. Run: doppelboden ledger verify", err)
+	}
+	if w.n.cellar.ledger.rolledBack() {
+		wrong[alarmKey{"ledger", "older"}] = doppelboden.Tell("The database is older than what had left it, or somebody has rewritten it. Mail goes on. See what is missing: doppelboden ledger verify. That ends this alarm.")
+	}
 }
 
 // disk warns before mail is refused for want of room.

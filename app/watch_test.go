@@ -112,7 +112,11 @@ func TestDamageInASegmentAndADeadLedgerAreAlarms(t *testing.T) {
 	}
 	n.cellar.ledger.set(ledger.ErrRolledBack)
 	n.cellar.ledger.set(nil)
-	if n.cellar.ledger.get() == nil {
-		t.Errorf("a later knot makes the roll-back of the database forgotten")
+	wrong = newWatcher(n, func() time.Duration { return 0 }).findings(t.Context())
+	if text := wrong[alarmKey{"ledger", "older"}].String(); !strings.Contains(text, "older") {
+		t.Errorf("a later knot makes the roll-back of the database forgotten: %q", text)
+	}
+	if said, both := wrong[alarmKey{"ledger", ""}]; both {
+		t.Errorf("knots are made, and yet: %s", said.String())
 	}
 }

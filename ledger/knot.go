@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,8 +48,8 @@ type KnotterOptions struct {
 	Own []*Chain
 
 	// Report is told how each round went, so that an alarm can open and end. An error
-	// that is ErrRolledBack comes once for each reason; its alarm is for a person to
-	// end. Report may be nil.
+	// that is ErrRolledBack comes once for each reason, and once in each run until
+	// somebody has seen it; see Seen. Report may be nil.
 	Report func(error)
 
 	Registry prometheus.Registerer // nil: no metrics
@@ -62,12 +63,14 @@ type KnotterOptions struct {
 type Knotter struct {
 	opts KnotterOptions
 
+	mu       sync.Mutex                  // held during a round, and by Seen
 	ready    bool                        // whether what follows was read from the store and the folder
 	last     doppelboden.Knot            // the newest knot; Number 0: none
 	exported int64                       // knots up to this number have their file
 	tied     map[string]doppelboden.Head // the heads as knots of this run have named them
 	day      string                      // of the newest knot of this run
 	pending  *doppelboden.Knot           // a knot whose PutKnot had an unknown end
+	older    older                       // what is known of a database that was rolled back
 
 	knots    prometheus.Counter
 	failures prometheus.Counter
@@ -106,24 +109,37 @@ func NewKnotter(o KnotterOptions) (*Knotter, error) {
 // none at the end: who has stopped the writers calls Tie.
 func (k *Knotter) Run(ctx context.Context) {
 	for clock.Sleep(ctx, k.opts.Timer, k.opts.Every) {
-		_, err := k.Tie(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			k.failures.Inc()
-			k.opts.Log.Error("knot failed", "error", err)
-		}
-		if k.opts.Report != nil {
-			k.opts.Report(err)
-		}
+		k.round(ctx)
+	}
+}
+
+// round makes a knot and reports how that went.
+func (k *Knotter) round(ctx context.Context) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, err := k.tie(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		k.failures.Inc()
+		k.opts.Log.Error("knot failed", "error", err)
+	}
+	if k.opts.Report != nil {
+		k.opts.Report(err)
 	}
 }
 
 // Tie makes a knot when a head moved since the last one, and writes exports that are
-// missing. It reports whether it made a knot. After an error it is called again. Its
-// calls must not overlap, with each other or with Run.
+// missing. It reports whether it made a knot. After an error it is called again.
 func (k *Knotter) Tie(ctx context.Context) (made bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.tie(ctx)
+}
+
+// tie is Tie. The caller holds mu.
+func (k *Knotter) tie(ctx context.Context) (made bool, err error) {
 	if err := k.prepare(ctx); err != nil {
 		return false, err
 	}
@@ -162,10 +178,7 @@ func (k *Knotter) prepare(ctx context.Context) error {
 	k.tied = map[string]doppelboden.Head{}
 	k.day = ""
 	k.ready = true
-	if exported > last.Number {
-		return fmt.Errorf("knot %d was exported, but the database ends at knot %d: %w", exported, last.Number, ErrRolledBack)
-	}
-	return nil
+	return k.compare(exported, last.Number)
 }
 
 // make makes the next knot and keeps it as pending, when a head moved.
@@ -274,11 +287,14 @@ func (k *Knotter) export(ctx context.Context) error {
 }
 
 // exportOne writes one file. A knot that stands beside an older one of its number
-// counts as exported; what that means is said once for each.
+// counts as exported; what that means is said once for each, until somebody has seen it.
 func (k *Knotter) exportOne(one *doppelboden.Knot) error {
 	err := writeKnot(k.opts.Dir, one)
 	if err == nil || errors.Is(err, ErrRolledBack) {
 		k.exported = one.Number
+	}
+	if errors.Is(err, ErrRolledBack) && k.older.Seen && one.Number <= k.older.Exported {
+		return nil
 	}
 	return err
 }

@@ -276,6 +276,71 @@ func TestARolledBackDatabaseIsNoticedAndNoExportReplaced(t *testing.T) {
 	}
 }
 
+// TestWhatSomebodyHasSeenOfARolledBackDatabaseIsNotSaidAgainAndTheNextTimeIs turns red when a
+// restart forgets what nobody has seen, when it says what somebody has seen, and when what was
+// seen hides what is lost later.
+func TestWhatSomebodyHasSeenOfARolledBackDatabaseIsNotSaidAgainAndTheNextTimeIs(t *testing.T) {
+	w, dir := newTown(), t.TempDir()
+	k := knotterFor(t, w, w, dir)
+	back := func(to int) { // as a backup has it
+		w.knots, w.links = w.knots[:to], w.links[:to]
+	}
+	restart := func() {
+		w.restart()
+		k = knotterFor(t, w, w, dir)
+	}
+	said := func(when string, want bool) {
+		t.Helper()
+		if _, err := k.Tie(context.Background()); errors.Is(err, ErrRolledBack) != want || err != nil && !want {
+			t.Errorf("%s: %v, said is wanted %v", when, err, want)
+		}
+	}
+	seen := func() {
+		t.Helper()
+		w.now = w.now.Add(time.Second)
+		if err := k.Seen(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(time.Second)
+	}
+	take := func(n int) {
+		t.Helper()
+		for range n {
+			w.take(1)
+			said("a knot more", false)
+		}
+	}
+	take(6)
+	back(3)
+	restart()
+	said("at the next start", true)
+	said("once more in the same run", false)
+	restart()
+	said("nobody has seen it", true)
+	seen()
+	take(1) // beside the old knot 4
+	restart()
+	take(1)
+	back(3)
+	restart()
+	said("what came after that is lost, and the newest knot that ever left is an old one", true)
+	seen()
+	restart()
+	said("that was seen as well", false)
+	back(2)
+	restart()
+	said("what was there when somebody looked is lost", true)
+	for range 5 { // beyond the newest knot that ever left
+		w.take(1)
+		k.Tie(context.Background())
+	}
+	restart()
+	said("it has come as far as before, and nobody has seen it", true)
+	seen()
+	restart()
+	said("at last", false)
+}
+
 func TestTheKnotterTiesInEveryIntervalUntilItIsStopped(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
