@@ -1,6 +1,7 @@
 package harvest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/mailbox"
 )
 
 // back has the groupware put a folder back as it was before its last mails came.
@@ -69,6 +71,9 @@ func TestWhatARestoreOfTheGroupwareLostStaysToBeSeenHere(t *testing.T) {
 			if n, said := w.hidden(anna), w.lacks(); n != 10 || said != "" {
 				t.Errorf("%d mails are hidden after a person said so, and the alarm is %q; want 10 and none", n, said)
 			}
+			if state, err = w.db.HarvestBox(ctx, anna.Tenant, anna.ID); err != nil || !state.Restored.IsZero() {
+				t.Errorf("then the mailbox is known as %+v (%v), want as one that lacks nothing", state, err)
+			}
 		})
 	}
 }
@@ -86,6 +91,9 @@ func TestAfterWhatARestoreLostIsPutBackTheGroupwareIsFollowedAsBefore(t *testing
 	w.fill(anna)
 	if said := w.lacks(); said != "" {
 		t.Errorf("the alarm is %q after all was put back, want none", said)
+	}
+	if state, err := w.db.HarvestBox(ctx, anna.Tenant, anna.ID); err != nil || !state.Restored.IsZero() {
+		t.Errorf("the mailbox is known as %+v (%v), want as one that lacks nothing", state, err)
 	}
 	g.remove(anna.Address, "INBOX", first5)
 	w.fill(anna)
@@ -162,5 +170,45 @@ func TestAFillingThatTakesDaysComesToWhereItBegan(t *testing.T) {
 	w.fill(anna)
 	if all := w.shows(anna); len(all) != headsAtOnce+20 {
 		t.Errorf("the mailbox shows %d mails, want %d", len(all), headsAtOnce+20)
+	}
+}
+
+// An ending backend has the look end, as with the node, when a folder has begun anew.
+type ending struct {
+	*fake
+	end context.CancelFunc
+}
+
+func (b *ending) Mirror(ctx context.Context, owner doppelboden.Address) (mailbox.Mirror, error) {
+	s, err := b.fake.Mirror(ctx, owner)
+	return &endingSession{s, b.end}, err
+}
+
+type endingSession struct {
+	mailbox.Mirror
+	end context.CancelFunc
+}
+
+func (s *endingSession) Since(ctx context.Context, _ time.Time) ([]uint32, error) {
+	s.end()
+	return nil, ctx.Err()
+}
+
+func TestThatTheGroupwareWasRestoredIsKnownAfterALookThatEndedInTheMiddle(t *testing.T) {
+	w, g := filled(t, 20)
+	anna := w.boxes[0]
+	g.back(anna.Address, "INBOX", 5, 2)
+	run, end := context.WithCancel(ctx)
+	w.route.Backend = &ending{g, end}
+	_, err := w.room.begin(w.route).look(run, w.route, anna)
+	w.must(err)
+	w.restart()
+	w.route.Backend = g
+	for range 2 {
+		w.fill(anna)
+		w.pass(25 * time.Hour)
+	}
+	if n, said := w.hidden(anna), w.lacks(); n != 0 || !strings.Contains(said, "(mails: 5, ") {
+		t.Errorf("%d mails are hidden and the alarm is %q, want none, and that 5 are missing", n, said)
 	}
 }
