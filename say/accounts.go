@@ -12,7 +12,7 @@ var accounts = map[string]string{
 	"say where the sheets go: --pdf FILE, --sms or --json":                                                                                     "wohin mit den Blättern? --pdf DATEI, --sms oder --json schreiben",
 	"a new `file` for the sheets, one page for each person":                                                                                    "eine neue `Datei` für die Blätter, eine Seite für jede Person",
 	"older sheets stay good":                                                                                                                   "ältere Blätter bleiben gültig",
-	"send the code to the telephone that the directory knows":                                                                                  "schickt den Code an das Telefon, das im Verzeichnis steht",
+	"with --person: send the code to the telephone that the directory knows":                                                                   "mit --person: schickt den Code an das Telefon, das im Verzeichnis steht",
 	"with --person: send the code to this `telephone number`":                                                                                  "mit --person: schickt den Code an diese `Telefonnummer`",
 	"SMS go to single people: --person, and --number for one of them":                                                                          "SMS gehen an einzelne Menschen: --person, und --number für einen davon",
 	"%s gets an SMS with a code that is good for half an hour.":                                                                                "%s bekommt eine SMS mit einem Code, der eine halbe Stunde gilt.",

@@ -50,7 +50,7 @@ func (p *program) accountCodes() *cobra.Command {
 	var asked control.CodesAsked
 	var file, number string
 	var sms bool
-	c := p.command("codes --person ADDRESS|--department NAME|--all --pdf FILE|--sms [flags]",
+	c := p.command("codes --person ADDRESS|--department NAME|--all --pdf FILE | --person ADDRESS --sms [flags]",
 		p.say.T("make codes with which people set a password; older sheets of theirs are good no longer"), p.exactly(0),
 		func(ctx context.Context, _ []string) error {
 			if err := p.checkWhom(asked.Whom); err != nil {
@@ -68,7 +68,7 @@ func (p *program) accountCodes() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&file, "pdf", "", p.say.T("a new `file` for the sheets, one page for each person"))
 	f.BoolVar(&asked.Keep, "keep", false, p.say.T("older sheets stay good"))
-	f.BoolVar(&sms, "sms", false, p.say.T("send the code to the telephone that the directory knows"))
+	f.BoolVar(&sms, "sms", false, p.say.T("with --person: send the code to the telephone that the directory knows"))
 	f.StringVar(&number, "number", "", p.say.T("with --person: send the code to this `telephone number`"))
 	return c
 }
