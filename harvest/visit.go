@@ -90,7 +90,6 @@ func (v *visit) run(ctx context.Context) (err error) {
 // finish notes that the mailbox was read to its end. One with more folders than are read never
 // is: nothing is proved of the others.
 func (v *visit) finish(ctx context.Context, complete bool) error {
-	was := v.state
 	if v.cut {
 		v.cause = errCut
 	}
@@ -100,9 +99,6 @@ func (v *visit) finish(ctx context.Context, complete bool) error {
 	}
 	if complete && !v.cut {
 		v.state.Began, v.state.At = v.began, v.r.opts.Clock()
-	}
-	if v.state == was {
-		return nil
 	}
 	return v.put(ctx, store.HarvestBatch{Box: &v.state})
 }
