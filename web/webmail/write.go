@@ -27,8 +27,9 @@ import (
 // saves remembers where the drafts lie that are being written now: a page that is saved
 // while its reader clicks on "send" does not know the newest place yet.
 type saves struct {
-	mu   sync.Mutex
-	last map[string]*saved // by draft.Key
+	mu    sync.Mutex
+	last  map[string]*saved // by mailbox and draft.Key
+	swept time.Time         // when what nobody saves any more was last forgotten
 }
 
 // A saved is one draft that is being written. Its lock is held while it is saved or sent.
@@ -37,30 +38,49 @@ type saved struct {
 	draft mark
 	sent  bool
 	at    time.Time
+	users int // how many hold it, or wait for it; guarded by saves.mu
 }
 
 func newSaves() saves { return saves{last: map[string]*saved{}} }
 
-// keptFor is how long a draft that nobody saves is remembered.
-const keptFor = 24 * time.Hour
+const (
+	// keptFor is how long a draft that nobody saves is remembered.
+	keptFor = 24 * time.Hour
+	// sweepEvery is how often those are looked for: all that were saved in a day are gone through.
+	sweepEvery = time.Minute
+)
 
-// of returns what is known of a key, locked.
-func (s *saves) of(key string, draft mark, now time.Time) *saved {
+// of returns what is known of a key, locked. Who has it must call leave.
+func (s *saves) of(key string, now time.Time) (one *saved, leave func()) {
 	s.mu.Lock()
-	for k, v := range s.last {
-		if now.Sub(v.at) > keptFor {
-			delete(s.last, k)
+	if age := now.Sub(s.swept); age >= sweepEvery || age < 0 {
+		s.swept = now
+		for k, v := range s.last {
+			if now.Sub(v.at) > keptFor && v.users == 0 {
+				delete(s.last, k)
+			}
 		}
 	}
-	one := s.last[key]
+	one = s.last[key]
 	if one == nil {
-		one = &saved{draft: draft}
+		one = &saved{}
 		s.last[key] = one
 	}
 	one.at = now
+	one.users++
 	s.mu.Unlock()
 	one.Lock()
-	return one
+	return one, func() { s.leave(key, one) }
+}
+
+// leave unlocks what of returned, and forgets it where there is nothing to remember.
+func (s *saves) leave(key string, one *saved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.users--; one.users == 0 && one.draft == (mark{}) && !one.sent {
+		delete(s.last, key)
+	}
+	one.Unlock()
 }
 
 // readDraft reads what somebody wrote from a form.
@@ -93,8 +113,8 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 		return err
 	}
 	what := r.PostForm.Get("do")
-	held := d.saves.of(k.base+dr.Key, dr.At, d.opts.Clock())
-	defer held.Unlock()
+	held, leave := d.saves.of(k.base+dr.Key, d.opts.Clock())
+	defer leave()
 	dr.At = cmp.Or(held.draft, dr.At)
 	if what == "discard" {
 		return d.discard(w, r, k, dr, held)
@@ -164,8 +184,8 @@ func (d *Door) autosave(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if err != nil {
 		return err
 	}
-	held := d.saves.of(k.base+dr.Key, dr.At, d.opts.Clock())
-	defer held.Unlock()
+	held, leave := d.saves.of(k.base+dr.Key, d.opts.Clock())
+	defer leave()
 	if held.sent {
 		w.WriteHeader(http.StatusNoContent)
 		return nil

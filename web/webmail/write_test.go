@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"doppelboden"
 	"doppelboden/letter"
@@ -155,6 +156,27 @@ func TestATextOutlivesASession(t *testing.T) {
 	// She logs in beside it, and the same form is good.
 	if w := s.ask(7, "/m/7/compose", form("to", "eva@example.org", "text", "mein langer Text")); len(s.sent) != 1 {
 		t.Errorf("after the log-in: status %d, %d sent", w.Code, len(s.sent))
+	}
+}
+
+func TestWhatIsDiscardedIsNotRemembered(t *testing.T) {
+	s := newSite(t)
+	for i := range 100 {
+		s.ask(7, "/m/7/compose", form("do", "discard", "text", "x", "key", fmt.Sprintf("discarded-%020d", i)))
+		s.ask(7, "/m/7/compose", form("do", "discard", "text", "x", "draft", "4711.v2", "key", fmt.Sprintf("made-up-%020d", i)))
+	}
+	s.ask(7, "/m/7/compose/auto", form("text", "x"))
+	s.ask(7, "/m/7/compose", form("do", "discard", "text", "x"))
+	if n := len(s.door.saves.last); n != 0 {
+		t.Errorf("%d drafts are remembered that there are not", n)
+	}
+	s.ask(7, "/m/7/compose/auto", form("text", "x"))
+	s.mu.Lock()
+	s.now = s.now.Add(keptFor + time.Minute)
+	s.mu.Unlock()
+	s.ask(7, "/m/7/compose/auto", form("text", "x", "key", strings.Repeat("n", 30)))
+	if n := len(s.door.saves.last); n != 1 {
+		t.Errorf("after a day %d drafts are remembered, wanted the one that was just saved", n)
 	}
 }
 
