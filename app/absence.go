@@ -58,10 +58,11 @@ func (n *Node) answersHere(m doppelboden.MailboxID) bool {
 // decide it.
 const lastingEvery = 10 * time.Second
 
-// lasting knows which events last.
+// lasting knows which events last, and which are or were of single mailboxes.
 type lasting struct {
-	mu  sync.Mutex
-	all map[lastingOne]bool
+	mu      sync.Mutex
+	all     map[lastingOne]bool
+	singles map[lastingOne]bool
 }
 
 // A lastingOne names an event.
@@ -77,12 +78,22 @@ func (l *lasting) has(t doppelboden.TenantID, number int64) bool {
 	return l.all[lastingOne{t, number}]
 }
 
+// single reports whether an event, also one that is over, is or was of single mailboxes.
+func (l *lasting) single(t doppelboden.TenantID, number int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.singles[lastingOne{t, number}]
+}
+
 // read learns from the database which events last. When it can't, none is known to.
 func (l *lasting) read(ctx context.Context, s store.Store) error {
-	all := map[lastingOne]bool{}
+	all, singles := map[lastingOne]bool{}, map[lastingOne]bool{}
 	err := s.Events(ctx, 0, func(e store.Event) error {
 		if e.Until.IsZero() {
 			all[lastingOne{e.Tenant, e.Number}] = true
+		}
+		if e.Minor {
+			singles[lastingOne{e.Tenant, e.Number}] = true
 		}
 		return nil
 	})
@@ -92,7 +103,7 @@ func (l *lasting) read(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return fmt.Errorf("read which events last: %w", err)
 	}
-	l.all = all
+	l.all, l.singles = all, singles
 	return nil
 }
 

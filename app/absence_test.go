@@ -146,6 +146,15 @@ func TestANodeThatOnlyTakesMailKnowsWhichEventsLast(t *testing.T) {
 	waitFor(t, "the event lasts", func() bool {
 		return n.lasting.read(t.Context(), n.store) == nil && n.lasting.has(tenant, a.Event.Number)
 	})
+	minor := store.Event{Tenant: tenant, Number: a.Event.Number + 1, Kind: store.Outage, Minor: true, Route: "groupware", Since: n.clock(), Until: n.clock(), ClosedBy: "test"}
+	steps := []store.EventStep{{N: 1, What: "opened", At: minor.Since}}
+	if err := n.store.PutEvent(t.Context(), n.lease, store.EventChange{Event: minor, Steps: steps}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.lasting.read(t.Context(), n.store); err != nil || !n.lasting.single(tenant, minor.Number) || n.lasting.single(tenant, a.Event.Number) {
+		t.Errorf("%v: of single mailboxes is the one that was: %v, the attack: %v; want true and false", err,
+			n.lasting.single(tenant, minor.Number), n.lasting.single(tenant, a.Event.Number))
+	}
 	if n.lasting.has(tenant, a.Event.Number+1) || n.lasting.has(tenant+1, a.Event.Number) {
 		t.Error("an event that there is not lasts")
 	}

@@ -26,6 +26,7 @@ import (
 	"doppelboden/notify"
 	"doppelboden/queue"
 	"doppelboden/resolver"
+	"doppelboden/retention"
 	"doppelboden/search"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,6 +84,7 @@ type Node struct {
 	search     *search.Room      // the same
 	extracts   *search.Worker    // the same
 	absence    *absence.Room     // the same
+	retainer   *retention.Job    // nil until it works; see retention
 	lasting    lasting           // events, at a node without RoleQueue
 	limited    *limited          // the same
 	sms        *notify.Room      // the same

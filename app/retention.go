@@ -2,18 +2,23 @@ package app
 
 import (
 	"doppelboden"
+	"doppelboden/city"
 	"doppelboden/retention"
 	"doppelboden/store"
 )
 
-// retention returns the job that removes what has outlived its time.
+// retention returns the job that removes what has outlived its time. There is one.
 func (n *Node) retention() *retention.Job {
-	return retention.New(retention.Options{
+	if n.retainer != nil {
+		return n.retainer
+	}
+	n.retainer = retention.New(retention.Options{
 		Store: n.store, Bodies: n.bodies, Logs: []retention.Log{n.doors, n.replies}, Log: n.log, Clock: n.clock, Timer: n.opts.Timer,
 		Days: func() int { return n.house.Directory().City().RetentionDays },
 		Here: n.spared, Crisis: n.inCrisis, Guard: &n.moving,
 		Moved: n.house.queue.Refresh, First: n.landedFirst, Registry: n.registry,
 	})
+	return n.retainer
 }
 
 // crisisShare is the part of all mailboxes, one in so many, from which on their events are a
@@ -23,7 +28,11 @@ const crisisShare = 10
 // inCrisis reports whether the mail of a good part of all mailboxes is spared for a while:
 // then segments stay.
 func (n *Node) inCrisis() bool {
-	spared, all := inOutages(n.events.Outages(), n.modes.All(), n.events.OfSingle), n.house.Directory().Len()
+	now, single := n.events.Outages(), n.events.OfSingle
+	if !n.opts.Node.Has(city.RoleQueue) { // it knows of events what others have written
+		now, single = nil, n.lasting.single
+	}
+	spared, all := inOutages(now, n.modes.All(), single), n.house.Directory().Len()
 	if spared <= 1 || crisisShare*spared < all { // the mail of one is moved soon
 		return false
 	}
