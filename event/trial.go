@@ -25,8 +25,8 @@ const (
 	// trialsAtOnce is to how many mailboxes letters go at the same time where single ones must
 	// be proved to work.
 	trialsAtOnce = 8
-	// seldom is the longest time between two letters about a whole route, which may come and
-	// go, and seldomBox between two to a single mailbox, which may be gone for good.
+	// seldom is the longest time between two letters about a whole route that takes nothing, or
+	// comes and goes, and seldomBox between two to a single mailbox, which may be gone for good.
 	seldom, seldomBox = time.Hour, 12 * time.Hour
 )
 
@@ -85,7 +85,7 @@ func (t *Tracker) ready(e *episode, now time.Time) bool {
 		return false
 	}
 	pause := m.pace.Trial
-	if e.Whole {
+	if e.Whole && e.turned.IsZero() {
 		pause = m.pace.pause(e.tries, seldom)
 	}
 	if e.tries > 0 && now.Sub(e.tried) < pause {

@@ -156,6 +156,33 @@ func TestLettersOfAGroupwareThatComesAndGoesBecomeSeldom(t *testing.T) {
 	}
 }
 
+// While a whole route does not take mail, letters become seldom. Once it does, who was refused
+// before is looked at as quickly as after any other outage.
+func TestOnceMailIsTakenLettersAreNotSeldomAnyMore(t *testing.T) {
+	w := newWorld(t, 40)
+	for range 3 {
+		w.each("stadt/alt", notNow, span(1, 40)...)
+		w.wait(6 * time.Second)
+	}
+	w.dark()
+	for range 4 { // it talks, and refuses one letter after another
+		for len(w.letters) == 0 {
+			w.answering(10 * time.Minute)
+		}
+		w.take(notNow)
+	}
+	for len(w.letters) == 0 {
+		w.answering(10 * time.Minute)
+	}
+	for range 6 {
+		w.take(tookIt)
+		w.answering(11 * time.Minute)
+	}
+	if all := w.open(); len(all) != 0 {
+		t.Errorf("an hour after the first letter was taken: %+v, %s; want that it is over", all, w.story(1))
+	}
+}
+
 func TestSingleMailboxesThatWereRefusedEachGetALetter(t *testing.T) {
 	w := newWorld(t, 100)
 	for range 3 {
