@@ -54,7 +54,7 @@ func (o *outlet) judge(j *farJob, outcomes []doppelboden.Outcome) {
 		case out.Scope == doppelboden.AboutRoute || out.InDoubt:
 			broke, h.reply = true, replyLine(out)
 			dead = dead || beforeMail(out.Phase)
-			if againstUs(out) {
+			if againstUs(out) && !(o.relayed() && beforeMail(out.Phase)) { // no domain was named yet
 				o.block(d, h.reply)
 			}
 		default:

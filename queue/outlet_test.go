@@ -641,6 +641,25 @@ func TestBehindASmartHostAllDomainsShareItsHealth(t *testing.T) {
 	})
 }
 
+func TestASmartHostThatDoesNotLetUsInSaysNothingAboutADomain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s, w, _, n := newFar(t, 10, 4)
+		n.conf.Route.Hosts = []courier.Host{{Addr: "relay.example:25"}}
+		w.say = func(string, doppelboden.Delivery) doppelboden.Outcome {
+			o := later(doppelboden.AboutRoute, "helo")
+			o.Reply = doppelboden.Reply{Code: 535, Enhanced: "5.7.8", Text: "who are you"}
+			return o
+		}
+		s.accept(time.Now(), -1)
+		start(t, q)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := q.Status()[1]; st.Up || len(st.Ill) != 0 || !strings.Contains(st.Reply, "who are you") {
+			t.Errorf("status %+v, want a smart host that takes nothing and no domain that refuses us", st)
+		}
+	})
+}
+
 func TestAnOutletThatIsChangedOrGoneLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, s, w, _, n := newFar(t, 10, 4)
