@@ -50,6 +50,7 @@ type Server struct {
 	large   uploads
 	opened  map[string]bool  // by pattern: see MountOpen
 	bodies  map[string]int64 // by pattern: how large a body may be
+	forms   map[string]bool  // by pattern: see MountForm
 	pages   *Pages
 	took    *prometheus.HistogramVec
 	crowd   *crowd
@@ -67,7 +68,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection(),
-		large: uploads{of: map[int64]int{}}, bodies: map[string]int64{},
+		large: uploads{of: map[int64]int{}}, bodies: map[string]int64{}, forms: map[string]bool{},
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "web_request_seconds", Help: "How long answers took, by page and class of status.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .15, .25, .5, 1, 2.5, 10},

@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 
@@ -124,12 +125,15 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 			s.fail(w, r, errForeign)
 			return
 		}
-		release, err := s.readForm(w, r)
+		release, cut, err := s.readForm(w, r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		defer release()
+		if cut {
+			r = asCut(r)
+		}
 		given := r.Header.Get(tokenHeader)
 		if given == "" {
 			given = r.PostFormValue(tokenField)
@@ -142,20 +146,24 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 	})
 }
 
-// readForm reads the body, and holds a place for a large one until release is called. A
-// body never lies in a file: it would be text in clear.
-func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (release func(), err error) {
+// readForm reads the body, and holds a place for a large one until release is called; cut: see
+// MountForm. A body never lies in a file: it would be text in clear.
+func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (release func(), cut bool, err error) {
 	_, pattern := s.mux.Handler(r)
 	limit, free := int64(smallBody), func() {}
 	if size := s.bodies[pattern]; size > limit && VisitOf(r).Visitor != nil && (r.ContentLength < 0 || r.ContentLength > limit) {
 		person := VisitOf(r).Visitor.Person
 		if err := s.large.enter(person); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		limit, free = size, func() { s.large.leave(person) }
 	}
+	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	body, begin := r.Body, &beginning{}
+	if s.forms[pattern] {
+		r.Body = io.NopCloser(io.TeeReader(body, begin))
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind == "multipart/form-data" {
 		err = r.ParseMultipartForm(limit + 1)
 	} else if kind == "application/x-www-form-urlencoded" {
@@ -163,6 +171,8 @@ func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (release func(
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.As(err, &tooLarge) && kind == "multipart/form-data" && s.forms[pattern] && cutForm(r, begin, params["boundary"], body, drained*limit):
+		cut, err = true, nil
 	case errors.As(err, &tooLarge):
 		err = &doppelboden.Error{Code: doppelboden.TooLarge, Public: "what was sent is too large", Cause: err}
 	case err != nil:
@@ -170,14 +180,14 @@ func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (release func(
 	}
 	if err != nil {
 		free()
-		return nil, err
+		return nil, false, err
 	}
 	return func() {
 		if r.MultipartForm != nil {
 			_ = r.MultipartForm.RemoveAll()
 		}
 		free()
-	}, nil
+	}, cut, nil
 }
 
 // SetSession gives the visitor the session that the rooms have made. There is no other way

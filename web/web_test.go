@@ -1,8 +1,10 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime/multipart"
@@ -143,6 +145,64 @@ func TestATokenInALargeFormIsFound(t *testing.T) {
 	}
 	if w := send("/change"); w.Code != http.StatusRequestEntityTooLarge || *changed != 0 {
 		t.Errorf("the same where 1 MiB is allowed: status %d, %d changes", w.Code, *changed)
+	}
+}
+
+func TestWhatWasWrittenArrivesWhenAFileIsTooLarge(t *testing.T) {
+	s, _ := newServer(t)
+	s.MountForm("POST /write", 2<<20, s.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		_, _, err := r.FormFile("file")
+		_, _ = fmt.Fprintf(w, "cut %v, text %q, behind %q, no file %v", Cut(r), r.PostFormValue("text"), r.PostFormValue("behind"), err != nil)
+		return nil
+	}))
+	node := httptest.NewServer(s.Root())
+	defer node.Close()
+	for _, tc := range []struct {
+		what       string
+		text, size int
+		session    string
+		code       int
+		want       string
+	}{
+		{"a form that fits", 5, 1 << 20, known, http.StatusOK, `cut false, text "xxxxx", behind "y", no file false`},
+		{"a file that is too large", 5, 8 << 20, known, http.StatusOK, `cut true, text "xxxxx", behind "", no file true`},
+		{"the same of somebody whose session has ended", 5, 2 << 20, "over", http.StatusOK, `cut true, text "xxxxx", behind "", no file true`},
+		{"a text that is too large", 3 << 20, 5, known, http.StatusRequestEntityTooLarge, ""},
+	} {
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		_ = m.WriteField("token", tokenOf(browser))
+		_ = m.WriteField("text", strings.Repeat("x", tc.text))
+		part, _ := m.CreateFormFile("file", "a.bin")
+		_, _ = part.Write(make([]byte, tc.size))
+		_ = m.WriteField("behind", "y")
+		_ = m.Close()
+		r, err := http.NewRequest(http.MethodPost, node.URL+"/write", &b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", m.FormDataContentType())
+		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: tc.session})
+		r.AddCookie(&http.Cookie{Name: visitCookie, Value: browser})
+		c, err := net.Dial("tcp", node.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := r.Write(c); err != nil { // as browsers do: all of it, and then the answer is read
+			t.Errorf("%s: it cannot be sent: %v", tc.what, err)
+			continue
+		}
+		w, err := http.ReadResponse(bufio.NewReader(c), r)
+		if err != nil {
+			t.Errorf("%s: there is no answer: %v", tc.what, err)
+			continue
+		}
+		got, _ := io.ReadAll(w.Body)
+		w.Body.Close()
+		if w.StatusCode != tc.code || tc.want != "" && string(got) != tc.want {
+			t.Errorf("%s: status %d, %q; wanted %d, %q", tc.what, w.StatusCode, got[:min(len(got), 200)], tc.code, tc.want)
+		}
 	}
 }
 

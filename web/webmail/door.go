@@ -121,7 +121,7 @@ func New(o Options) (*Door, error) {
 		o.Server.Mount(pattern, d.with(page))
 	}
 	// Base64 makes a third more of it.
-	o.Server.MountLarge("POST /m/{box}/compose", o.MostBytes*3/4, d.keepingText(d.with(d.write)))
+	o.Server.MountForm("POST /m/{box}/compose", o.MostBytes*3/4, d.keepingText(d.with(d.write)))
 	o.Server.MountLarge("POST /m/{box}/compose/auto", o.MostBytes*3/4, d.with(d.autosave))
 	return d, nil
 }

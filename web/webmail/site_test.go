@@ -1,9 +1,11 @@
 package webmail
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -96,6 +98,12 @@ func (s *site) clock() time.Time {
 // ask sends a request as a person; form nil: GET.
 func (s *site) ask(person int, target string, form url.Values) *httptest.ResponseRecorder {
 	s.t.Helper()
+	return s.upload(person, target, form, nil)
+}
+
+// upload is ask with a file in the form, behind its fields.
+func (s *site) upload(person int, target string, form url.Values, file []byte) *httptest.ResponseRecorder {
+	s.t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "https://127.0.0.1"+target, nil)
 	if form != nil {
 		page := s.ask(7, "/m/7777/f/1", nil) // any page has the browser's token
@@ -106,6 +114,20 @@ func (s *site) ask(person int, target string, form url.Values) *httptest.Respons
 		form.Set("token", token[1])
 		r = httptest.NewRequest(http.MethodPost, "https://127.0.0.1"+target, strings.NewReader(form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if file != nil {
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		for name, values := range form {
+			for _, v := range values {
+				_ = m.WriteField(name, v)
+			}
+		}
+		part, _ := m.CreateFormFile("file", "plan.bin")
+		_, _ = part.Write(file)
+		_ = m.Close()
+		r = httptest.NewRequest(http.MethodPost, "https://127.0.0.1"+target, &b)
+		r.Header.Set("Content-Type", m.FormDataContentType())
 	}
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
 	r.AddCookie(&http.Cookie{Name: "__Host-visit", Value: "the-secret-of-one-browser"})

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -122,6 +121,17 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 	if held.sent {
 		return d.toSent(w, r, k)
 	}
+	if err := d.written(w, r, k, dr, held); err != nil {
+		return d.stillThere(w, r, k, dr, held, err)
+	}
+	return nil
+}
+
+// written keeps what somebody wrote, and sends it if she says so. With an error nothing was
+// answered.
+func (d *Door) written(w http.ResponseWriter, r *http.Request, k *desk, dr draft, held *saved) error {
+	what := r.PostForm.Get("do")
+	dr.Files = slices.Clone(dr.Files) // who called shows them all when this fails
 	lost, err := k.refresh(r.Context(), &dr)
 	if err != nil {
 		return err
@@ -131,13 +141,27 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 			dr.Files = slices.Delete(dr.Files, i, i+1)
 		}
 	}
-	pieces, err := d.pieces(r, k, dr)
+	pieces, err := d.kept(r.Context(), k, dr)
 	if err != nil {
 		return err
 	}
 	if lost {
 		held.draft = mark{}
-		dr.Problems = []string{d.pages.T(r, renewedDraft)}
+		dr.Problems = append(dr.Problems, d.pages.T(r, renewedDraft))
+	}
+	added, err := uploads(r)
+	if err != nil {
+		return err
+	}
+	switch most := d.opts.MostBytes * 3 / 4; {
+	case sizeOf(pieces) > most:
+		dr.Problems = append(dr.Problems, d.pages.T(r, "The mail is too large. Send the files in several mails."))
+	case web.Cut(r), sizeOf(pieces)+sizeOf(added) > most:
+		dr.Problems = append(dr.Problems, d.pages.T(r, "The files are too large: all together may have %s at most. Those that you chose last were not added; send large files in several mails.", web.Size(k.Language, most)))
+	default:
+		pieces = append(pieces, added...)
+	}
+	if len(dr.Problems) > 0 {
 		return d.again(w, r, k, dr, pieces, held)
 	}
 	if what == "send" {
@@ -147,6 +171,38 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, k *desk) error {
 		return err
 	}
 	http.Redirect(w, r, k.base+"/compose?draft="+held.draft.String()+"&saved=1", http.StatusSeeOther)
+	return nil
+}
+
+// stillThere shows what somebody wrote once more, with why it could neither be kept nor sent:
+// it is nowhere but on that page.
+func (d *Door) stillThere(w http.ResponseWriter, r *http.Request, k *desk, dr draft, held *saved, why error) error {
+	if old := (*renewed)(nil); errors.As(why, &old) {
+		return why
+	}
+	say := func(sentence string) { dr.Problems = append(dr.Problems, d.pages.T(r, sentence)) }
+	status, code := http.StatusServiceUnavailable, doppelboden.CodeOf(why)
+	switch code {
+	case doppelboden.NotFound:
+		status, held.draft, dr.At, dr.Files = http.StatusNotFound, mark{}, mark{}, nil
+		say("The draft that you wrote on, or the mail that its files came from, is no longer there. What you wrote is still on this page, and is not saved yet. Save it as a new draft, and attach the files again.")
+	case doppelboden.TooLarge:
+		status = http.StatusRequestEntityTooLarge
+		say("The mail is too large. Send the files in several mails.")
+		say("It could not be saved either. Copy your text before you leave this page.")
+	default:
+		if code == doppelboden.Busy {
+			status = http.StatusTooManyRequests
+		}
+		say("That did not work just now. What you wrote is still on this page, and is not saved yet: try it again in a minute, and copy your text before you leave this page.")
+		if text := web.Said(k.Language, why); text != "" {
+			dr.Problems = append(dr.Problems, text)
+		}
+	}
+	d.opts.Log.Warn("what somebody wrote could not be kept", "mailbox", int64(k.grant.Mailbox), "code", code.String(), "err", why)
+	if err := d.writing(w, r, k, status, dr); err != nil {
+		return why
+	}
 	return nil
 }
 
@@ -256,125 +312,6 @@ func (d *Door) discard(w http.ResponseWriter, r *http.Request, k *desk, dr draft
 	return nil
 }
 
-// pieces returns the files that go with a draft: those that are kept, and new ones.
-func (d *Door) pieces(r *http.Request, k *desk, dr draft) ([]piece, error) {
-	all, err := d.kept(r.Context(), k, dr)
-	if err != nil {
-		return nil, err
-	}
-	if r.MultipartForm != nil {
-		for _, h := range r.MultipartForm.File["file"] {
-			if h.Size == 0 && h.Filename == "" {
-				continue
-			}
-			f, err := h.Open()
-			if err != nil {
-				return nil, fmt.Errorf("open an uploaded file: %w", err)
-			}
-			body, err := io.ReadAll(f)
-			_ = f.Close() // it lies in memory
-			if err != nil {
-				return nil, fmt.Errorf("read an uploaded file: %w", err)
-			}
-			all = append(all, piece{name: letter.FileName(cmp.Or(h.Filename, "datei")), kind: kindOf(h.Filename, body), body: body})
-		}
-	}
-	var total int64
-	for _, p := range all {
-		total += int64(len(p.body))
-	}
-	if total > d.opts.MostBytes*3/4 {
-		return nil, &doppelboden.Error{Code: doppelboden.TooLarge, Public: "all files together are larger than one mail may be"}
-	}
-	return all, nil
-}
-
-// kept reads the files that a draft has already, or takes over from its source.
-func (d *Door) kept(ctx context.Context, k *desk, dr draft) ([]piece, error) {
-	var all []piece
-	letters := map[string]*letter.Letter{}
-	for _, f := range dr.Files {
-		from, path, _ := strings.Cut(f.Keep, ":")
-		var place source
-		switch {
-		case from == "d" && dr.At.UID != 0:
-			drafts, err := folderFor(ctx, k.box, store.UseDrafts)
-			if err != nil {
-				return nil, err
-			}
-			place = source{Folder: drafts, Mark: dr.At}
-		case from == "s" && dr.Source.Kind == "forward":
-			place = dr.Source
-		default:
-			continue
-		}
-		if path == "" { // all of it
-			p, err := d.whole(ctx, k, place, f.Name)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, p)
-			continue
-		}
-		l := letters[from]
-		if l == nil {
-			var err error
-			if _, l, err = d.open(ctx, k, place.Folder, place.Mark.UID); err != nil {
-				return nil, err
-			}
-			letters[from] = l
-		}
-		body, ok := l.Part(path)
-		if !ok {
-			continue
-		}
-		bytes, err := io.ReadAll(body)
-		if err != nil {
-			return nil, fmt.Errorf("read a file of a mail: %w", err)
-		}
-		all = append(all, piece{name: f.Name, kind: kindOf(f.Name, bytes), body: bytes})
-	}
-	return all, nil
-}
-
-// whole reads a mail that is forwarded as a file. As an attachment of its own type it
-// could be shown by the recipient's program; RFC 2046, section 5.2.1, forbids to encode
-// that, so its bytes must do: they go as they are.
-func (d *Door) whole(ctx context.Context, k *desk, at source, name string) (piece, error) {
-	s, err := shownOf(ctx, k.box, at.Folder, at.Mark.UID)
-	if err != nil {
-		return piece{}, err
-	}
-	if err := d.large.take(ctx, k.Visitor.Person, s.Size); err != nil {
-		return piece{}, err
-	}
-	r, err := k.box.Read(ctx, s.Message)
-	if err != nil {
-		return piece{}, err
-	}
-	defer r.Close()
-	body, err := io.ReadAll(r)
-	if err != nil {
-		return piece{}, fmt.Errorf("read a mail: %w", err)
-	}
-	return piece{name: name, kind: "application/octet-stream", body: body}, nil
-}
-
-// kindOf says what a file is: by its content, where that is clear, so that what a browser
-// claims of it does not matter.
-func kindOf(name string, body []byte) string {
-	kind, _, _ := strings.Cut(http.DetectContentType(body), ";")
-	switch {
-	case kind == "text/plain" && strings.HasSuffix(strings.ToLower(name), ".csv"):
-		return "text/csv"
-	case kind == "application/zip", kind == "text/html", kind == "text/xml":
-		return "application/octet-stream" // an office document as well; its name says more
-	case kind == "text/plain":
-		return "application/octet-stream" // with its own line ends and characters
-	}
-	return kind
-}
-
 // send sends what somebody wrote, or shows it again with what is wrong.
 func (d *Door) send(w http.ResponseWriter, r *http.Request, k *desk, dr draft, pieces []piece, held *saved) error {
 	if dr.Problems = d.problems(r, k, dr); len(dr.Problems) > 0 {
@@ -431,14 +368,14 @@ func peer(r *http.Request) string {
 	return host
 }
 
-// again keeps what could not be sent as a draft, and shows it with what is wrong.
+// again keeps what could not be sent, or not as it is, as a draft, and shows it with what is wrong.
 func (d *Door) again(w http.ResponseWriter, r *http.Request, k *desk, dr draft, pieces []piece, held *saved) error {
 	if err := d.save(r.Context(), k, dr, pieces, held); err != nil {
 		d.opts.Log.Warn("a draft that could not be sent could not be kept either", "err", err)
 		dr.Problems = append(dr.Problems, d.pages.T(r, "It could not be saved either. Copy your text before you leave this page."))
-	} else {
-		dr.Saved = d.opts.Clock().Local().Format("15:04")
+		return d.writing(w, r, k, http.StatusUnprocessableEntity, dr) // its files are where they were
 	}
+	dr.Saved = d.opts.Clock().Local().Format("15:04")
 	dr.At = held.draft
 	dr.Files = dr.Files[:0]
 	for i, p := range pieces {

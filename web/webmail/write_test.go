@@ -159,6 +159,61 @@ func TestATextOutlivesASession(t *testing.T) {
 	}
 }
 
+// filesOf takes the files of a draft from its page into a form.
+func filesOf(page string, f url.Values) url.Values {
+	for _, m := range regexp.MustCompile(`name="(keep|keepname|keepsize)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		f.Add(m[1], m[2])
+	}
+	return f
+}
+
+func TestAFileThatIsTooLargeCostsNothingThatWasWritten(t *testing.T) {
+	s := newSite(t)
+	w := s.upload(7, "/m/7/compose", form("do", "attach", "text", "der Anfang"), make([]byte, 10<<20))
+	page := s.page(7, w.Header().Get("Location"))
+	for i, size := range []int{8 << 20, 16 << 20} { // too large with the first, and for any form
+		text := fmt.Sprintf("der Anfang, und was sie in %d Minuten schrieb", i+5)
+		f := filesOf(page, form("do", "attach", "text", text, "subject", "Plan", "to", "eva@example.org"))
+		if w = s.upload(7, "/m/7/compose", f, make([]byte, size)); w.Code != http.StatusUnprocessableEntity {
+			t.Errorf("a file of %d MB: status %d, wanted 422", size>>20, w.Code)
+		}
+		page = w.Body.String()
+		s.has("the page", page, "Die Dateien sind zu groß: Alle zusammen dürfen höchstens 15,7 MB haben.", text, `value="Plan"`, `value="eva@example.org"`, "plan.bin", "Entwurf gespeichert")
+		if strings.LastIndex(page, `type="hidden"`) > strings.Index(page, `type="file"`) {
+			t.Error("a field stands behind the files, and is lost when they are too large")
+		}
+		at := regexp.MustCompile(`name="draft" value="([^"]*)"`).FindStringSubmatch(page)
+		if at == nil {
+			t.Fatal("the page names no draft")
+		}
+		draft := s.page(7, "/m/7/compose?draft="+at[1])
+		s.has("the draft", draft, text, "plan.bin")
+		if n := strings.Count(draft, `name="keep"`); n != 1 || len(s.boxes[7].lying[2]) != 1 {
+			t.Errorf("%d files in %d drafts, wanted the one that fits", n, len(s.boxes[7].lying[2]))
+		}
+	}
+}
+
+func TestWhatCouldNotBeKeptStaysOnThePage(t *testing.T) {
+	s := newSite(t)
+	w := s.upload(7, "/m/7/compose", form("do", "attach", "text", "x"), []byte("file"))
+	page := s.page(7, w.Header().Get("Location"))
+	s.boxes[7].lying[2] = nil // a colleague has thrown it away
+	w = s.ask(7, "/m/7/compose", filesOf(page, form("do", "save", "text", "mein langer Text", "draft", "1.v2")))
+	if s.has("without its draft", w.Body.String(), "ist nicht mehr da", "mein langer Text"); w.Code != http.StatusNotFound {
+		t.Errorf("without its draft: status %d, wanted 404", w.Code)
+	}
+	f := filesOf(w.Body.String(), form("do", "save", "text", "mein langer Text"))
+	s.died = true // the database does not answer
+	w = s.ask(7, "/m/7/compose", f)
+	if s.has("without a database", w.Body.String(), "Das ging gerade nicht.", "mein langer Text"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("without a database: status %d, wanted 503", w.Code)
+	}
+	if w = s.ask(7, "/m/7/compose", f); w.Code != http.StatusSeeOther || len(s.boxes[7].lying[2]) != 1 {
+		t.Errorf("once more: status %d, %d drafts; wanted 303 and one", w.Code, len(s.boxes[7].lying[2]))
+	}
+}
+
 func TestWhatIsDiscardedIsNotRemembered(t *testing.T) {
 	s := newSite(t)
 	for i := range 100 {
