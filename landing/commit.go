@@ -24,6 +24,7 @@ type landed struct {
 // next one gathers; it is not begun before its turn, because what costs is the round and
 // not the mail.
 func (l *Landing) commits(ctx context.Context) {
+	senders := 0 // who were about when the last round ended
 	for {
 		select {
 		case <-l.kick:
@@ -33,8 +34,9 @@ func (l *Landing) commits(ctx context.Context) {
 			}
 			return
 		}
+		l.company(ctx, senders)
 		if r := l.take(); r != nil {
-			l.commit(r)
+			senders = l.commit(r)
 		}
 	}
 }
@@ -44,12 +46,13 @@ func (l *Landing) take() *round {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.next
-	l.next = nil
+	l.next, l.full = nil, nil
 	return r
 }
 
-// commit writes a round, syncs everything, and answers.
-func (l *Landing) commit(r *round) {
+// commit writes a round, syncs everything, and answers. It returns how many messages were in
+// it or have gathered meanwhile.
+func (l *Landing) commit(r *round) int {
 	began := time.Now()
 	d, err := l.write(r)
 	if err == nil {
@@ -59,6 +62,7 @@ func (l *Landing) commit(r *round) {
 	if err == nil {
 		l.settle(r)
 	}
+	senders := len(r.messages) + l.gathered()
 	l.mu.Unlock()
 	if err != nil {
 		r.err = disk.Fail("keep what landed", err)
@@ -68,6 +72,7 @@ func (l *Landing) commit(r *round) {
 		l.metrics.committed(len(r.messages), time.Since(began))
 	}
 	close(r.done)
+	return senders
 }
 
 // settle forgets what was pending: with r everything before it is sure as well. The caller

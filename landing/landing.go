@@ -65,6 +65,8 @@ type Landing struct {
 	late    lateIDs
 	closed  bool
 	kick    chan struct{} // wakes commits; holds one
+	awaited int           // so many messages the next round waits for, when full is set
+	full    chan struct{} // closed when they are there
 
 	// Of the goroutine that commits alone.
 	unsure []landed // in the journal, not known to be on the disk
@@ -173,6 +175,7 @@ func (l *Landing) join(list []*doppelboden.Message, encoded [][]byte) (*round, e
 		r.messages, r.encoded = append(r.messages, m), append(r.encoded, encoded[i])
 		l.pending[m.ID] = r
 	}
+	l.joined()
 	return r, nil
 }
 
