@@ -13,14 +13,16 @@ import (
 	"doppelboden/mailbox"
 )
 
-// A fake is a groupware in memory. It has CONDSTORE and LIST-STATUS, unless it is plain: then
-// it does not even say UIDNEXT.
+// A fake is a groupware in memory. It has CONDSTORE and LIST-STATUS, unless it is old, or
+// plain: then it does not even say UIDNEXT.
 type fake struct {
-	plain bool
-	mu    sync.Mutex
-	boxes map[string]*fakeBox // by address
-	opens int
-	fail  error // of every Mirror
+	old    bool
+	plain  bool
+	mu     sync.Mutex
+	boxes  map[string]*fakeBox // by address
+	opens  int
+	listed int   // so many times all UIDs of a folder were asked for
+	fail   error // of every Mirror
 }
 
 // A fakeBox is one of its mailboxes.
@@ -136,22 +138,26 @@ func (s *fakeSession) Tree(context.Context, int) (tree []mailbox.Branch, err err
 	return tree, nil
 }
 
-func (in *fakeFolder) state(plain bool) mailbox.State {
-	if plain {
-		return mailbox.State{Folder: mailbox.Folder{Validity: in.validity, Exists: uint32(len(in.mails))}}
+func (in *fakeFolder) state(f *fake) mailbox.State {
+	s := mailbox.State{Folder: mailbox.Folder{Validity: in.validity, Next: in.next, Exists: uint32(len(in.mails))}, ModSeq: in.modseq + 1}
+	if f.old || f.plain {
+		s.ModSeq = 0
 	}
-	return mailbox.State{Folder: mailbox.Folder{Validity: in.validity, Next: in.next, Exists: uint32(len(in.mails))}, ModSeq: in.modseq + 1}
+	if f.plain {
+		s.Next = 0
+	}
+	return s
 }
 
 func (s *fakeSession) States(context.Context) (map[string]mailbox.State, error) {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
-	if s.f.plain {
+	if s.f.old || s.f.plain {
 		return nil, nil
 	}
 	all := map[string]mailbox.State{}
 	for name, in := range s.b.folders {
-		all[name] = in.state(false)
+		all[name] = in.state(s.f)
 	}
 	return all, nil
 }
@@ -162,10 +168,13 @@ func (s *fakeSession) Look(_ context.Context, folder string) (mailbox.State, err
 	if s.in = s.b.folders[folder]; s.in == nil {
 		return mailbox.State{}, &doppelboden.Error{Code: doppelboden.NotFound, Public: "no such folder"}
 	}
-	return s.in.state(s.f.plain), nil
+	return s.in.state(s.f), nil
 }
 
 func (s *fakeSession) Behind(_ context.Context, from uint32) ([]uint32, error) {
+	s.f.mu.Lock()
+	s.f.listed++
+	s.f.mu.Unlock()
 	return s.uids(func(m *fakeMail) bool { return m.uid >= from }), nil
 }
 

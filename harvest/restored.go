@@ -50,9 +50,9 @@ func (v *visit) displaced(ctx context.Context, f *store.HarvestFolder, mails []s
 		is[m.UID] = m.Message
 		low, high = min(low, m.UID), max(high, m.UID)
 	}
-	filter := store.HarvestFilter{Tenant: v.route.Tenant, Mailbox: v.box.ID, Folder: f.Name, From: low, To: high, Gone: true}
+	filter := store.HarvestFilter{Tenant: v.route.Tenant, Mailbox: v.box.ID, Folder: f.Name, Validity: f.Validity, From: low, To: high, Gone: true}
 	err = v.r.opts.Store.Harvested(ctx, filter, func(h store.Harvest) error {
-		if id, taken := is[h.UID]; taken && h.Validity == f.Validity && id != h.Message {
+		if id, taken := is[h.UID]; taken && id != h.Message {
 			h.Validity = 0
 			list = append(list, h)
 		}

@@ -56,11 +56,11 @@ func (v *visit) reused(ctx context.Context, f *store.HarvestFolder, now mailbox.
 
 // stillThere returns what is known of those mails of the open folder that lie there still, by UID.
 func (v *visit) stillThere(ctx context.Context, f *store.HarvestFolder) (list []store.Harvest, err error) {
-	uids, err := v.s.Behind(ctx, 1)
-	if err != nil {
+	known, err := v.liveFrom(ctx, f, 1)
+	if err != nil || len(known) == 0 {
 		return nil, err
 	}
-	known, err := v.liveFrom(ctx, f, 1)
+	uids, err := v.s.Behind(ctx, known[0].UID)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,11 @@ func (v *visit) stillThere(ctx context.Context, f *store.HarvestFolder) (list []
 
 // liveFrom returns the mails of a folder from a UID on that are known and not gone, by UID.
 func (v *visit) liveFrom(ctx context.Context, f *store.HarvestFolder, from uint32) (list []store.Harvest, err error) {
-	err = v.r.opts.Store.Harvested(ctx, store.HarvestFilter{Tenant: v.route.Tenant, Mailbox: v.box.ID, Folder: f.Name, From: from}, func(h store.Harvest) error {
+	filter := store.HarvestFilter{Tenant: v.route.Tenant, Mailbox: v.box.ID, Folder: f.Name, From: from}
+	if from > 0 {
+		filter.Validity = f.Validity // under which alone a UID says something
+	}
+	err = v.r.opts.Store.Harvested(ctx, filter, func(h store.Harvest) error {
 		if h.Gone.IsZero() {
 			list = append(list, h)
 		}

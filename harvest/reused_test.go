@@ -87,6 +87,23 @@ func TestMailsThatGotTheUIDsOfOthersWhenTheGroupwareWasRestoredAreRead(t *testin
 	}
 }
 
+func TestAFolderOfWhichNothingIsKnownIsNotListedOnlyBecauseTheServerDoesNotSayWhatChanged(t *testing.T) {
+	w := open(t)
+	g := newFake()
+	g.old = true
+	w.route.Backend = g
+	anna := w.boxes[0]
+	at := w.clock().AddDate(0, 0, -40) // 30 days are read
+	g.put(anna.Address, "Archiv", letter("eva", "anna", "Alt", at), at, 0)
+	w.fill(anna)
+	g.listed = 0
+	w.pass(16 * time.Minute) // after which flags are compared
+	w.fill(anna)
+	if g.listed != 0 {
+		t.Errorf("folders with nothing that is known were listed %d times, want never", g.listed)
+	}
+}
+
 func TestADovecotThatWasRestoredGivesUIDsOnceMoreAndItsMailIsRead(t *testing.T) {
 	w := open(t)
 	g := withDovecot(t, w)

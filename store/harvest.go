@@ -86,6 +86,7 @@ type HarvestFilter struct {
 	Mailbox  doppelboden.MailboxID
 	Message  doppelboden.ID // zero: of every message
 	Folder   string         // "": in every folder
+	Validity uint32         // with a Folder: only mails under this UIDVALIDITY; 0: under each
 	From, To uint32         // with a Folder: only UIDs from From to To, both included; To 0: no bound
 	Gone     bool           // only those that are gone; else all
 	Limit    int            // 0: no bound

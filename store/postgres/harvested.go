@@ -9,17 +9,21 @@ import (
 	"doppelboden/store"
 )
 
-// Ways to find where the groupware has messages: by place, or by message.
+// Ways to find where the groupware has messages: by place, or by message. A mailbox has many
+// mails: what is asked of one folder, or under one UIDVALIDITY, reads no others.
 const (
 	harvestedColumns = `SELECT f.name, h.validity, h.uid, m.id, h.flags, h.gone, f.number `
-	harvestedByPlace = harvestedColumns + `FROM harvest_mail h
+	harvestedBounds  = ` AND (h.folder, h.validity, h.uid) > ($3, $4, $5) AND h.uid >= $6 AND h.uid <= $7 AND (NOT $8 OR h.gone IS NOT NULL) `
+	harvestedOrder   = ` ORDER BY h.folder, h.validity, h.uid LIMIT $9`
+
+	harvestedOfMailbox = harvestedColumns + `FROM harvest_mail h
 		JOIN harvest_folder f ON f.mailbox = h.mailbox AND f.number = h.folder JOIN message m ON m.num = h.message
-		WHERE h.mailbox = $1 AND h.tenant = $2 AND (h.folder, h.validity, h.uid) > ($3, $4, $5) AND ($6 = '' OR f.name = $6)
-		AND h.uid >= $7 AND h.uid <= $8 AND (NOT $9 OR h.gone IS NOT NULL) ORDER BY h.folder, h.validity, h.uid LIMIT $10`
-	harvestedByMessage = harvestedColumns + `FROM message m JOIN harvest_mail h ON h.message = m.num AND h.mailbox = $1
+		WHERE h.mailbox = $1 AND h.tenant = $2` + harvestedBounds
+	harvestedOfFolder   = harvestedOfMailbox + `AND h.folder = (SELECT number FROM harvest_folder WHERE mailbox = $1 AND name = $10)`
+	harvestedOfValidity = harvestedOfFolder + ` AND h.validity = $11`
+	harvestedOfMessage  = harvestedColumns + `FROM message m JOIN harvest_mail h ON h.message = m.num AND h.mailbox = $1
 		JOIN harvest_folder f ON f.mailbox = h.mailbox AND f.number = h.folder
-		WHERE m.id = $11 AND m.tenant = $2 AND (h.folder, h.validity, h.uid) > ($3, $4, $5) AND ($6 = '' OR f.name = $6)
-		AND h.uid >= $7 AND h.uid <= $8 AND (NOT $9 OR h.gone IS NOT NULL) ORDER BY h.folder, h.validity, h.uid LIMIT $10`
+		WHERE m.id = $12 AND m.tenant = $2` + harvestedBounds + `AND ($10 = '' OR f.name = $10) AND ($11 = 0 OR h.validity = $11)`
 )
 
 // Harvested yields where the groupware has messages.
@@ -36,9 +40,14 @@ func (s *Store) Harvested(ctx context.Context, f store.HarvestFilter, yield func
 				return nil, nil
 			}
 		}
-		text, args := harvestedByPlace, []any{int64(f.Mailbox), int64(f.Tenant), folder, validity, uid, f.Folder, int64(f.From), to, f.Gone, int64(limit)}
-		if !f.Message.IsZero() {
-			text, args = harvestedByMessage, append(args, f.Message[:])
+		text, args := harvestedOfMailbox, []any{int64(f.Mailbox), int64(f.Tenant), folder, validity, uid, int64(f.From), to, f.Gone, int64(limit)}
+		switch {
+		case !f.Message.IsZero():
+			text, args = harvestedOfMessage, append(args, f.Folder, int64(f.Validity), f.Message[:])
+		case f.Validity != 0:
+			text, args = harvestedOfValidity, append(args, f.Folder, int64(f.Validity))
+		case f.Folder != "":
+			text, args = harvestedOfFolder, append(args, f.Folder)
 		}
 		err = s.readFor(ctx, f.Tenant, func(c *conn) error {
 			page = nil
@@ -47,7 +56,7 @@ func (s *Store) Harvested(ctx context.Context, f store.HarvestFilter, yield func
 					UID: uint32(asInt(r[2])), Message: asID(r[3]), Flags: uint32(asInt(r[4])), Gone: asTime(r[5])})
 				folder, validity, uid = asInt(r[6]), asInt(r[1]), asInt(r[2])
 				return nil
-			}, text, args...)
+			}, text+harvestedOrder, args...)
 		})
 		left -= len(page)
 		return page, err

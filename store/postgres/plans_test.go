@@ -51,6 +51,9 @@ func TestEveryQueryReadsTheIndexThatItIsMeantFor(t *testing.T) {
 	check("analysed")
 }
 
+// harvestedTypes are the types of the arguments of harvestedOfFolder.
+const harvestedTypes = "bigint, bigint, bigint, bigint, bigint, bigint, bigint, boolean, bigint, text"
+
 // indexNames finds the indexes in a plan.
 var indexNames = regexp.MustCompile(`Index (?:Only )?Scan (?:Backward )?using (\w+)`)
 
@@ -101,6 +104,8 @@ func checkPlans(t *testing.T, c *conn, when string) {
 		{"what waits for scanners", unscannedQuery, "bigint, bigint, bigint", "1, 0, 9", "delivery_pkey message_unscanned"},
 		{"extracts", extractQueries[3], "bytea[], bigint", "'{abc}', 1", "extract_pkey message_id"},
 		{"what has no extract", unextractedQuery, "bigint, bigint, bigint", "1, 0, 9", "copy_message delivery_pkey extract_pkey message_pkey"},
+		{"what is known of a folder of the groupware", harvestedOfFolder + harvestedOrder, harvestedTypes, "5, 1, 0, 0, 0, 0, 9, false, 9, 'INBOX'", "harvest_folder_pkey harvest_mail_pkey message_pkey"},
+		{"what is known under a UIDVALIDITY", harvestedOfValidity + harvestedOrder, harvestedTypes + ", bigint", "5, 1, 0, 0, 0, 0, 9, false, 9, 'INBOX', 1", "harvest_folder_pkey harvest_mail_pkey message_pkey"},
 		{"bodies of a key", bodiesQuery, "bigint, bigint, bigint", "1, 1, 9", "message_body"},
 		{"bodies in a segment", stayingQuery, "text, bigint", "'s', 9", "message_body"},
 	} {
@@ -146,6 +151,8 @@ func TestMailsOfALargeMailboxAreFoundOneByOne(t *testing.T) {
 			{loadUIDs, "bigint, bigint, bigint[]", "1, 2, '{1,3}'", "(uid = u.uid)"},
 			{loadDeeds, "bigint[]", "'{1,3}'", "(deed = u.deed)"},
 			{removeCopies, "bigint[]", "'{1,3}'", "(message = u.num)"},
+			{harvestedOfFolder + harvestedOrder, harvestedTypes, "1, 1, 0, 0, 0, 0, 9, false, 9, 'INBOX'", "(folder = $0) AND (uid >= $6)"},
+			{harvestedOfValidity + harvestedOrder, harvestedTypes + ", bigint", "1, 1, 0, 0, 0, 0, 9, false, 9, 'INBOX', 1", "(validity = $11) AND (uid >= $6)"},
 		} {
 			plan := planOf(t, c, fmt.Sprintf("one%d", i), q.text, q.types, q.args)
 			if !strings.Contains(strings.Join(regexp.MustCompile(`Index Cond: .*`).FindAllString(plan, -1), "\n"), q.want) {

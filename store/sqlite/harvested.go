@@ -10,9 +10,24 @@ import (
 	"doppelboden/store"
 )
 
-// harvestedColumns are what readHarvest reads, with h for harvest_mail, f for harvest_folder
-// and m for message.
-const harvestedColumns = `SELECT f.name, h.validity, h.uid, m.id, h.flags, h.gone, f.number `
+// Ways to find where the groupware has messages: by place, or by message. A mailbox has many
+// mails: what is asked of one folder, or under one UIDVALIDITY, reads no others.
+const (
+	// harvestedColumns are what readHarvest reads, with h for harvest_mail, f for harvest_folder
+	// and m for message.
+	harvestedColumns = `SELECT f.name, h.validity, h.uid, m.id, h.flags, h.gone, f.number `
+	harvestedBounds  = ` AND (h.folder, h.validity, h.uid) > (?3, ?4, ?5) AND h.uid >= ?6 AND h.uid <= ?7 AND (?8 = 0 OR h.gone IS NOT NULL) `
+	harvestedOrder   = ` ORDER BY h.folder, h.validity, h.uid LIMIT ?9`
+
+	harvestedOfMailbox = harvestedColumns + `FROM harvest_mail h
+		CROSS JOIN harvest_folder f ON f.mailbox = h.mailbox AND f.number = h.folder CROSS JOIN message m ON m.num = h.message
+		WHERE h.mailbox = ?1 AND h.tenant = ?2` + harvestedBounds
+	harvestedOfFolder   = harvestedOfMailbox + `AND h.folder = (SELECT number FROM harvest_folder WHERE mailbox = ?1 AND name = ?10)`
+	harvestedOfValidity = harvestedOfFolder + ` AND h.validity = ?11`
+	harvestedOfMessage  = harvestedColumns + `FROM message m CROSS JOIN harvest_mail h INDEXED BY harvest_mail_message
+		ON h.message = m.num AND h.mailbox = ?1 CROSS JOIN harvest_folder f ON f.mailbox = h.mailbox AND f.number = h.folder
+		WHERE m.id = ?12 AND m.tenant = ?2` + harvestedBounds + `AND (?10 = '' OR f.name = ?10) AND (?11 = 0 OR h.validity = ?11)`
+)
 
 // Harvested yields where the groupware has messages.
 func (s *Store) Harvested(ctx context.Context, f store.HarvestFilter, yield func(store.Harvest) error) error {
@@ -33,20 +48,16 @@ func (s *Store) Harvested(ctx context.Context, f store.HarvestFilter, yield func
 			folder, validity, uid = asInt(row[6]), asInt(row[1]), asInt(row[2])
 			return nil
 		}
-		err = s.read(ctx, func(c *conn) error {
-			if !f.Message.IsZero() {
-				return c.query(ctx, each, harvestedColumns+`FROM message m CROSS JOIN harvest_mail h INDEXED BY harvest_mail_message
-					ON h.message = m.num AND h.mailbox = ?1 CROSS JOIN harvest_folder f ON f.mailbox = h.mailbox AND f.number = h.folder
-					WHERE m.id = ?2 AND m.tenant = ?3 AND (h.folder, h.validity, h.uid) > (?4, ?5, ?6) AND (?7 = '' OR f.name = ?7)
-					AND h.uid >= ?8 AND h.uid <= ?9 AND (?10 = 0 OR h.gone IS NOT NULL) ORDER BY h.folder, h.validity, h.uid LIMIT ?11`,
-					int64(f.Mailbox), f.Message[:], int64(f.Tenant), folder, validity, uid, f.Folder, from, to, f.Gone, int64(limit))
-			}
-			return c.query(ctx, each, harvestedColumns+`FROM harvest_mail h
-				CROSS JOIN harvest_folder f ON f.mailbox = h.mailbox AND f.number = h.folder CROSS JOIN message m ON m.num = h.message
-				WHERE h.mailbox = ?1 AND h.tenant = ?2 AND (h.folder, h.validity, h.uid) > (?3, ?4, ?5) AND (?6 = '' OR f.name = ?6)
-				AND h.uid >= ?7 AND h.uid <= ?8 AND (?9 = 0 OR h.gone IS NOT NULL) ORDER BY h.folder, h.validity, h.uid LIMIT ?10`,
-				int64(f.Mailbox), int64(f.Tenant), folder, validity, uid, f.Folder, from, to, f.Gone, int64(limit))
-		})
+		text, args := harvestedOfMailbox, []driver.Value{int64(f.Mailbox), int64(f.Tenant), folder, validity, uid, from, to, f.Gone, int64(limit)}
+		switch {
+		case !f.Message.IsZero():
+			text, args = harvestedOfMessage, append(args, f.Folder, int64(f.Validity), f.Message[:])
+		case f.Validity != 0:
+			text, args = harvestedOfValidity, append(args, f.Folder, int64(f.Validity))
+		case f.Folder != "":
+			text, args = harvestedOfFolder, append(args, f.Folder)
+		}
+		err = s.read(ctx, func(c *conn) error { return c.query(ctx, each, text+harvestedOrder, args...) })
 		left -= len(page)
 		return page, err
 	}, yield)

@@ -51,6 +51,10 @@ func testHarvested(t *testing.T, open Open) {
 	same(t, "those of a message", w.harvested(anna, store.HarvestFilter{Message: first.ID}), []store.Harvest{b, c})
 	same(t, "those of a folder", w.harvested(anna, store.HarvestFilter{Folder: hostile}), []store.Harvest{c})
 	same(t, "those between UIDs", w.harvested(anna, store.HarvestFilter{Folder: "INBOX", From: 7, To: 8}), []store.Harvest{a})
+	same(t, "those of a folder that is not known", w.harvested(anna, store.HarvestFilter{Folder: "nowhere"}), []store.Harvest(nil))
+	same(t, "those between UIDs under a UIDVALIDITY", w.harvested(anna, store.HarvestFilter{Folder: "INBOX", Validity: math.MaxUint32, From: 8}), []store.Harvest{b})
+	same(t, "those under another UIDVALIDITY", w.harvested(anna, store.HarvestFilter{Folder: "INBOX", Validity: 1}), []store.Harvest(nil))
+	same(t, "those of a message in a folder under a UIDVALIDITY", w.harvested(anna, store.HarvestFilter{Message: first.ID, Folder: hostile, Validity: math.MaxUint32}), []store.Harvest{c})
 	same(t, "those that are gone", w.harvested(anna, store.HarvestFilter{Gone: true}), []store.Harvest{c})
 	same(t, "the first", w.harvested(anna, store.HarvestFilter{Limit: 1}), []store.Harvest{a})
 	same(t, "those of another tenant's mailbox", w.harvested(doppelboden.Mailbox{ID: anna.ID, Tenant: other.Tenant}, store.HarvestFilter{}), []store.Harvest(nil))
@@ -63,6 +67,7 @@ func testHarvested(t *testing.T, open Open) {
 	}
 	w.must(w.s.Harvest(ctx, w.lease, []store.HarvestBatch{{Tenant: anna.Tenant, Mailbox: anna.ID, Mails: many}}))
 	same(t, "many", w.harvested(anna, store.HarvestFilter{Folder: "Viele"}), many)
+	same(t, "many under a UIDVALIDITY", w.harvested(anna, store.HarvestFilter{Folder: "Viele", Validity: math.MaxUint32}), many)
 
 	old := w.lease
 	var err error
