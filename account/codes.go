@@ -1,8 +1,10 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"doppelboden"
@@ -13,6 +15,9 @@ const (
 	smsTime = 30 * time.Minute
 	// crisisTime is long enough for who reads in the morning what came in the night.
 	crisisTime = 12 * time.Hour
+	// mostCrisis is how many such codes of one person are good at once: those of an SMS that
+	// nobody knows the end of, of a node that was restarted meanwhile, of the outage before.
+	mostCrisis = 8
 	vouchTime  = time.Hour // the way from one room to another
 	// codesAtOnce is how many codes go into one commit.
 	codesAtOnce = 500
@@ -21,7 +26,7 @@ const (
 // A Sheet is a code for one person.
 type Sheet struct {
 	Person Person
-	Code   string // six groups of three characters; shown once, and kept nowhere
+	Code   string // six groups of three characters; shown once, and stored nowhere
 	Until  time.Time
 	Page   string // the address of the emergency page
 	Tenant string // the tenant's name
@@ -113,22 +118,49 @@ func (r *Room) SendCode(ctx context.Context, p Person, number, by string) error 
 }
 
 // CrisisCode makes a code that is good for half a day, for the telephone of somebody of the
-// crisis team who has no way of her own to log in. ok is false when she has one.
-func (r *Room) CrisisCode(ctx context.Context, p Person, by string) (s Sheet, ok bool, err error) {
-	ways, err := r.Ways(ctx, p, true)
+// crisis team who has no way of her own to log in. ok is false when she has one. had is what
+// it returned for her last, or nothing: it is returned once more while it is good for some
+// hours, so that all SMS that she may have got let her in. Other codes stay good too.
+func (r *Room) CrisisCode(ctx context.Context, p Person, had Sheet, by string) (s Sheet, ok bool, err error) {
+	mine, err := r.live(ctx, p)
 	if err != nil {
 		return s, false, err
 	}
-	for _, w := range ways {
-		if w.Kind == kindPassword || w.Kind == kindPasskey {
-			return s, false, nil
-		}
+	if len(mine[kindPassword])+len(mine[kindPasskey]) > 0 {
+		return s, false, nil
 	}
-	sheets, err := r.codes(ctx, []Person{p}, kindCrisis, true, by)
+	key, err := r.key(ctx, p.Tenant)
+	if err != nil {
+		return s, false, err
+	}
+	lookup := sum(key, "code", plainCode(had.Code))
+	long := had.Until.Sub(r.opts.Clock()) > crisisTime/2
+	if long && slices.ContainsFunc(mine[kindCrisis], func(c store.Credential) bool { return bytes.Equal(c.Lookup, lookup) }) {
+		return had, true, nil
+	}
+	if err := r.endOldest(ctx, mine[kindCrisis], mostCrisis-1); err != nil {
+		return s, false, err
+	}
+	sheets, err := r.codes(ctx, []Person{p}, kindCrisis, false, by)
 	if err != nil {
 		return s, false, err
 	}
 	return sheets[0], true, nil
+}
+
+// endOldest ends the oldest of some codes, and leaves so many. They go by ID, and so by age.
+func (r *Room) endOldest(ctx context.Context, codes []store.Credential, leave int) error {
+	if len(codes) <= leave {
+		return nil
+	}
+	change := store.CredentialChange{}
+	for _, c := range codes[:len(codes)-leave] {
+		change.End = append(change.End, store.CredentialEnd{ID: c.ID, Why: whyReplaced, At: r.opts.Clock()})
+	}
+	if _, err := r.opts.Store.ChangeCredentials(ctx, change); err != nil {
+		return fmt.Errorf("end the oldest codes: %w", err)
+	}
+	return nil
 }
 
 // SMSCode makes a code that is good for half an hour, to be sent to a person's telephone. It

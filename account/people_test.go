@@ -165,6 +165,56 @@ func TestCodesBySMSAreShortLived(t *testing.T) {
 	code(t, "half an hour later", err, doppelboden.Policy)
 }
 
+// TestACodeOfACrisisThatMayHaveArrivedStaysGood turns red when another SMS to somebody of the
+// crisis team ends the link of one that she may have got already, or when they pile up.
+func TestACodeOfACrisisThatMayHaveArrivedStaysGood(t *testing.T) {
+	w := newWorld(t, "")
+	anna := w.person("anna@stadt.example")
+	crisis := func(had Sheet) Sheet {
+		t.Helper()
+		s, needed, err := w.room.CrisisCode(ctx, anna, had, "event 1")
+		if err != nil || !needed {
+			t.Fatalf("needed %v, %v", needed, err)
+		}
+		return s
+	}
+	good := func(what string, s Sheet, want bool) {
+		t.Helper()
+		if _, err := w.room.LogIn(ctx, web("", s.Code)); (err == nil) != want || err != nil && doppelboden.CodeOf(err) != doppelboden.Policy {
+			t.Errorf("%s: %v, wanted good %v", what, err, want)
+		}
+	}
+	first := crisis(Sheet{})
+	w.forward(time.Hour)
+	if again := crisis(first); again.Code != first.Code || !again.Until.Equal(first.Until) {
+		t.Errorf("the second try has the code %v, want the same as before, %v", again, first)
+	}
+	other := crisis(Sheet{}) // after a restart nobody knows the first
+	good("the first beside another", first, true)
+	w.forward(crisisTime/2 - time.Hour)
+	late := crisis(first) // of which less than half is left for who reads it in the morning
+	if late.Code == first.Code {
+		t.Error("a code that ends soon was sent once more")
+	}
+	good("the first beside a later one", first, true)
+	all := []Sheet{late}
+	for range mostCrisis {
+		all = append(all, crisis(Sheet{}))
+	}
+	for what, s := range map[string]Sheet{"the first of too many": first, "the second": other, "the third": late} {
+		good(what, s, false)
+	}
+	for i, s := range all[1:] {
+		good(fmt.Sprint("one of the newest, ", i), s, true)
+	}
+	last := all[mostCrisis]
+	_, err := w.room.RevokeCodes(ctx, []Person{anna}, "it")
+	w.must(err)
+	if s := crisis(last); s.Code == last.Code {
+		t.Error("a code that was revoked is sent once more")
+	}
+}
+
 func TestNewSheetsEndOldOnesAndCodesCanBeWithdrawn(t *testing.T) {
 	w := newWorld(t, "")
 	people := w.room.People(1, "Bürgerbüro")

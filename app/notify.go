@@ -78,18 +78,23 @@ func (n *Node) openNotify() error {
 // runCrisis has the crisis team of each tenant that wants it told of outages by SMS, while
 // they last.
 func (n *Node) runCrisis(ctx context.Context) {
-	told := map[crisisCall]time.Time{} // when the team was last looked up
+	told := map[crisisCall]crisisTeam{}
 	clock.Every(ctx, n.opts.Timer, crisisEvery, func() {
-		now := map[crisisCall]time.Time{}
+		now := map[crisisCall]crisisTeam{}
 		for _, e := range n.events.Open() {
 			c, ok := n.crisisCall(e)
 			if !ok {
 				continue
 			}
-			if now[c] = told[c]; n.clock().Sub(told[c]) >= crisisAgain {
-				now[c] = n.clock()
-				n.tellCrisis(c, e)
+			team := told[c]
+			if team.codes == nil {
+				team.codes = crisisCodes{}
 			}
+			if n.clock().Sub(team.at) >= crisisAgain {
+				team.at = n.clock()
+				n.tellCrisis(c, e, team.codes)
+			}
+			now[c] = team
 		}
 		for c := range told {
 			if _, lasts := now[c]; !lasts {
@@ -106,6 +111,17 @@ type crisisCall struct {
 	about  string
 }
 
+// A crisisTeam is who is told of an event.
+type crisisTeam struct {
+	at    time.Time // when it was last looked up
+	codes crisisCodes
+}
+
+// crisisCodes are the codes that were put into texts about an event, kept in memory while it
+// lasts: who is sent another SMS because nobody knows the end of the first gets the same.
+// Only the room of SMS uses them, for one text after the other.
+type crisisCodes map[doppelboden.MailboxID]account.Sheet
+
 // crisisCall reports whether the crisis team is told of an event by itself: of each that
 // somebody would get an alarm about and that is not planned.
 func (n *Node) crisisCall(e event.Summary) (crisisCall, bool) {
@@ -119,7 +135,7 @@ func (n *Node) crisisCall(e event.Summary) (crisisCall, bool) {
 }
 
 // tellCrisis has everybody of a crisis team told who has a telephone.
-func (n *Node) tellCrisis(c crisisCall, e event.Summary) {
+func (n *Node) tellCrisis(c crisisCall, e event.Summary, codes crisisCodes) {
 	d := n.house.Directory()
 	call := notify.Call{Tenant: c.tenant, About: c.about}
 	for m := range d.All() {
@@ -127,13 +143,13 @@ func (n *Node) tellCrisis(c crisisCall, e event.Summary) {
 			call.People = append(call.People, notify.Person{Mailbox: m.ID, Phone: m.Phone})
 		}
 	}
-	call.Text = func(p notify.Person) (string, error) { return n.crisisText(context.Background(), e, p) }
+	call.Text = func(p notify.Person) (string, error) { return n.crisisText(context.Background(), e, p, codes) }
 	n.sms.Tell(call)
 }
 
 // crisisText is what the crisis team reads on its telephones. It names nobody: telephones
-// are read by others. Each try makes a new code, and ends the one before.
-func (n *Node) crisisText(ctx context.Context, e event.Summary, p notify.Person) (string, error) {
+// are read by others. Each try holds the same code, as long as that is good.
+func (n *Node) crisisText(ctx context.Context, e event.Summary, p notify.Person, codes crisisCodes) (string, error) {
 	d := n.house.Directory()
 	t, _ := d.City().Tenant(e.Tenant)
 	english := t.Accounts.Language == "en"
@@ -158,12 +174,13 @@ func (n *Node) crisisText(ctx context.Context, e event.Summary, p notify.Person)
 		// Who has the directory may have put a number of his own into it.
 		return b.String(), nil
 	}
-	code, needed, err := n.accounts.CrisisCode(ctx, person, fmt.Sprintf("event %d", e.Number))
+	code, needed, err := n.accounts.CrisisCode(ctx, person, codes[p.Mailbox], fmt.Sprintf("event %d", e.Number))
 	if err != nil {
 		return "", err
 	}
 	link := n.accounts.Page(person.Tenant)
 	if needed {
+		codes[p.Mailbox] = code
 		link = code.Link()
 	}
 	if english {

@@ -18,6 +18,7 @@ import (
 	"doppelboden/city"
 	"doppelboden/control"
 	"doppelboden/notify"
+	"doppelboden/test/hand"
 )
 
 // addToCity appends lines to the configuration of a city that was never started.
@@ -95,6 +96,48 @@ func TestTheMayorGetsOneSMSWithTheWayIntoHerMailboxWhenTheGroupwareDies(t *testi
 	}
 	if got := sms.texts("+491717654321"); len(got) != 0 {
 		t.Errorf("the clerk was told %q", got)
+	}
+}
+
+// TestALinkThatArrivedStaysGoodWhateverItsGatewaySays has a gateway that sends, and answers what
+// is taken for a refusal.
+func TestALinkThatArrivedStaysGoodWhateverItsGatewaySays(t *testing.T) {
+	sms := &phones{got: map[string][]string{}}
+	gateway := httptest.NewServer(sms)
+	defer gateway.Close()
+	node := install(t, "lmtp://127.0.0.1:1")
+	if err := os.WriteFile(filepath.Join(node.Keys, "sms.password"), []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addToCity(t, node, "\n[tenant.sms]\nurl = \""+gateway.URL+"\"\nbody = '{\"to\":\"{to}\",\"text\":\"{text}\"}'\nauth = \"header\"\nheader = \"X-Api-Key\"\npassword_file = \"sms.password\"\nsuccess = \"misspelt\"\ncrisis_at_once = true\n")
+	h := hand.At(time.Now())
+	n := startAt(t, node, h)
+	if _, err := client(n).AddMailbox(t.Context(), control.Mailbox{Address: "mayor@stadt.example", Name: "Mayor", Kind: "person", Priority: 9, Phone: "0171 1234567"}); err != nil {
+		t.Fatal(err)
+	}
+	got := func() []string { return sms.texts("+491711234567") }
+	passes := func(what string, many int) {
+		t.Helper()
+		waitFor(t, what, func() bool { h.Forward(2 * time.Minute); return len(got()) >= many })
+	}
+	passes("the mayor is told", 1)
+	passes("she is told again", 2)
+	if err := n.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n = startAt(t, node, h)
+	passes("she is told by another run", 3)
+	links := map[string]bool{}
+	for i, text := range got() {
+		_, code, _ := strings.Cut(text, "/enrol#")
+		links[code] = true
+		login, err := n.accounts.LogIn(t.Context(), account.Attempt{Door: account.DoorWeb, Peer: netip.MustParseAddr("192.0.2.1"), Password: code})
+		if err != nil || login.Person.Address.Local != "mayor" {
+			t.Errorf("the code of SMS %d lets %v in: %v", i+1, login.Person.Address, err)
+		}
+	}
+	if len(links) != 2 {
+		t.Errorf("%d links in %d SMS, want one for each run", len(links), len(got()))
 	}
 }
 

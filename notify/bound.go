@@ -17,9 +17,9 @@ const memoSpent = "sms spent"
 const day = 24 * time.Hour
 
 // spend takes a slot for one more SMS of a tenant, also for one that will fail: nobody knows
-// whether a gateway that did not answer has sent it. It is noted before the SMS goes out. ok
-// is false when all are taken. While the database cannot be asked, this node counts alone:
-// people must hear of an outage.
+// whether a gateway that did not answer, or not as it should, has sent it. It is noted before
+// the SMS goes out. ok is false when all are taken. While the database cannot be asked, this
+// node counts alone: people must hear of an outage.
 func (r *Room) spend(ctx context.Context, t doppelboden.TenantID, perDay int) (slot doppelboden.MailboxID, ok bool) {
 	noted := map[doppelboden.MailboxID]time.Time{}
 	err := r.opts.Store.Memos(ctx, t, memoSpent, func(m store.Memo) error {
@@ -53,7 +53,7 @@ func (r *Room) spend(ctx context.Context, t doppelboden.TenantID, perDay int) (s
 	return slot, ok
 }
 
-// giveBack frees a slot: the gateway has said that it will not send this SMS.
+// giveBack frees a slot: this SMS was surely not sent.
 func (r *Room) giveBack(ctx context.Context, t doppelboden.TenantID, slot doppelboden.MailboxID) {
 	long := r.opts.Clock().Add(-day)
 	r.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -22,8 +23,9 @@ import (
 // A Gateway hands texts to the telephone network.
 type Gateway interface {
 	// Send gives one text to the gateway. The code is Policy when the gateway refuses this
-	// text or this number, else Temporary: also what it has against us, such as a wrong
-	// password. Where it is sure that nothing was sent, it is an unsent.
+	// text or this number, or says what nobody understands, else Temporary: also what it has
+	// against us, such as a wrong password. Where it is sure that nothing was sent, it is an
+	// unsent.
 	Send(ctx context.Context, to doppelboden.Phone, text string) error
 }
 
@@ -73,7 +75,11 @@ func (g *web) Send(ctx context.Context, to doppelboden.Phone, text string) error
 		err = asked.Err // without the URL, which may hold the number and the text
 	}
 	if err != nil {
-		return fmt.Errorf("ask the SMS gateway: %w", err)
+		err = fmt.Errorf("ask the SMS gateway: %w", err)
+		if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+			return unsent{err}
+		}
+		return err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
@@ -95,7 +101,7 @@ func (g *web) request(ctx context.Context, to doppelboden.Phone, text string) (*
 	body := fill(c.Body, escapeFor(c.ContentType), c.From, to, text)
 	req, err := http.NewRequestWithContext(ctx, c.Method, fill(c.URL, url.QueryEscape, c.From, to, text), strings.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("make the request for the SMS gateway: %w", err)
+		return nil, unsent{fmt.Errorf("make the request for the SMS gateway: %w", err)}
 	}
 	if c.Body != "" {
 		req.Header.Set("Content-Type", c.ContentType)
@@ -114,7 +120,9 @@ func (g *web) request(ctx context.Context, to doppelboden.Phone, text string) (*
 
 // judge says what an answer means. A gateway that is asked too often, or is broken, is
 // asked again, and so is one that does not know us, or whose address has changed: somebody
-// repairs that, and it says nothing about the number. All else is about this SMS.
+// repairs that, and it says nothing about the number. All else is about this SMS. What begins
+// with a 4 was not sent. A success other than the one that is awaited may have been: it is as
+// likely that the configuration awaits the wrong one.
 func (g *web) judge(res *http.Response, body []byte) error {
 	c := g.conf
 	good := c.Status == res.StatusCode || c.Status == 0 && res.StatusCode/100 == 2
@@ -126,7 +134,10 @@ func (g *web) judge(res *http.Response, body []byte) error {
 	case code == http.StatusUnauthorized, code == http.StatusPaymentRequired, code == http.StatusForbidden,
 		code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusTooManyRequests:
 		return unsent{said}
-	case good, code/100 == 4 && code != http.StatusRequestTimeout:
+	case code/100 == 4 && code != http.StatusRequestTimeout:
+		said.Code = doppelboden.Policy
+		return unsent{said}
+	case good, code/100 == 2:
 		said.Code = doppelboden.Policy
 	}
 	return said
@@ -149,9 +160,12 @@ func (g *program) Send(ctx context.Context, to doppelboden.Phone, text string) e
 	cmd.WaitDelay = time.Second // a child of it may hold its output open
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("run %s: %w: %s", args[0], err, printable(out[:min(len(out), maxAnswer)]))
+		err = fmt.Errorf("run %s: %w: %s", args[0], err, printable(out[:min(len(out), maxAnswer)]))
 	}
-	return nil
+	if err != nil && cmd.Process == nil { // it did not even start
+		return unsent{err}
+	}
+	return err
 }
 
 // fill puts a number and a text into a template.

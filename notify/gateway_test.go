@@ -93,7 +93,8 @@ func TestWhatAGatewayAnswersIsJudgedByItsStatusAndItsText(t *testing.T) {
 	}{
 		{name: "taken", status: 200, body: `{"success":"100"}`, good: true},
 		{name: "a 200 that says no", status: 200, body: `{"success":"900"}`, want: doppelboden.Policy},
-		{name: "a wrong number", status: 400, want: doppelboden.Policy},
+		{name: "a wrong number", status: 400, want: doppelboden.Policy, unsent: true},
+		{name: "too slow", status: 408, want: doppelboden.Temporary},
 		{name: "a wrong password", status: 401, want: doppelboden.Temporary, unsent: true},
 		{name: "no credit", status: 402, want: doppelboden.Temporary, unsent: true},
 		{name: "an end of the contract", status: 403, want: doppelboden.Temporary, unsent: true},
@@ -124,6 +125,15 @@ func TestWhatAGatewayAnswersIsJudgedByItsStatusAndItsText(t *testing.T) {
 	}
 }
 
+func TestAnotherSuccessThanTheOneAwaitedMayHaveBeenSentAndGetsSomeRest(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) // 200
+	defer server.Close()
+	g := NewGateway(parsed(t, "preset = \"sipgate\"\nuser = \"token\"\nurl = \""+server.URL+"\"\npassword_file = \"p\""), func() (string, error) { return "secret", nil })
+	if err := g.Send(t.Context(), phone, "x"); err == nil || doppelboden.CodeOf(err) != doppelboden.Policy || errors.As(err, new(unsent)) {
+		t.Errorf("200 where 204 is awaited: %v, want a refusal after which it may have been sent", err)
+	}
+}
+
 func TestAGatewayThatIsNotThereOrHasNoPasswordIsAskedAgain(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
@@ -131,8 +141,8 @@ func TestAGatewayThatIsNotThereOrHasNoPasswordIsAskedAgain(t *testing.T) {
 	for name, secret := range map[string]func() (string, error){
 		"down": func() (string, error) { return "secret", nil }, "no password": func() (string, error) { return "", os.ErrNotExist },
 	} {
-		if err := NewGateway(conf, secret).Send(t.Context(), phone, "x"); err == nil || doppelboden.CodeOf(err) != doppelboden.Temporary {
-			t.Errorf("%s: %v, want a temporary error", name, err)
+		if err := NewGateway(conf, secret).Send(t.Context(), phone, "x"); doppelboden.CodeOf(err) != doppelboden.Temporary || !errors.As(err, new(unsent)) {
+			t.Errorf("%s: %v, want a temporary error after which surely nothing was sent", name, err)
 		}
 	}
 }
@@ -155,7 +165,13 @@ func TestAProgramGetsTheNumberAsAnArgumentAndTheTextOnItsInput(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\necho no modem >&2\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Send(t.Context(), phone, "x"); err == nil || !strings.Contains(err.Error(), "no modem") || doppelboden.CodeOf(err) != doppelboden.Temporary {
-		t.Errorf("a program that fails: %v, want a temporary error with its words", err)
+	if err := g.Send(t.Context(), phone, "x"); err == nil || !strings.Contains(err.Error(), "no modem") || doppelboden.CodeOf(err) != doppelboden.Temporary || errors.As(err, new(unsent)) {
+		t.Errorf("a program that fails: %v, want a temporary error with its words, after which it may have sent", err)
+	}
+	if err := os.Remove(script); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Send(t.Context(), phone, "x"); !errors.As(err, new(unsent)) || doppelboden.CodeOf(err) != doppelboden.Temporary {
+		t.Errorf("a program that is not there: %v, want a temporary error after which surely nothing was sent", err)
 	}
 }

@@ -108,8 +108,8 @@ func New(o Options) (*Room, error) {
 }
 
 // Send gives one text to a tenant's gateway, once. The code is Policy when the gateway
-// refuses it for what it is, NotFound when the tenant has none, Busy when it has sent as many as
-// it may in 24 hours, else Temporary.
+// refuses it, or says what nobody understands, NotFound when the tenant has none, Busy when
+// it has sent as many as it may in 24 hours, else Temporary.
 func (r *Room) Send(ctx context.Context, t doppelboden.TenantID, to doppelboden.Phone, text string) error {
 	way, ok := r.opts.Way(t)
 	if !ok {
@@ -121,14 +121,13 @@ func (r *Room) Send(ctx context.Context, t doppelboden.TenantID, to doppelboden.
 		return &doppelboden.Error{Code: doppelboden.Busy, Public: "as many SMS as per_day allows were sent in the last 24 hours"}
 	}
 	err := way.Gateway.Send(ctx, to, text)
-	refused := doppelboden.CodeOf(err).Permanent()
-	if refused || errors.As(err, new(unsent)) {
+	if errors.As(err, new(unsent)) {
 		r.giveBack(ctx, t, slot)
 	}
 	switch {
 	case err == nil:
 		r.sent.WithLabelValues("sent").Inc()
-	case refused:
+	case doppelboden.CodeOf(err).Permanent():
 		r.sent.WithLabelValues("refused").Inc()
 	default:
 		r.sent.WithLabelValues("failed").Inc()

@@ -147,7 +147,7 @@ func TestAGatewayThatDoesNotAnswerIsAskedLessAndLessOftenUntilItDoes(t *testing.
 
 func TestANumberThatTheGatewayRefusesIsLeftAloneForHalfAnHourAndNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{fail: map[doppelboden.Phone]error{"+491": &doppelboden.Error{Code: doppelboden.Policy, Public: "no such number"}}}
+		f := &fake{fail: map[doppelboden.Phone]error{"+491": unsent{&doppelboden.Error{Code: doppelboden.Policy, Public: "no such number"}}}}
 		r, stop := run(t, f, 100)
 		defer stop()
 		r.Tell(aCall(anna, bert))
@@ -164,7 +164,7 @@ func TestANumberThatTheGatewayRefusesIsLeftAloneForHalfAnHourAndNamed(t *testing
 
 func TestWhomARepairedGatewayRefusedBeforeIsToldWithinTheHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		noCredit := &doppelboden.Error{Code: doppelboden.Policy, Public: "no credit"}
+		noCredit := unsent{&doppelboden.Error{Code: doppelboden.Policy, Public: "no credit"}}
 		f := &fake{fail: map[doppelboden.Phone]error{"+491": noCredit, "+492": noCredit, "+493": noCredit}}
 		r, stop := run(t, f, 3)
 		defer stop()
@@ -185,7 +185,7 @@ func TestWhomARepairedGatewayRefusedBeforeIsToldWithinTheHour(t *testing.T) {
 
 func TestANewNumberOfWhoWasRefusedIsTriedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{fail: map[doppelboden.Phone]error{"+491": &doppelboden.Error{Code: doppelboden.Policy, Public: "no such number"}}}
+		f := &fake{fail: map[doppelboden.Phone]error{"+491": unsent{&doppelboden.Error{Code: doppelboden.Policy, Public: "no such number"}}}}
 		r, stop := run(t, f, 100)
 		defer stop()
 		r.Tell(aCall(anna, bert))
@@ -213,6 +213,21 @@ func TestAGatewayThatDoesNotKnowUsUsesUpNoSMSOfTheDay(t *testing.T) {
 		time.Sleep(2 * mostPause)
 		if s := r.Status(); len(s[0].Told) != 1 {
 			t.Errorf("after the repair the status is %+v, want one who was told", s)
+		}
+	})
+}
+
+// TestAnAnswerThatNobodyUnderstandsCountsAsAnSMSOfTheDay holds for a gateway that has sent the
+// text, and whose answer is taken for a refusal.
+func TestAnAnswerThatNobodyUnderstandsCountsAsAnSMSOfTheDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{fail: map[doppelboden.Phone]error{"+491": &doppelboden.Error{Code: doppelboden.Policy, Public: "the SMS gateway answered 200"}}}
+		r, stop := run(t, f, 2)
+		defer stop()
+		r.Tell(aCall(anna))
+		time.Sleep(2 * time.Hour)
+		if tries := f.tries(); tries != 2 {
+			t.Errorf("in two hours she got %d SMS, wanted the two of the day", tries)
 		}
 	})
 }
@@ -251,7 +266,7 @@ func TestTheBoundOfADayOutlivesARestartAndCountsNoSMSThatWasRefused(t *testing.T
 			return doppelboden.CodeOf(err)
 		}
 		r, stop := run(t, f, 2)
-		f.say(cara.Phone, &doppelboden.Error{Code: doppelboden.Policy})
+		f.say(cara.Phone, unsent{&doppelboden.Error{Code: doppelboden.Policy}})
 		for i := range 5 {
 			if got := send(r, cara); got != doppelboden.Policy {
 				t.Errorf("refused SMS %d: code %v, wanted policy", i, got)
