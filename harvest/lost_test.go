@@ -2,6 +2,7 @@ package harvest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/mailbox"
+	"doppelboden/store"
 )
 
 // back has the groupware put a folder back as it was before its last mails came.
@@ -210,5 +212,67 @@ func TestThatTheGroupwareWasRestoredIsKnownAfterALookThatEndedInTheMiddle(t *tes
 	}
 	if n, said := w.hidden(anna), w.lacks(); n != 0 || !strings.Contains(said, "(mails: 5, ") {
 		t.Errorf("%d mails are hidden and the alarm is %q, want none, and that 5 are missing", n, said)
+	}
+}
+
+// A brittle store cannot say once what is known of a mailbox.
+type brittle struct {
+	Store
+	fails bool
+}
+
+func (s *brittle) HarvestBox(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) (store.HarvestBox, error) {
+	if s.fails {
+		s.fails = false
+		return store.HarvestBox{Tenant: t, Mailbox: m}, errors.New("the database does not answer")
+	}
+	return s.Store.HarvestBox(ctx, t, m)
+}
+
+func TestThatTheGroupwareWasRestoredIsKnownAfterTheDatabaseDidNotAnswerOnce(t *testing.T) {
+	w, g := filled(t, 100)
+	anna := w.boxes[0]
+	g.back(anna.Address, "INBOX", 5, 2)
+	w.fill(anna)
+	w.room.opts.Store = &brittle{w.db, true}
+	if _, err := w.look(anna); err == nil {
+		t.Error("a look without the database said nothing of it")
+	}
+	w.pass(25 * time.Hour)
+	w.fill(anna)
+	if n, said := w.hidden(anna), w.lacks(); n != 0 || !strings.Contains(said, "(mails: 5, ") {
+		t.Errorf("%d mails are hidden and the alarm is %q, want none, and that 5 are missing", n, said)
+	}
+}
+
+// A busy backend does something during a look.
+type busy struct {
+	*fake
+	do func()
+}
+
+func (b *busy) Mirror(ctx context.Context, owner doppelboden.Address) (mailbox.Mirror, error) {
+	b.do()
+	return b.fake.Mirror(ctx, owner)
+}
+
+func TestAConfirmationDuringALookIsKept(t *testing.T) {
+	w, g := filled(t, 100)
+	anna := w.boxes[0]
+	g.back(anna.Address, "INBOX", 5, 2)
+	confirm := func() { w.must(w.room.Confirm(ctx, anna.Tenant, anna.ID)) }
+	w.route.Backend = &busy{g, confirm}
+	w.fill(anna) // which finds out only now that it was restored
+	w.route.Backend = g
+	state, err := w.db.HarvestBox(ctx, anna.Tenant, anna.ID)
+	if w.must(err); !state.Confirm || state.Restored.IsZero() || state.Vanished != 5 || state.At.IsZero() {
+		t.Errorf("after the look the mailbox is known as %+v, want the confirmation and what the look found", state)
+	}
+	w.fill(anna)
+	if n, said := w.hidden(anna), w.lacks(); n != 5 || said != "" {
+		t.Errorf("%d mails are hidden and the alarm is %q, want the 5 that were confirmed and none", n, said)
+	}
+	if state, err = w.db.HarvestBox(ctx, anna.Tenant, anna.ID); err != nil || state.Confirm {
+		t.Errorf("then the mailbox is known as %+v (%v), want a confirmation that is used up", state, err)
 	}
 }

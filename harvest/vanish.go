@@ -297,12 +297,8 @@ func (v *visit) hide(ctx context.Context, all []*lost) error {
 
 // Confirm says that what vanished from a mailbox may be hidden, however much it is.
 func (r *Room) Confirm(ctx context.Context, t doppelboden.TenantID, m doppelboden.MailboxID) error {
-	state, err := r.opts.Store.HarvestBox(ctx, t, m)
-	if err != nil {
-		return fmt.Errorf("read what is known of the mailbox: %w", err)
-	}
-	state.Confirm = true
-	err = r.opts.Store.Harvest(ctx, r.opts.Lease(), []store.HarvestBatch{{Tenant: t, Mailbox: m, Box: &state}})
+	yes := true
+	err := r.opts.Store.Harvest(ctx, r.opts.Lease(), []store.HarvestBatch{{Tenant: t, Mailbox: m, Confirm: &yes}})
 	if err != nil {
 		return fmt.Errorf("note the confirmation: %w", err)
 	}

@@ -40,6 +40,7 @@ type visit struct {
 	s       mailbox.Mirror
 	began   time.Time
 	state   store.HarvestBox
+	said    bool // a person had said that all may be hidden, when this look began
 	known   []store.HarvestFolder
 	shelf   shelf                   // the mailbox here
 	deeds   map[doppelboden.ID]bool // mails with something that has not gone back
@@ -61,9 +62,11 @@ func (v *visit) run(ctx context.Context) (err error) {
 	}()
 	o := &v.r.opts
 	v.began = o.Clock()
-	if v.state, err = o.Store.HarvestBox(ctx, v.route.Tenant, v.box.ID); err != nil {
+	state, err := o.Store.HarvestBox(ctx, v.route.Tenant, v.box.ID)
+	if err != nil {
 		return fmt.Errorf("read what is known of the mailbox: %w", err)
 	}
+	v.state, v.said = state, state.Confirm
 	if v.known, err = o.Store.HarvestFolders(ctx, v.route.Tenant, v.box.ID); err != nil {
 		return fmt.Errorf("read what is known of folders: %w", err)
 	}
@@ -105,19 +108,26 @@ func (v *visit) finish(ctx context.Context, complete bool) error {
 
 // fail notes why the mailbox could not be read.
 func (v *visit) fail(ctx context.Context) {
-	v.state.Tenant, v.state.Mailbox = v.route.Tenant, v.box.ID
+	if v.state.Mailbox == 0 {
+		return // what is known of it could not be read, and must not be written over
+	}
 	v.state.Tried, v.state.Trouble = v.r.opts.Clock(), bounded(v.cause.Error())
 	if err := v.put(ctx, store.HarvestBatch{Box: &v.state}); err != nil {
 		v.r.opts.Log.Warn("it cannot be noted that a mailbox was not read", "mailbox", int64(v.box.ID), "err", err)
 	}
 }
 
-// put writes a batch of this mailbox.
+// put writes a batch of this mailbox. What a person said before this look is used up with it;
+// what one says during the look stays for the next.
 func (v *visit) put(ctx context.Context, b store.HarvestBatch) error {
 	b.Tenant, b.Mailbox = v.route.Tenant, v.box.ID
+	if b.Box != nil && v.said && !v.state.Confirm {
+		b.Confirm = &v.state.Confirm
+	}
 	if err := v.r.opts.Store.Harvest(ctx, v.r.opts.Lease(), []store.HarvestBatch{b}); err != nil {
 		return fmt.Errorf("note what was read: %w", err)
 	}
+	v.said = v.said && b.Confirm == nil
 	return nil
 }
 

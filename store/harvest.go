@@ -67,7 +67,8 @@ type HarvestMark struct {
 type HarvestBatch struct {
 	Tenant  doppelboden.TenantID
 	Mailbox doppelboden.MailboxID
-	Box     *HarvestBox     // replaces what is known of the mailbox; nil: that stays
+	Box     *HarvestBox     // replaces what is known of the mailbox but for Confirm; nil: that stays
+	Confirm *bool           // replaces Confirm of the mailbox: a person may say so during a look; nil: that stays
 	Folders []HarvestFolder // replace what is known of the folders with these names
 	// Mails replace what is known by Folder, Validity and UID. A folder that nothing is known
 	// of becomes known by its name. Mails whose Message is not there are passed over.

@@ -34,10 +34,16 @@ type harvesting struct {
 func (h *harvesting) write() error {
 	if b := h.b.Box; b != nil {
 		_, err := h.exec(`INSERT INTO harvest_box (mailbox, tenant, began, at, trouble, tried, vanished, confirm, restored)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (mailbox) DO UPDATE SET tenant = excluded.tenant, began = excluded.began,
-			at = excluded.at, trouble = excluded.trouble, tried = excluded.tried, vanished = excluded.vanished, confirm = excluded.confirm,
-			restored = excluded.restored`,
-			int64(h.b.Mailbox), int64(h.b.Tenant), micros(b.Began), micros(b.At), b.Trouble, micros(b.Tried), b.Vanished, b.Confirm, micros(b.Restored))
+			VALUES ($1, $2, $3, $4, $5, $6, $7, false, $8) ON CONFLICT (mailbox) DO UPDATE SET tenant = excluded.tenant, began = excluded.began,
+			at = excluded.at, trouble = excluded.trouble, tried = excluded.tried, vanished = excluded.vanished, restored = excluded.restored`,
+			int64(h.b.Mailbox), int64(h.b.Tenant), micros(b.Began), micros(b.At), b.Trouble, micros(b.Tried), b.Vanished, micros(b.Restored))
+		if err != nil {
+			return err
+		}
+	}
+	if is := h.b.Confirm; is != nil {
+		_, err := h.exec(`INSERT INTO harvest_box (mailbox, tenant, trouble, vanished, confirm) VALUES ($1, $2, '', 0, $3)
+			ON CONFLICT (mailbox) DO UPDATE SET confirm = excluded.confirm`, int64(h.b.Mailbox), int64(h.b.Tenant), *is)
 		if err != nil {
 			return err
 		}

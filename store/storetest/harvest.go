@@ -172,12 +172,13 @@ func testHarvestState(t *testing.T, open Open) {
 	w.must(err)
 	same(t, "a mailbox of which nothing is known", empty, store.HarvestBox{Tenant: anna.Tenant, Mailbox: anna.ID})
 	box := store.HarvestBox{Tenant: anna.Tenant, Mailbox: anna.ID, Began: cut(day), At: cut(w.tick()), Trouble: hostile, Tried: cut(w.tick()), Vanished: 77, Confirm: true, Restored: cut(w.tick())}
+	yes, no := true, false
 	second := store.HarvestBox{Tenant: buero.Tenant, Mailbox: buero.ID}
 	full := store.HarvestFolder{Tenant: anna.Tenant, Mailbox: anna.ID, Name: hostile, Use: store.UseSent, Ours: 4, Validity: math.MaxUint32, Next: math.MaxUint32,
 		Low: 9, Filled: true, ModSeq: math.MaxInt64, Exists: 5, Flags: cut(day), Since: cut(w.tick()), At: cut(w.tick()), Gone: true}
 	inbox := store.HarvestFolder{Tenant: anna.Tenant, Mailbox: anna.ID, Name: "INBOX"}
 	for range 2 {
-		w.must(w.s.Harvest(ctx, w.lease, []store.HarvestBatch{{Tenant: anna.Tenant, Mailbox: anna.ID, Box: &box, Folders: []store.HarvestFolder{full, inbox}},
+		w.must(w.s.Harvest(ctx, w.lease, []store.HarvestBatch{{Tenant: anna.Tenant, Mailbox: anna.ID, Box: &box, Confirm: &yes, Folders: []store.HarvestFolder{full, inbox}},
 			{Tenant: buero.Tenant, Mailbox: buero.ID, Box: &second, Folders: []store.HarvestFolder{{Tenant: buero.Tenant, Mailbox: buero.ID, Name: "INBOX"}}}}))
 	}
 	w.restart()
@@ -198,4 +199,22 @@ func testHarvestState(t *testing.T, open Open) {
 	same(t, "a mailbox", got, box)
 	same(t, "mailboxes", gather(t, func(y func(store.HarvestBox) error) error { return w.s.HarvestBoxes(ctx, anna.Tenant, y) }), []store.HarvestBox{box, second})
 	same(t, "mailboxes of another tenant", gather(t, func(y func(store.HarvestBox) error) error { return w.s.HarvestBoxes(ctx, w.boxes[2].Tenant, y) }), []store.HarvestBox(nil))
+	// A person may say so while the mailbox is read.
+	confirmed := func(when string, b store.HarvestBatch, want store.HarvestBox) {
+		t.Helper()
+		b.Tenant, b.Mailbox = want.Tenant, want.Mailbox
+		w.must(w.s.Harvest(ctx, w.lease, []store.HarvestBatch{b}))
+		got, err := w.s.HarvestBox(ctx, want.Tenant, want.Mailbox)
+		w.must(err)
+		same(t, when, got, want)
+	}
+	before := box
+	before.Confirm, before.Vanished = false, 78
+	box.Vanished = 78
+	confirmed("a confirmation after a note of what was read before it", store.HarvestBatch{Box: &before}, box)
+	confirmed("a confirmation that is used up", store.HarvestBatch{Confirm: &no}, before)
+	confirmed("a note that does not say whether it is confirmed", store.HarvestBatch{Box: &box}, before)
+	confirmed("a confirmation together with what was read", store.HarvestBatch{Box: &before, Confirm: &yes}, box)
+	confirmed("a confirmation of a mailbox of which nothing else is known", store.HarvestBatch{Confirm: &yes},
+		store.HarvestBox{Tenant: w.boxes[2].Tenant, Mailbox: w.boxes[2].ID, Confirm: true})
 }
