@@ -223,6 +223,7 @@ func (n *Node) openLedger() error {
 	if err != nil {
 		return fmt.Errorf("prepare the knots: %w", err)
 	}
+	n.cellar.ledger.set(n.knotter.Unseen())
 	return nil
 }
 

@@ -26,6 +26,19 @@ func TestTheAlarmAboutAnOlderDatabaseEndsWhenSomebodyHasSeenWhatItLacks(t *testi
 		n = startAt(t, node, h)
 	}
 	alarm := func() string { return openAlarms(t, n)["ledger"] }
+	since := func() (at time.Time) {
+		t.Helper()
+		s, err := client(n).Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range s.Alarms {
+			if a.Kind == "ledger" && a.Subject == "older" {
+				at = a.Since
+			}
+		}
+		return at
+	}
 	rounds := func() { // some of the knotter and of the watcher
 		t.Helper()
 		for range 3 {
@@ -43,8 +56,13 @@ func TestTheAlarmAboutAnOlderDatabaseEndsWhenSomebodyHasSeenWhatItLacks(t *testi
 	leaves(t, ledger.Folder(n.opts.Node.Data))
 	again()
 	waitFor(t, "the older database is an alarm", func() bool { rounds(); return alarm() != "" })
+	before := since()
+	h.Forward(time.Second)
 	again()
-	waitFor(t, "it is one after a restart", func() bool { rounds(); return alarm() != "" })
+	newWatcher(n, func() time.Duration { return 0 }).look(t.Context()) // before any round of the knotter
+	if after := since(); before.IsZero() || !after.Equal(before) {
+		t.Errorf("the alarm lasts since %v, and after a restart since %v; want the same", before, after)
+	}
 
 	report, err := client(n).VerifyLedger(t.Context())
 	if err != nil || report.OK() {

@@ -303,6 +303,12 @@ func TestWhatSomebodyHasSeenOfARolledBackDatabaseIsNotSaidAgainAndTheNextTimeIs(
 		}
 		w.now = w.now.Add(time.Second)
 	}
+	unseen := func(when string, want bool) {
+		t.Helper()
+		if err := k.Unseen(); errors.Is(err, ErrRolledBack) != want || err != nil && !want {
+			t.Errorf("%s, before the first round: %v, unseen is wanted %v", when, err, want)
+		}
+	}
 	take := func(n int) {
 		t.Helper()
 		for range n {
@@ -313,11 +319,18 @@ func TestWhatSomebodyHasSeenOfARolledBackDatabaseIsNotSaidAgainAndTheNextTimeIs(
 	take(6)
 	back(3)
 	restart()
+	unseen("at the next start, which nobody has looked at yet", false)
 	said("at the next start", true)
 	said("once more in the same run", false)
 	restart()
+	unseen("nobody has seen it", true)
 	said("nobody has seen it", true)
-	seen()
+	restart()
+	unseen("once more", true)
+	seen() // before any round
+	unseen("that was seen", false)
+	restart()
+	unseen("a restart after that was seen", false)
 	take(1) // beside the old knot 4
 	restart()
 	take(1)

@@ -65,6 +65,19 @@ func (k *Knotter) note(o older) error {
 	return nil
 }
 
+// Unseen returns ErrRolledBack when an earlier run has found that the database was rolled back
+// and nobody has seen it, before the first round says so again: an alarm about it goes on then
+// over a restart.
+func (k *Knotter) Unseen() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var err error
+	if k.older, err = readOlder(k.opts.Dir); err != nil || k.older.Said == "" || k.older.Seen {
+		return err
+	}
+	return fmt.Errorf("%s: %w", k.older.Said, ErrRolledBack)
+}
+
 // Seen notes that a person has seen what the database does not hold any more, as it is now.
 // No Report says that again; what is rolled back later is another matter. The exported knots
 // stay as evidence, and Verify goes on to tell of them.
