@@ -1,6 +1,7 @@
 package harvest
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -40,7 +41,9 @@ func (r *Room) Alarms() (list []Alarm) {
 		}
 	}
 	r.mu.Unlock()
+	routes := r.opts.Routes()
 	for _, t := range tenants {
+		t.forget(func(m doppelboden.MailboxID) bool { return r.reads(routes, m) })
 		if n, boxes, _ := t.held(&t.guarded); boxes > 0 {
 			list = append(list, Alarm{Kind: AlarmVanished, Tenant: t.id, Said: doppelboden.Tell(
 				"Much vanished at once from mailboxes of the groupware (mails: %s, mailboxes: %s). Here all of it is still to be seen. "+
@@ -62,6 +65,23 @@ func (r *Room) Alarms() (list []Alarm) {
 		}
 	}
 	return list
+}
+
+// reads reports whether a mailbox is read at all, though it may be left alone just now.
+func (r *Room) reads(routes map[string]Route, m doppelboden.MailboxID) bool {
+	key, box, ok := r.opts.Place(m)
+	return ok && box.Gone.IsZero() && routes[key].Backend != nil
+}
+
+// forget forgets what is missing in mailboxes that nobody reads any more: no look finds it again,
+// and nobody could confirm it.
+func (t *tenant) forget(reads func(doppelboden.MailboxID) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	left := func(m doppelboden.MailboxID, _ int) bool { return !reads(m) }
+	maps.DeleteFunc(t.guarded, left)
+	maps.DeleteFunc(t.lacking, left)
+	maps.DeleteFunc(t.sought, func(m doppelboden.MailboxID, _ time.Time) bool { return !reads(m) })
 }
 
 // held returns how many mails of mailboxes are not hidden, of how many mailboxes, and one of these.

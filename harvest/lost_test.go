@@ -276,3 +276,38 @@ func TestAConfirmationDuringALookIsKept(t *testing.T) {
 		t.Errorf("then the mailbox is known as %+v (%v), want a confirmation that is used up", state, err)
 	}
 }
+
+func TestNoAlarmIsAboutAMailboxThatNobodyReadsAnyMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *world)
+		told   bool
+	}{
+		"it left the directory":          {func(w *world) { w.boxes[0].Gone = w.clock() }, false},
+		"the directory forgot it":        {func(w *world) { w.boxes = w.boxes[1:] }, false},
+		"its route has no IMAP any more": {func(w *world) { w.route.Backend = nil }, false},
+		"its route is only held":         {func(w *world) { w.setHeld("event") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, g := filled(t, 100)
+			anna := w.boxes[0]
+			g.back(anna.Address, "INBOX", 5, 2)
+			w.fill(anna)
+			w.pass(time.Hour)
+			g.remove(anna.Address, "INBOX", func(int, *fakeMail) bool { return true })
+			w.fill(anna)
+			kinds := func() (list []string) {
+				for _, a := range w.room.Alarms() {
+					list = append(list, a.Kind)
+				}
+				return list
+			}
+			same(t, "the alarms before", kinds(), AlarmVanished, AlarmRestored)
+			c.change(w)
+			if c.told {
+				same(t, "the alarms afterwards", kinds(), AlarmVanished, AlarmRestored)
+			} else {
+				same(t, "the alarms afterwards", kinds())
+			}
+		})
+	}
+}
