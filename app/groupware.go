@@ -32,6 +32,7 @@ type groupwares struct {
 // An access is the way into the mailboxes of one route.
 type access struct {
 	conf    city.IMAP
+	ca      string // what the file says that conf.CA names
 	backend *mailbox.IMAP
 }
 
@@ -47,16 +48,12 @@ func (g *groupwares) follow(d *city.Directory) error {
 			if r.IMAP == nil {
 				continue
 			}
-			if was, ok := g.all[r.Key()]; ok && was.conf == *r.IMAP {
-				next[r.Key()] = was
-				continue
-			}
-			backend, err := g.open(r.IMAP)
+			way, err := g.renew(g.all[r.Key()], r.IMAP)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("imap of route %s: %w", r.Key(), err))
 				continue
 			}
-			next[r.Key()] = access{*r.IMAP, backend}
+			next[r.Key()] = way
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -72,8 +69,25 @@ func (g *groupwares) follow(d *city.Directory) error {
 	return nil
 }
 
+// renew returns the way of a configuration, which is the one before when nothing has changed:
+// neither what is written, nor the file that it names.
+func (g *groupwares) renew(was access, c *city.IMAP) (access, error) {
+	var ca []byte
+	if c.CA != "" {
+		var err error
+		if ca, err = os.ReadFile(g.n.keyFile(c.CA)); err != nil {
+			return access{}, err
+		}
+	}
+	if was.backend != nil && was.conf == *c && was.ca == string(ca) {
+		return was, nil
+	}
+	backend, err := g.open(c, ca)
+	return access{*c, string(ca), backend}, err
+}
+
 // open makes a backend; it connects only when it is needed.
-func (g *groupwares) open(c *city.IMAP) (*mailbox.IMAP, error) {
+func (g *groupwares) open(c *city.IMAP, ca []byte) (*mailbox.IMAP, error) {
 	o := mailbox.IMAPOptions{
 		Addr: c.Server.Addr, Implicit: c.Server.TLS, User: c.User, Separator: c.Separator,
 		Password:  func() (string, error) { return g.n.secret(c.Password) },
@@ -87,11 +101,7 @@ func (g *groupwares) open(c *city.IMAP) (*mailbox.IMAP, error) {
 		o.TLS = &tls.Config{ServerName: host, InsecureSkipVerify: c.TLS != city.TLSVerified, MinVersion: tls.VersionTLS12}
 	}
 	if c.CA != "" {
-		text, err := os.ReadFile(g.n.keyFile(c.CA))
-		if err != nil {
-			return nil, err
-		}
-		if o.TLS.RootCAs = x509.NewCertPool(); !o.TLS.RootCAs.AppendCertsFromPEM(text) {
+		if o.TLS.RootCAs = x509.NewCertPool(); !o.TLS.RootCAs.AppendCertsFromPEM(ca) {
 			return nil, fmt.Errorf("%s holds no certificate", c.CA)
 		}
 	}

@@ -38,18 +38,27 @@ func (h *house) Prepare(ctx context.Context, tenants []doppelboden.Tenant) error
 }
 
 // Install implements control.House. Lanes and boxes that are as before go on meanwhile.
+// The files that a configuration names are read when somebody applies it, be it the one in
+// use, and not with each mailbox and decision: a broken one must not stand in their way.
 func (h *house) Install(_ context.Context, d *city.Directory) error {
+	if now := h.Directory(); d == now || d.City() != now.City() {
+		if err := h.follow(d); err != nil {
+			return err
+		}
+	}
+	h.use(d)
+	return nil
+}
+
+// follow takes over what a configuration says, and what its files say.
+func (h *house) follow(d *city.Directory) error {
 	if err := h.node.scanning.follow(d); err != nil {
 		return err
 	}
 	if err := h.node.own.follow(d); err != nil {
 		return err
 	}
-	if err := h.node.groupwares.follow(d); err != nil {
-		return err
-	}
-	h.use(d)
-	return nil
+	return h.node.groupwares.follow(d)
 }
 
 // use makes doors and lanes ask d.
