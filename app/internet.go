@@ -124,12 +124,18 @@ func (i *internet) Outlets() []queue.OutletConfig {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	for name, login := range logins {
+		if was, known := i.logins[name]; known && login.Password != "" && login.Password != was.Password {
+			i.n.log.Info("the smart host's password was put there or changed, and is used from now on", "outlet", name)
+		}
+	}
 	i.logins = logins
 	return all
 }
 
 // follow has outlets log in with the passwords that are there now: somebody may have put one
-// there, or another one.
+// there, or another one. While the queue does not run nobody logs in, and they are read when
+// it does.
 func (i *internet) follow() {
 	i.mu.Lock()
 	logins := i.logins
@@ -143,7 +149,6 @@ func (i *internet) follow() {
 		if err := i.login(t.Internet, &r); !known || err != nil || r.Login == nil || *r.Login == used {
 			continue
 		}
-		i.n.log.Info("the smart host's password was put there or changed, and is used from now on", "tenant", t.Name)
 		i.n.house.queue.Reload(func() []doppelboden.BoxID { return nil })
 		return // all of them were read again
 	}

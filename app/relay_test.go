@@ -2,10 +2,13 @@ package app
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -165,4 +168,50 @@ func TestTheSmartHostsPasswordIsReadAnewByItself(t *testing.T) {
 	}
 	w.look(t.Context())
 	waitFor(t, "the other mail left with the new password", func() bool { return counted(t, n, doppelboden.Delivered) == 2 })
+}
+
+// TestTheLogSaysOnceThatAPasswordIsUsed has a queue that does not run, as while the database is
+// away: nobody logs in with the new password then.
+func TestTheLogSaysOnceThatAPasswordIsUsed(t *testing.T) {
+	node := cityOnInternet(t, peer.For(t, peer.DNS{}), "relay = [\"smtp://127.0.0.1:1\"]\ntls = \"required\"\nuser = \"stadt\"\npassword_file = \"relay.password\"")
+	write := func(password string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(node.Keys, "relay.password"), []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	var log bytes.Buffer
+	n, err := New(t.Context(), Options{Node: node, Version: "test", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("stop the node: %v", err)
+		}
+	})
+	said := func(when string, want int) {
+		t.Helper()
+		if got := strings.Count(log.String(), "is used from now on"); got != want {
+			t.Errorf("%s the log says %d times that a password is used, want %d", when, got, want)
+		}
+	}
+	for _, open := range []func() error{n.openScanning, n.openQueue} {
+		if err := open(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.internet.Outlets() // as a queue that has run
+	said("at first", 0)
+	write("second")
+	for range 3 {
+		n.internet.follow()
+	}
+	said("while no outlet takes it over", 0)
+	n.internet.Outlets()
+	said("when outlets take it over", 1)
+	n.internet.Outlets()
+	n.internet.follow()
+	said("afterwards", 1)
 }
