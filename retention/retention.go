@@ -9,6 +9,7 @@
 package retention
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,16 +202,13 @@ func (j *Job) clear(ctx context.Context, name string) error {
 		moved, err := j.move(ctx, name)
 		all += moved
 		j.moved.Add(float64(moved))
-		if moved > 0 { // also when some could not be moved: there may be more behind them
-			if !clock.Sleep(ctx, clock.Or(j.o.Timer), min(movingRest*time.Since(began), movingRestMax)) {
-				return ctx.Err()
-			}
-			continue
+		if moved > 0 && clock.Sleep(ctx, clock.Or(j.o.Timer), min(movingRest*time.Since(began), movingRestMax)) {
+			continue // also when some could not be moved: there may be more behind them
 		}
 		if all > 0 {
 			j.o.Moved()
 		}
-		return err
+		return cmp.Or(err, ctx.Err())
 	}
 }
 

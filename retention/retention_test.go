@@ -164,3 +164,21 @@ func TestInACrisisSegmentsStayAndGoAfterIt(t *testing.T) {
 		t.Errorf("after it: %d bodies moved, %d segments left; want 5 and none", c.moves, len(c.days))
 	}
 }
+
+// Who ends the work may begin it again in the same process, with what was in memory.
+func TestTheQueueIsToldOfBodiesThatMovedAlsoWhenTheWorkEndsBetweenThem(t *testing.T) {
+	c := newCellar()
+	j := newJob(c)
+	j.o.Moved = func() { c.log = append(c.log, "moved") }
+	ctx, cancel := context.WithCancel(t.Context())
+	j.o.Timer = func(time.Duration) (<-chan time.Time, func() bool) {
+		cancel() // while it rests
+		return nil, func() bool { return true }
+	}
+	if err := j.Round(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("the round said %v, want that it was ended", err)
+	}
+	if want := []string{"rewrap", "moved"}; !slices.Equal(c.log, want) {
+		t.Errorf("order %q, want %q", c.log, want)
+	}
+}
