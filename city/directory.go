@@ -18,20 +18,25 @@ import (
 type Directory struct {
 	city     *City
 	tenants  []doppelboden.Tenant
-	boxes    map[doppelboden.MailboxID]doppelboden.Mailbox
+	places   map[doppelboden.MailboxID]*place
 	domains  map[string]*domain
-	keys     map[string]Target             // by Address.Key, of addresses and aliases
-	left     map[string]time.Time          // by Address.Key: when a directory stopped to list it
-	ranks    map[doppelboden.MailboxID]int // the priorities that come from a department
-	resolved sync.Map                      // MailboxID → *Resolution, of lists that were asked for
-	members  atomic.Int64                  // how many members those have together
-	living   int                           // mailboxes that are no lists and not gone
-	routes   map[doppelboden.MailboxID]*Route
-	also     map[doppelboden.MailboxID][]Second // of those that have any
+	keys     map[string]*place    // by Address.Key, of addresses and aliases
+	left     map[string]time.Time // by Address.Key: when a directory stopped to list it
+	resolved sync.Map             // MailboxID → *Resolution, of lists that were asked for
+	members  atomic.Int64         // how many members those have together
+	living   int                  // mailboxes that are no lists and not gone
 	decided  *decisions
 	shares   sync.Once
 	shared   map[doppelboden.MailboxID][]doppelboden.MailboxID // by person: the functions that name her; made at the first question
 	bare     *domain                                           // the domain that "postmaster" without a domain belongs to
+}
+
+// A place is what a Directory knows of one mailbox.
+type place struct {
+	box   *doppelboden.Mailbox // other directories have it too: it never changes
+	rank  int                  // its priority: its own, or that of its department
+	route *Route               // nil when its tenant is not in city.toml
+	also  []Second
 }
 
 // A domain is what a Directory knows of one.
@@ -64,9 +69,9 @@ var (
 // of other tenants are left out, and so are addresses in domains that are not (or no
 // longer) their tenant's. Where two mailboxes claim an address, the smaller ID has it.
 func NewDirectory(c *City, tenants []doppelboden.Tenant, boxes []doppelboden.Mailbox) *Directory {
-	byID := make(map[doppelboden.MailboxID]doppelboden.Mailbox, len(boxes))
+	byID := make(map[doppelboden.MailboxID]*doppelboden.Mailbox, len(boxes))
 	for _, b := range boxes {
-		byID[b.ID] = b
+		byID[b.ID] = &b
 	}
 	return build(c, tenants, byID, decide(Decided{}))
 }
@@ -74,22 +79,29 @@ func NewDirectory(c *City, tenants []doppelboden.Tenant, boxes []doppelboden.Mai
 // With returns a directory in which the given mailboxes are added, or replace those of
 // the same ID. It costs as much as a new one: some 0.1 s for 100,000 mailboxes.
 func (d *Directory) With(changed []doppelboden.Mailbox) *Directory {
-	boxes := maps.Clone(d.boxes)
+	boxes := d.boxes()
 	for _, b := range changed {
-		boxes[b.ID] = b
+		boxes[b.ID] = &b
 	}
 	return build(d.city, d.tenants, boxes, d.decided)
 }
 
-func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxID]doppelboden.Mailbox, decided *decisions) *Directory {
+// boxes returns all mailboxes by ID.
+func (d *Directory) boxes() map[doppelboden.MailboxID]*doppelboden.Mailbox {
+	boxes := make(map[doppelboden.MailboxID]*doppelboden.Mailbox, len(d.places))
+	for id, p := range d.places {
+		boxes[id] = p.box
+	}
+	return boxes
+}
+
+func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxID]*doppelboden.Mailbox, decided *decisions) *Directory {
 	d := &Directory{
-		city: c, tenants: tenants, boxes: boxes,
+		city: c, tenants: tenants,
+		places:  make(map[doppelboden.MailboxID]*place, len(boxes)),
 		domains: map[string]*domain{},
-		keys:    make(map[string]Target, len(boxes)),
+		keys:    make(map[string]*place, len(boxes)),
 		left:    map[string]time.Time{},
-		ranks:   map[doppelboden.MailboxID]int{},
-		routes:  make(map[doppelboden.MailboxID]*Route, len(boxes)),
-		also:    map[doppelboden.MailboxID][]Second{},
 		decided: decided,
 	}
 	byID := map[doppelboden.TenantID]*Tenant{}
@@ -108,20 +120,18 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 			d.bare = d.domains[t.Domains[0]]
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(boxes)) {
+	places := make([]place, len(boxes))
+	for i, id := range slices.Sorted(maps.Keys(boxes)) {
 		box := boxes[id]
+		p := &places[i]
+		p.box, p.rank = box, box.Priority
+		d.places[id] = p
 		t, ok := byID[box.Tenant]
 		if !ok {
 			continue
 		}
-		route, also := decided.way(t, box)
-		d.routes[id] = route
-		if len(also) > 0 {
-			d.also[id] = also
-		}
-		if rank := t.priority(box); rank != box.Priority {
-			d.ranks[id] = rank
-		}
+		p.route, p.also = decided.way(t, *box)
+		p.rank = t.priority(*box)
 		if !box.Gone.IsZero() {
 			if box.Source != "" {
 				d.left[box.Address.Key()] = box.Gone
@@ -131,24 +141,29 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 		if box.Kind != doppelboden.List {
 			d.living++
 		}
-		d.put(box.Address, box, route)
+		d.put(box.Address, p)
 		for _, alias := range box.Aliases {
-			d.put(alias, box, route)
+			d.put(alias, p)
 		}
 	}
 	return d
 }
 
 // put lets an address lead to a mailbox.
-func (d *Directory) put(a doppelboden.Address, box doppelboden.Mailbox, route *Route) {
+func (d *Directory) put(a doppelboden.Address, p *place) {
 	dom, ok := d.domains[a.Domain]
-	if !ok || dom.tenant != box.Tenant {
+	if !ok || dom.tenant != p.box.Tenant {
 		return
 	}
 	*dom.listed = true
-	if _, taken := d.keys[a.Key()]; !taken {
-		d.keys[a.Key()] = Target{Tenant: box.Tenant, Mailbox: box.ID, List: box.Kind == doppelboden.List, Priority: d.PriorityOf(box.ID), Route: route, Also: d.also[box.ID]}
+	if key := a.Key(); d.keys[key] == nil {
+		d.keys[key] = p
 	}
+}
+
+// target returns the mailbox as mail sees it.
+func (p *place) target() Target {
+	return Target{Tenant: p.box.Tenant, Mailbox: p.box.ID, List: p.box.Kind == doppelboden.List, Priority: p.rank, Route: p.route, Also: p.also}
 }
 
 func idOf(tenants []doppelboden.Tenant, name string) (doppelboden.TenantID, bool) {
@@ -181,13 +196,13 @@ func (d *Directory) Lookup(a doppelboden.Address) (Target, error) {
 	if !*dom.listed {
 		return Target{}, errNoList
 	}
-	if t, ok := d.keys[a.Key()]; ok {
-		return t, nil
+	if p, ok := d.keys[a.Key()]; ok {
+		return p.target(), nil
 	}
 	if plus := strings.IndexByte(local, '+'); plus > 0 {
 		base := doppelboden.Address{Local: local[:plus], Domain: a.Domain}
-		if t, ok := d.keys[base.Key()]; ok {
-			return t, nil
+		if p, ok := d.keys[base.Key()]; ok {
+			return p.target(), nil
 		}
 	}
 	// RFC 2142, section 4: abuse is the other name that strangers must reach.
@@ -199,8 +214,8 @@ func (d *Directory) Lookup(a doppelboden.Address) (Target, error) {
 
 // postmaster returns the mailbox that stands in for postmaster@ and abuse@.
 func (d *Directory) postmaster(dom *domain) (Target, error) {
-	if t, ok := d.keys[dom.postmaster]; ok {
-		return t, nil
+	if p, ok := d.keys[dom.postmaster]; ok {
+		return p.target(), nil
 	}
 	return Target{}, errNoList
 }
@@ -225,36 +240,53 @@ func (d *Directory) Missing() []doppelboden.Address {
 func (d *Directory) City() *City { return d.city }
 
 // All yields all mailboxes, lists and those that are gone among them, in no order.
-func (d *Directory) All() iter.Seq[doppelboden.Mailbox] { return maps.Values(d.boxes) }
+func (d *Directory) All() iter.Seq[doppelboden.Mailbox] {
+	return func(yield func(doppelboden.Mailbox) bool) {
+		for _, p := range d.places {
+			if !yield(*p.box) {
+				return
+			}
+		}
+	}
+}
 
 // Len returns the number of mailboxes that take mail.
 func (d *Directory) Len() int { return d.living }
 
 // Mailbox returns a mailbox by its ID.
 func (d *Directory) Mailbox(id doppelboden.MailboxID) (doppelboden.Mailbox, bool) {
-	b, ok := d.boxes[id]
-	return b, ok
+	p, ok := d.places[id]
+	if !ok {
+		return doppelboden.Mailbox{}, false
+	}
+	return *p.box, true
 }
 
 // PriorityOf returns the priority of a mailbox: its own, or that of its department.
 func (d *Directory) PriorityOf(id doppelboden.MailboxID) int {
-	if rank, ok := d.ranks[id]; ok {
-		return rank
+	if p, ok := d.places[id]; ok {
+		return p.rank
 	}
-	return d.boxes[id].Priority
+	return 0
 }
 
 // Holder returns the mailbox or list that has exactly this address or alias.
 func (d *Directory) Holder(a doppelboden.Address) (doppelboden.MailboxID, bool) {
-	t, ok := d.keys[a.Key()]
-	return t.Mailbox, ok
+	p, ok := d.keys[a.Key()]
+	if !ok {
+		return 0, false
+	}
+	return p.box.ID, true
 }
 
 // RouteOf returns the route of a mailbox, also when its address is no longer in a
 // domain of its tenant, because mail may still wait for it.
 func (d *Directory) RouteOf(id doppelboden.MailboxID) (*Route, bool) {
-	r, ok := d.routes[id]
-	return r, ok
+	p, ok := d.places[id]
+	if !ok || p.route == nil {
+		return nil, false
+	}
+	return p.route, true
 }
 
 // TenantOf returns the tenant that a domain (in A-labels) belongs to.

@@ -54,8 +54,7 @@ func (d *Directory) Resolve(a doppelboden.Address, f *Freshness, now time.Time) 
 			return Resolution{Tenant: dom.tenant, Keep: true}, nil
 		}
 		if t, err := d.Lookup(u.CatchAll); err == nil {
-			box := d.boxes[t.Mailbox]
-			return d.resolution(t, box.Address)
+			return d.resolution(t, d.places[t.Mailbox].box.Address)
 		}
 		return Resolution{}, errNoList // 550 would be wrong: somebody wanted all mail
 	}
@@ -90,7 +89,7 @@ func (d *Directory) list(t Target) *Resolution {
 	if r, ok := d.resolved.Load(t.Mailbox); ok {
 		return r.(*Resolution)
 	}
-	r := &Resolution{Tenant: t.Tenant, List: true, Closed: d.boxes[t.Mailbox].Closed}
+	r := &Resolution{Tenant: t.Tenant, List: true, Closed: d.places[t.Mailbox].box.Closed}
 	w := walk{d: d, to: r, seen: map[doppelboden.MailboxID]bool{}, outside: map[string]bool{}}
 	w.list(t.Mailbox)
 	size := int64(len(r.Targets) + len(r.Outside) + len(r.Nobody) + 1)
@@ -113,7 +112,7 @@ type walk struct {
 // list adds the members of a list that was not seen yet.
 func (w *walk) list(id doppelboden.MailboxID) {
 	w.seen[id] = true
-	for _, m := range w.d.boxes[id].Members {
+	for _, m := range w.d.places[id].box.Members {
 		t, err := w.d.Lookup(m)
 		switch {
 		case err == nil && t.Tenant == w.to.Tenant:
@@ -139,7 +138,7 @@ func (w *walk) member(t Target) {
 		w.list(t.Mailbox)
 	default:
 		w.seen[t.Mailbox] = true
-		w.to.Targets = append(w.to.Targets, Found{Target: t, Address: w.d.boxes[t.Mailbox].Address})
+		w.to.Targets = append(w.to.Targets, Found{Target: t, Address: w.d.places[t.Mailbox].box.Address})
 	}
 }
 
@@ -152,7 +151,8 @@ type Strays struct {
 // Strays yields every distribution list that names somebody outside or nobody, with
 // those that it names itself: lists within it are yielded on their own.
 func (d *Directory) Strays(yield func(list doppelboden.Mailbox, s Strays) bool) {
-	for _, box := range d.boxes {
+	for _, p := range d.places {
+		box := p.box
 		if box.Kind != doppelboden.List || !box.Gone.IsZero() {
 			continue
 		}
@@ -167,7 +167,7 @@ func (d *Directory) Strays(yield func(list doppelboden.Mailbox, s Strays) bool) 
 				s.Nobody = append(s.Nobody, m)
 			}
 		}
-		if len(s.Outside)+len(s.Nobody) > 0 && !yield(box, s) {
+		if len(s.Outside)+len(s.Nobody) > 0 && !yield(*box, s) {
 			return
 		}
 	}

@@ -12,14 +12,18 @@ import (
 func (d *Directory) Shared(person doppelboden.MailboxID) []doppelboden.MailboxID {
 	d.shares.Do(func() {
 		d.shared = map[doppelboden.MailboxID][]doppelboden.MailboxID{}
-		for id, box := range d.boxes {
+		for id, p := range d.places {
+			box := p.box
 			if box.Kind != doppelboden.Function || !box.Gone.IsZero() {
 				continue
 			}
 			for _, a := range box.Members {
-				member, ok := d.Holder(a)
-				if ok && d.boxes[member].Tenant == box.Tenant && d.boxes[member].Kind == doppelboden.Person && !slices.Contains(d.shared[member], id) {
-					d.shared[member] = append(d.shared[member], id)
+				member, ok := d.keys[a.Key()]
+				if !ok || member.box.Tenant != box.Tenant || member.box.Kind != doppelboden.Person {
+					continue
+				}
+				if m := member.box.ID; !slices.Contains(d.shared[m], id) {
+					d.shared[m] = append(d.shared[m], id)
 				}
 			}
 		}

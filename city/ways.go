@@ -64,7 +64,7 @@ func decide(list Decided) *decisions {
 
 // Under returns the directory as it is when people have decided this, and nothing else.
 func (d *Directory) Under(list Decided) *Directory {
-	return build(d.city, d.tenants, d.boxes, decide(list))
+	return build(d.city, d.tenants, d.boxes(), decide(list))
 }
 
 // Decided returns what the directory was built under; it is not to be changed.
@@ -110,7 +110,12 @@ func (d *Directory) WayOf(m doppelboden.MailboxID) (w store.Way, ok bool) {
 }
 
 // Also returns the routes that the mail of a mailbox goes to as well; not to be changed.
-func (d *Directory) Also(m doppelboden.MailboxID) []Second { return d.also[m] }
+func (d *Directory) Also(m doppelboden.MailboxID) []Second {
+	if p, ok := d.places[m]; ok {
+		return p.also
+	}
+	return nil
+}
 
 // Seconds returns the boxes in which second deliveries of a mailbox's mail wait, also those
 // of routes by which it no longer goes; not to be changed.
@@ -122,9 +127,14 @@ func (d *Directory) Seconds(m doppelboden.MailboxID) []doppelboden.BoxID { retur
 func (d *Directory) Crossed(since *Directory) []doppelboden.MailboxID {
 	var crossed []doppelboden.MailboxID
 	for m, boxes := range d.decided.seconds {
-		route, ok := d.routes[m]
-		if !ok || since != nil && since.routes[m] != nil && since.routes[m].Key() == route.Key() {
+		route, ok := d.RouteOf(m)
+		if !ok {
 			continue
+		}
+		if since != nil {
+			if before, ok := since.RouteOf(m); ok && before.Key() == route.Key() {
+				continue
+			}
 		}
 		if slices.ContainsFunc(boxes, func(b doppelboden.BoxID) bool { return d.decided.destinations[b].Route == route.Name }) {
 			crossed = append(crossed, m)
