@@ -25,6 +25,7 @@ type writer struct {
 	chains  map[string]int64  // numbers of chains
 	pending *doppelboden.Link // written by a commit whose outcome is unknown
 	found   bool              // whether the connection showed that link when it was opened
+	batches int               // since the last rest
 }
 
 // maxNames bounds the memory for segment names: a day needs a few, and every big body
@@ -57,13 +58,44 @@ var errUnknown = errors.New("outcome of commit is unknown")
 // size, and 5,900 instead of 6,600 mails a second with 20 senders, because what costs is
 // the batch and not the mail.
 func (w *writer) loop() {
-	for first := range w.s.ops {
-		batch := w.s.collect(first)
-		s := w.s.startSync(batch)
-		w.commit(batch, s)
-		s.wait() // a batch that failed early did not
+	minute := time.NewTicker(restEvery)
+	defer minute.Stop()
+	for {
+		select {
+		case first, open := <-w.s.ops:
+			if !open {
+				w.s.failed = w.discard()
+				return
+			}
+			batch := w.s.collect(first)
+			s := w.s.startSync(batch)
+			w.commit(batch, s)
+			s.wait() // a batch that failed early did not
+			w.batches++
+		case <-minute.C:
+			w.rest()
+		}
 	}
-	w.s.failed = w.discard()
+}
+
+const (
+	// restEvery is how often it is asked whether there is anything to do.
+	restEvery = time.Minute
+	// calmBatches are written at most from one rest to the next where there is not: a node
+	// that gets no mail notes something now and then.
+	calmBatches = 30
+)
+
+// rest gives back the pages that are kept in memory, when little was written lately.
+func (w *writer) rest() {
+	calm := w.batches <= calmBatches
+	w.batches = 0
+	if !calm || w.c == nil {
+		return
+	}
+	if err := w.c.script("PRAGMA shrink_memory"); err != nil {
+		w.s.opts.Log.Warn("the database's memory was not given back", "error", err)
+	}
 }
 
 // commit writes a batch and answers each of its operations.

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 )
 
 // maxReaders is how many calls may read at once. Reading is short; more connections
@@ -10,29 +12,31 @@ import (
 const maxReaders = 4
 
 // readers are connections that only read. Each call holds one for a moment: a long
-// read would keep the WAL from starting over.
+// read would keep the WAL from starting over. The one that was given back last is lent
+// first, so that a node with little to do keeps the pages of one.
 type readers struct {
 	path, synchronous string
-	free              chan *conn    // nil stands for one that is not open
+	places            chan struct{} // one for each call that reads
 	closed            chan struct{} // closed by close
+
+	mu     sync.Mutex
+	free   []*conn // that are open; the last was given back last
+	unused int     // how many of them, from the first on, were free all the time since rest
 }
 
 // newReaders makes room for connections and opens none.
-func newReaders(path, synchronous string) readers {
-	r := readers{path: path, synchronous: synchronous, free: make(chan *conn, maxReaders), closed: make(chan struct{})}
-	for range maxReaders {
-		r.free <- nil
-	}
-	return r
+func newReaders(path, synchronous string) *readers {
+	return &readers{path: path, synchronous: synchronous, places: make(chan struct{}, maxReaders), closed: make(chan struct{})}
 }
 
 // close waits for those who read and closes all connections.
 func (r *readers) close() {
 	close(r.closed)
 	for range maxReaders {
-		if c := <-r.free; c != nil {
-			c.close()
-		}
+		r.places <- struct{}{}
+	}
+	for _, c := range r.free {
+		c.close()
 	}
 }
 
@@ -46,28 +50,60 @@ func (r *readers) with(ctx context.Context, f func(c *conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var c *conn
 	select {
-	case c = <-r.free:
+	case r.places <- struct{}{}:
 	case <-r.closed:
 		return closedError()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { r.free <- c }()
-	if c == nil {
-		opened, err := connect(r.path, r.synchronous, reading)
-		if err != nil {
-			return err
-		}
-		c = opened
+	defer func() { <-r.places }()
+	c, err := r.take()
+	if err != nil {
+		return err
 	}
-	err := f(c)
-	if err != nil && !aboutItem(err) {
-		c.close()
-		c = nil
-	}
+	sound := false
+	defer func() { r.giveBack(c, sound) }()
+	err = f(c)
+	sound = err == nil || aboutItem(err)
 	return err
+}
+
+// take returns the connection that was given back last, or a new one.
+func (r *readers) take() (*conn, error) {
+	r.mu.Lock()
+	n := len(r.free)
+	if n == 0 {
+		r.mu.Unlock()
+		return connect(r.path, r.synchronous, reading)
+	}
+	defer r.mu.Unlock()
+	c := r.free[n-1]
+	r.free = r.free[:n-1]
+	r.unused = min(r.unused, n-1)
+	return c, nil
+}
+
+func (r *readers) giveBack(c *conn, sound bool) {
+	if !sound {
+		c.close()
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.free = append(r.free, c)
+}
+
+// rest closes the connections that nobody has used since the last time.
+func (r *readers) rest() {
+	r.mu.Lock()
+	unused := slices.Clone(r.free[:r.unused])
+	r.free = slices.Delete(r.free, 0, r.unused)
+	r.unused = len(r.free)
+	r.mu.Unlock()
+	for _, c := range unused {
+		c.close()
+	}
 }
 
 // read lends a connection and makes errors fit for the border.

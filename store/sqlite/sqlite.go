@@ -95,7 +95,7 @@ type Store struct {
 	metrics *metrics
 	health  health
 	tallies tallies
-	readers readers
+	readers *readers
 	expiry  expiry
 	copying atomic.Int32 // snapshots that are being made: the log must not start over
 
