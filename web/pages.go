@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -57,17 +59,22 @@ func (s shown) Others() []other {
 type Pages struct {
 	server *Server
 	words  Words
-	sets   map[Language]map[string]*template.Template
+	files  fs.FS
+	links  map[string]string // see assets
+	parts  []string          // the templates that all pages may use
+	sets   map[Language]map[string]func() (*template.Template, error)
 }
 
 // NewPages reads templates/*.html of a package. Each is a page that defines "main" and
 // may define "nav", "head" and "search"; those whose names begin with "_" are parts that
 // all pages of the package may use. words are the German texts of its sentences, which
 // templates write as {{t "sentence" args…}}.
+//
+// Every page is read once, to find mistakes now, and kept only once somebody looks at it:
+// in both languages all of them are 3 MB that most nodes never need.
 func (s *Server) NewPages(files fs.FS, words Words) (*Pages, error) {
 	all := maps.Clone(german)
 	maps.Copy(all, words)
-	p := &Pages{server: s, words: all, sets: map[Language]map[string]*template.Template{}}
 	names, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("list the templates: %w", err)
@@ -76,36 +83,40 @@ func (s *Server) NewPages(files fs.FS, words Words) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := &Pages{server: s, words: all, files: files, links: links, sets: map[Language]map[string]func() (*template.Template, error){}}
 	for _, l := range Languages() {
-		set := map[string]*template.Template{}
-		base, err := template.New("layout.html").Funcs(p.funcs(l, links)).ParseFS(templates, "templates/layout.html")
-		if err != nil {
-			return nil, fmt.Errorf("read the layout: %w", err)
+		p.sets[l] = map[string]func() (*template.Template, error){}
+	}
+	var pages []string
+	for _, name := range names {
+		switch id := path.Base(name); {
+		case id[0] == '_':
+			p.parts = append(p.parts, name)
+		case id != "layout.html":
+			pages = append(pages, name)
 		}
-		for _, name := range names {
-			if strings.HasPrefix(path.Base(name), "_") {
-				if base, err = base.ParseFS(files, name); err != nil {
-					return nil, fmt.Errorf("read the template %s: %w", name, err)
-				}
-			}
+	}
+	for _, name := range pages {
+		if _, err := p.parse(German, name); err != nil {
+			return nil, err
 		}
-		for _, name := range names {
-			id := strings.TrimSuffix(path.Base(name), ".html")
-			if id == "layout" || id[0] == '_' {
-				continue
-			}
-			one, err := base.Clone()
-			if err == nil {
-				one, err = one.ParseFS(files, name)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read the template %s: %w", name, err)
-			}
-			set[id] = one
+		for _, l := range Languages() {
+			p.sets[l][strings.TrimSuffix(path.Base(name), ".html")] = sync.OnceValues(func() (*template.Template, error) { return p.parse(l, name) })
 		}
-		p.sets[l] = set
 	}
 	return p, nil
+}
+
+// parse reads a page within the layout.
+func (p *Pages) parse(l Language, name string) (*template.Template, error) {
+	t, err := template.New("layout.html").Funcs(p.funcs(l, p.links)).ParseFS(templates, "templates/layout.html")
+	if err != nil {
+		return nil, fmt.Errorf("read the layout: %w", err)
+	}
+	if t, err = t.ParseFS(p.files, append(slices.Clone(p.parts), name)...); err != nil {
+		return nil, fmt.Errorf("read the template %s: %w", name, err)
+	}
+	return t, nil
 }
 
 // funcs are what templates may use.
@@ -179,14 +190,18 @@ func (p *Pages) write(w http.ResponseWriter, r *http.Request, status int, name, 
 	if l == "" {
 		l = German
 	}
-	t := p.sets[l][name]
-	var b bytes.Buffer
-	if t == nil {
+	parsed := p.sets[l][name]
+	if parsed == nil {
 		p.server.opts.Log.Error("there is no such template", "template", name)
 		http.Error(w, sorry, http.StatusInternalServerError)
 		return
 	}
-	if err := t.ExecuteTemplate(&b, part, data); err != nil {
+	var b bytes.Buffer
+	t, err := parsed()
+	if err == nil {
+		err = t.ExecuteTemplate(&b, part, data)
+	}
+	if err != nil {
 		p.server.opts.Log.Error("a page cannot be written", "template", name, "err", err)
 		http.Error(w, sorry, http.StatusInternalServerError)
 		return
