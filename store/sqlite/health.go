@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 )
 
 // monitorEvery is how often free space is measured and a broken writer is probed. In a
@@ -66,19 +67,25 @@ func (h *health) broken() bool {
 	return h.write != nil
 }
 
-// monitor measures the free space and probes a broken writer until Close.
+// monitor measures the free space, probes a broken writer, and closes connections that
+// nobody needs, until Close.
 func (s *Store) monitor() {
-	tick := time.NewTicker(monitorEvery)
-	defer tick.Stop()
+	rested := time.Now()
 	for {
+		fired, stop := clock.Beat(monitorEvery)
 		select {
 		case <-s.closing:
+			stop()
 			return
-		case <-tick.C:
-			s.measure()
-			if s.health.broken() {
-				s.probe()
-			}
+		case <-fired:
+		}
+		s.measure()
+		if s.health.broken() {
+			s.probe()
+		}
+		if time.Since(rested) >= restEvery {
+			rested = time.Now()
+			s.readers.rest()
 		}
 	}
 }
