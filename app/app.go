@@ -56,6 +56,7 @@ type Node struct {
 	opts     Options
 	log      *slog.Logger
 	clock    func() time.Time
+	beat     clock.Timer // for who waits again and again
 	registry *prometheus.Registry
 	started  time.Time
 
@@ -107,9 +108,13 @@ func New(ctx context.Context, o Options) (*Node, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	beat := o.Timer
+	if beat == nil {
+		beat = clock.Beat
+	}
 	o.Timer = clock.Or(o.Timer)
 	n := &Node{
-		opts: o, log: o.Log, clock: o.Clock, registry: newRegistry(),
+		opts: o, log: o.Log, clock: o.Clock, beat: beat, registry: newRegistry(),
 		listeners: map[string]string{}, failed: make(chan error, 8), look: make(chan struct{}, 1),
 	}
 	n.vault = newVault(n)

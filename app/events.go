@@ -13,7 +13,7 @@ import (
 func (n *Node) openEvents() error {
 	var err error
 	n.events, err = event.New(event.Options{
-		Store: n.store, Directory: n.house.Directory, Log: n.log, Registry: n.registry, Clock: n.clock, Timer: n.opts.Timer,
+		Store: n.store, Directory: n.house.Directory, Log: n.log, Registry: n.registry, Clock: n.clock, Timer: n.beat,
 		Probe: n.probe, Changed: n.lookNow, Try: n.try,
 		Touched:  func(m doppelboden.MailboxID) bool { return n.handback.May(m) },
 		InFlight: func() map[string]int { return n.house.queue.InFlight() },

@@ -17,6 +17,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/clock"
 	"doppelboden/control"
 	"doppelboden/disk"
 )
@@ -56,8 +57,6 @@ func (n *Node) trouble() error {
 func (n *Node) pulse(ctx context.Context) {
 	up := promauto.With(n.registry).NewGauge(prometheus.GaugeOpts{Name: "doppelboden_database_up",
 		Help: "1 while the working database does its work, 0 while it does not: mail is taken and waits."})
-	ticker := time.NewTicker(pulseEvery)
-	defer ticker.Stop()
 	var was error
 	var rescues sync.WaitGroup
 	var rescuing atomic.Bool
@@ -73,10 +72,8 @@ func (n *Node) pulse(ctx context.Context) {
 		if up.Set(1); err != nil {
 			up.Set(0)
 		}
-		select {
-		case <-ctx.Done():
+		if !clock.Sleep(ctx, clock.Beat, pulseEvery) {
 			return
-		case <-ticker.C:
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"doppelboden"
 	"doppelboden/city"
+	"doppelboden/clock"
 	"doppelboden/store"
 )
 
@@ -86,8 +87,6 @@ const pace = 2 * time.Second
 func (r *Refresher) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
-	ticker := time.NewTicker(pace)
-	defer ticker.Stop()
 	for {
 		for _, p := range r.due(ctx) {
 			// Each on its own: one that hangs must not make the others old.
@@ -98,10 +97,8 @@ func (r *Refresher) Run(ctx context.Context) {
 				}
 			})
 		}
-		select {
-		case <-ctx.Done():
+		if !clock.Sleep(ctx, clock.Beat, pace) {
 			return
-		case <-ticker.C:
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 )
 
 // Public texts of errors.
@@ -77,22 +78,15 @@ func (h *health) broken() bool {
 
 // monitor measures the free space and tries a broken disk until ctx ends.
 func (l *Landing) monitor(ctx context.Context) {
-	tick := time.NewTicker(monitorEvery)
-	defer tick.Stop()
 	noted := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			l.measure()
-			if l.health.broken() {
-				l.probe(ctx)
-			}
-			if time.Since(noted) >= markEvery {
-				noted = time.Now()
-				l.drainer.writeMark()
-			}
+	for clock.Sleep(ctx, clock.Beat, monitorEvery) {
+		l.measure()
+		if l.health.broken() {
+			l.probe(ctx)
+		}
+		if time.Since(noted) >= markEvery {
+			noted = time.Now()
+			l.drainer.writeMark()
 		}
 	}
 }

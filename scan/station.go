@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -122,20 +123,8 @@ func (s *Station) Run(ctx context.Context) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
 	under := sync.Map{} // scanners that are being probed
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			s.mu.RLock()
-			defer s.mu.RUnlock()
-			for _, one := range s.scanners {
-				one.close()
-			}
-			return
-		case <-tick.C:
-		}
-		pace := calmEvery
+	for pace := probeEvery; clock.Sleep(ctx, clock.Beat, pace); {
+		pace = calmEvery
 		for _, one := range s.all() {
 			if one.breaker.allow() {
 				continue
@@ -148,7 +137,11 @@ func (s *Station) Run(ctx context.Context) {
 				probes.Go(func() { one.probe(ctx, probeLimit); under.Delete(one) })
 			}
 		}
-		tick.Reset(pace)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, one := range s.scanners {
+		one.close()
 	}
 }
 

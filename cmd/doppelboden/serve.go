@@ -37,7 +37,7 @@ func (p *program) serveCommand() *cobra.Command {
 			}
 			looking, stop := context.WithCancel(ctx)
 			var work sync.WaitGroup
-			work.Go(func() { collectRarely(looking) })
+			work.Go(func() { collectInTime(looking) })
 			defer work.Wait()
 			defer stop()
 			return node.Run(ctx, p.ready)

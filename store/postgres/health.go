@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doppelboden"
+	"doppelboden/clock"
 )
 
 // monitorEvery is how often the store looks whether it could commit.
@@ -80,16 +81,16 @@ func (h *health) due() bool {
 
 // monitor probes the writer until Close.
 func (s *Store) monitor() {
-	tick := time.NewTicker(monitorEvery)
-	defer tick.Stop()
 	for {
+		fired, stop := clock.Beat(monitorEvery)
 		select {
 		case <-s.closing:
+			stop()
 			return
-		case <-tick.C:
-			if s.health.due() {
-				s.probe()
-			}
+		case <-fired:
+		}
+		if s.health.due() {
+			s.probe()
 		}
 	}
 }
