@@ -20,23 +20,23 @@ type Directory struct {
 	tenants  []doppelboden.Tenant
 	places   map[doppelboden.MailboxID]*place
 	domains  map[string]*domain
-	keys     map[string]*place    // by Address.Key, of addresses and aliases
-	left     map[string]time.Time // by Address.Key: when a directory stopped to list it
-	resolved sync.Map             // MailboxID → *Resolution, of lists that were asked for
-	members  atomic.Int64         // how many members those have together
-	living   int                  // mailboxes that are no lists and not gone
+	keys     map[string]*place                  // by Address.Key, of addresses and aliases
+	left     map[string]time.Time               // by Address.Key: when a directory stopped to list it
+	resolved sync.Map                           // MailboxID → *Resolution, of lists that were asked for
+	members  atomic.Int64                       // how many members those have together
+	living   int                                // mailboxes that are no lists and not gone
+	also     map[doppelboden.MailboxID][]Second // of those that have any
 	decided  *decisions
 	shares   sync.Once
 	shared   map[doppelboden.MailboxID][]doppelboden.MailboxID // by person: the functions that name her; made at the first question
 	bare     *domain                                           // the domain that "postmaster" without a domain belongs to
 }
 
-// A place is what a Directory knows of one mailbox.
+// A place is a mailbox within a Directory.
 type place struct {
-	box   *doppelboden.Mailbox // other directories have it too: it never changes
-	rank  int                  // its priority: its own, or that of its department
-	route *Route               // nil when its tenant is not in city.toml
-	also  []Second
+	card
+	rank  int    // its priority: its own, or that of its department
+	route *Route // nil when its tenant is not in city.toml
 }
 
 // A domain is what a Directory knows of one.
@@ -69,39 +69,42 @@ var (
 // of other tenants are left out, and so are addresses in domains that are not (or no
 // longer) their tenant's. Where two mailboxes claim an address, the smaller ID has it.
 func NewDirectory(c *City, tenants []doppelboden.Tenant, boxes []doppelboden.Mailbox) *Directory {
-	byID := make(map[doppelboden.MailboxID]*doppelboden.Mailbox, len(boxes))
+	p := press{}
+	cards := make(map[doppelboden.MailboxID]card, len(boxes))
 	for _, b := range boxes {
-		byID[b.ID] = &b
+		cards[b.ID] = p.card(b)
 	}
-	return build(c, tenants, byID, decide(Decided{}))
+	return build(c, tenants, cards, decide(Decided{}))
 }
 
 // With returns a directory in which the given mailboxes are added, or replace those of
 // the same ID. It costs as much as a new one: some 0.1 s for 100,000 mailboxes.
 func (d *Directory) With(changed []doppelboden.Mailbox) *Directory {
-	boxes := d.boxes()
+	p, cards := d.cards()
 	for _, b := range changed {
-		boxes[b.ID] = &b
+		cards[b.ID] = p.card(b)
 	}
-	return build(d.city, d.tenants, boxes, d.decided)
+	return build(d.city, d.tenants, cards, d.decided)
 }
 
-// boxes returns all mailboxes by ID.
-func (d *Directory) boxes() map[doppelboden.MailboxID]*doppelboden.Mailbox {
-	boxes := make(map[doppelboden.MailboxID]*doppelboden.Mailbox, len(d.places))
+// cards returns all mailboxes by ID, and a press with what they have in common.
+func (d *Directory) cards() (press, map[doppelboden.MailboxID]card) {
+	cards, press := make(map[doppelboden.MailboxID]card, len(d.places)), press{}
 	for id, p := range d.places {
-		boxes[id] = p.box
+		cards[id] = p.card
+		press[*p.common] = p.common
 	}
-	return boxes
+	return press, cards
 }
 
-func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxID]*doppelboden.Mailbox, decided *decisions) *Directory {
+func build(c *City, tenants []doppelboden.Tenant, cards map[doppelboden.MailboxID]card, decided *decisions) *Directory {
 	d := &Directory{
 		city: c, tenants: tenants,
-		places:  make(map[doppelboden.MailboxID]*place, len(boxes)),
+		places:  make(map[doppelboden.MailboxID]*place, len(cards)),
 		domains: map[string]*domain{},
-		keys:    make(map[string]*place, len(boxes)),
+		keys:    make(map[string]*place, len(cards)),
 		left:    map[string]time.Time{},
+		also:    map[doppelboden.MailboxID][]Second{},
 		decided: decided,
 	}
 	byID := map[doppelboden.TenantID]*Tenant{}
@@ -120,18 +123,22 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 			d.bare = d.domains[t.Domains[0]]
 		}
 	}
-	places := make([]place, len(boxes))
-	for i, id := range slices.Sorted(maps.Keys(boxes)) {
-		box := boxes[id]
+	places := make([]place, len(cards))
+	for i, id := range slices.Sorted(maps.Keys(cards)) {
 		p := &places[i]
-		p.box, p.rank = box, box.Priority
+		p.card = cards[id]
+		box := p.mailbox()
+		p.rank = box.Priority
 		d.places[id] = p
 		t, ok := byID[box.Tenant]
 		if !ok {
 			continue
 		}
-		p.route, p.also = decided.way(t, *box)
-		p.rank = t.priority(*box)
+		var also []Second
+		if p.route, also = decided.way(t, box); len(also) > 0 {
+			d.also[id] = also
+		}
+		p.rank = t.priority(box)
 		if !box.Gone.IsZero() {
 			if box.Source != "" {
 				d.left[box.Address.Key()] = box.Gone
@@ -152,18 +159,23 @@ func build(c *City, tenants []doppelboden.Tenant, boxes map[doppelboden.MailboxI
 // put lets an address lead to a mailbox.
 func (d *Directory) put(a doppelboden.Address, p *place) {
 	dom, ok := d.domains[a.Domain]
-	if !ok || dom.tenant != p.box.Tenant {
+	if !ok || dom.tenant != p.common.tenant {
 		return
 	}
 	*dom.listed = true
-	if key := a.Key(); d.keys[key] == nil {
-		d.keys[key] = p
+	key := a.Key()
+	if d.keys[key] != nil {
+		return
 	}
+	if written := p.written(); written == key {
+		key = written // the card has it anyway
+	}
+	d.keys[key] = p
 }
 
-// target returns the mailbox as mail sees it.
-func (p *place) target() Target {
-	return Target{Tenant: p.box.Tenant, Mailbox: p.box.ID, List: p.box.Kind == doppelboden.List, Priority: p.rank, Route: p.route, Also: p.also}
+// target returns a mailbox as mail sees it.
+func (d *Directory) target(p *place) Target {
+	return Target{Tenant: p.common.tenant, Mailbox: p.id, List: p.common.kind == doppelboden.List, Priority: p.rank, Route: p.route, Also: d.also[p.id]}
 }
 
 func idOf(tenants []doppelboden.Tenant, name string) (doppelboden.TenantID, bool) {
@@ -197,12 +209,12 @@ func (d *Directory) Lookup(a doppelboden.Address) (Target, error) {
 		return Target{}, errNoList
 	}
 	if p, ok := d.keys[a.Key()]; ok {
-		return p.target(), nil
+		return d.target(p), nil
 	}
 	if plus := strings.IndexByte(local, '+'); plus > 0 {
 		base := doppelboden.Address{Local: local[:plus], Domain: a.Domain}
 		if p, ok := d.keys[base.Key()]; ok {
-			return p.target(), nil
+			return d.target(p), nil
 		}
 	}
 	// RFC 2142, section 4: abuse is the other name that strangers must reach.
@@ -215,7 +227,7 @@ func (d *Directory) Lookup(a doppelboden.Address) (Target, error) {
 // postmaster returns the mailbox that stands in for postmaster@ and abuse@.
 func (d *Directory) postmaster(dom *domain) (Target, error) {
 	if p, ok := d.keys[dom.postmaster]; ok {
-		return p.target(), nil
+		return d.target(p), nil
 	}
 	return Target{}, errNoList
 }
@@ -243,7 +255,7 @@ func (d *Directory) City() *City { return d.city }
 func (d *Directory) All() iter.Seq[doppelboden.Mailbox] {
 	return func(yield func(doppelboden.Mailbox) bool) {
 		for _, p := range d.places {
-			if !yield(*p.box) {
+			if !yield(p.mailbox()) {
 				return
 			}
 		}
@@ -259,7 +271,7 @@ func (d *Directory) Mailbox(id doppelboden.MailboxID) (doppelboden.Mailbox, bool
 	if !ok {
 		return doppelboden.Mailbox{}, false
 	}
-	return *p.box, true
+	return p.mailbox(), true
 }
 
 // PriorityOf returns the priority of a mailbox: its own, or that of its department.
@@ -276,7 +288,7 @@ func (d *Directory) Holder(a doppelboden.Address) (doppelboden.MailboxID, bool) 
 	if !ok {
 		return 0, false
 	}
-	return p.box.ID, true
+	return p.id, true
 }
 
 // RouteOf returns the route of a mailbox, also when its address is no longer in a

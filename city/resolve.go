@@ -54,7 +54,7 @@ func (d *Directory) Resolve(a doppelboden.Address, f *Freshness, now time.Time) 
 			return Resolution{Tenant: dom.tenant, Keep: true}, nil
 		}
 		if t, err := d.Lookup(u.CatchAll); err == nil {
-			return d.resolution(t, d.places[t.Mailbox].box.Address)
+			return d.resolution(t, d.places[t.Mailbox].address())
 		}
 		return Resolution{}, errNoList // 550 would be wrong: somebody wanted all mail
 	}
@@ -89,7 +89,7 @@ func (d *Directory) list(t Target) *Resolution {
 	if r, ok := d.resolved.Load(t.Mailbox); ok {
 		return r.(*Resolution)
 	}
-	r := &Resolution{Tenant: t.Tenant, List: true, Closed: d.places[t.Mailbox].box.Closed}
+	r := &Resolution{Tenant: t.Tenant, List: true, Closed: d.places[t.Mailbox].common.closed}
 	w := walk{d: d, to: r, seen: map[doppelboden.MailboxID]bool{}, outside: map[string]bool{}}
 	w.list(t.Mailbox)
 	size := int64(len(r.Targets) + len(r.Outside) + len(r.Nobody) + 1)
@@ -112,7 +112,7 @@ type walk struct {
 // list adds the members of a list that was not seen yet.
 func (w *walk) list(id doppelboden.MailboxID) {
 	w.seen[id] = true
-	for _, m := range w.d.places[id].box.Members {
+	for _, m := range w.d.places[id].mailbox().Members {
 		t, err := w.d.Lookup(m)
 		switch {
 		case err == nil && t.Tenant == w.to.Tenant:
@@ -138,7 +138,7 @@ func (w *walk) member(t Target) {
 		w.list(t.Mailbox)
 	default:
 		w.seen[t.Mailbox] = true
-		w.to.Targets = append(w.to.Targets, Found{Target: t, Address: w.d.places[t.Mailbox].box.Address})
+		w.to.Targets = append(w.to.Targets, Found{Target: t, Address: w.d.places[t.Mailbox].address()})
 	}
 }
 
@@ -152,8 +152,11 @@ type Strays struct {
 // those that it names itself: lists within it are yielded on their own.
 func (d *Directory) Strays(yield func(list doppelboden.Mailbox, s Strays) bool) {
 	for _, p := range d.places {
-		box := p.box
-		if box.Kind != doppelboden.List || !box.Gone.IsZero() {
+		if p.common.kind != doppelboden.List {
+			continue
+		}
+		box := p.mailbox()
+		if !box.Gone.IsZero() {
 			continue
 		}
 		var s Strays
@@ -167,7 +170,7 @@ func (d *Directory) Strays(yield func(list doppelboden.Mailbox, s Strays) bool) 
 				s.Nobody = append(s.Nobody, m)
 			}
 		}
-		if len(s.Outside)+len(s.Nobody) > 0 && !yield(*box, s) {
+		if len(s.Outside)+len(s.Nobody) > 0 && !yield(box, s) {
 			return
 		}
 	}

@@ -13,16 +13,19 @@ func (d *Directory) Shared(person doppelboden.MailboxID) []doppelboden.MailboxID
 	d.shares.Do(func() {
 		d.shared = map[doppelboden.MailboxID][]doppelboden.MailboxID{}
 		for id, p := range d.places {
-			box := p.box
-			if box.Kind != doppelboden.Function || !box.Gone.IsZero() {
+			if p.common.kind != doppelboden.Function {
+				continue
+			}
+			box := p.mailbox()
+			if !box.Gone.IsZero() {
 				continue
 			}
 			for _, a := range box.Members {
 				member, ok := d.keys[a.Key()]
-				if !ok || member.box.Tenant != box.Tenant || member.box.Kind != doppelboden.Person {
+				if !ok || member.common.tenant != box.Tenant || member.common.kind != doppelboden.Person {
 					continue
 				}
-				if m := member.box.ID; !slices.Contains(d.shared[m], id) {
+				if m := member.id; !slices.Contains(d.shared[m], id) {
 					d.shared[m] = append(d.shared[m], id)
 				}
 			}

@@ -64,7 +64,8 @@ func decide(list Decided) *decisions {
 
 // Under returns the directory as it is when people have decided this, and nothing else.
 func (d *Directory) Under(list Decided) *Directory {
-	return build(d.city, d.tenants, d.boxes(), decide(list))
+	_, cards := d.cards()
+	return build(d.city, d.tenants, cards, decide(list))
 }
 
 // Decided returns what the directory was built under; it is not to be changed.
@@ -110,12 +111,7 @@ func (d *Directory) WayOf(m doppelboden.MailboxID) (w store.Way, ok bool) {
 }
 
 // Also returns the routes that the mail of a mailbox goes to as well; not to be changed.
-func (d *Directory) Also(m doppelboden.MailboxID) []Second {
-	if p, ok := d.places[m]; ok {
-		return p.also
-	}
-	return nil
-}
+func (d *Directory) Also(m doppelboden.MailboxID) []Second { return d.also[m] }
 
 // Seconds returns the boxes in which second deliveries of a mailbox's mail wait, also those
 // of routes by which it no longer goes; not to be changed.
