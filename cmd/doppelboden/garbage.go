@@ -48,7 +48,6 @@ func (g *garbage) look(allocated, live uint64) (percent int, release bool) {
 	came := allocated - g.allocated
 	g.allocated = allocated
 	g.slow, g.calm = counted(g.slow, came < fastBytes/2), counted(g.calm, came <= calmBytes)
-	was := g.fast
 	g.fast = came >= fastBytes || g.fast && g.slow < slowLooks
 	switch {
 	case g.fast:
@@ -56,7 +55,7 @@ func (g *garbage) look(allocated, live uint64) (percent int, release bool) {
 	case g.calm >= calmLooks:
 		return calmGarbage, g.calm == calmLooks
 	}
-	return usualGarbage, was && !g.fast
+	return usualGarbage, false // what is free goes back by and by
 }
 
 // counted counts one more of a kind, or begins anew.

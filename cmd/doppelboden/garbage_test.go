@@ -12,24 +12,24 @@ func TestGarbageMayTakeMoreRoomWhileMailComesFastAndLessWhileNothingHappens(t *t
 		percent    int
 		release    bool // at the last of them, and at none before
 	}{
-		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100},                // little happens
-		{looks: 1, came: 100 * mb, live: 24 * mb, percent: 400},              // a flood
-		{looks: 1, came: 100 * mb, live: 48 * mb, percent: 200},              // more lives: the room stays as large
-		{looks: 1, came: 100 * mb, live: 500 * mb, percent: 100},             // much lives: as Go has it
-		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 400},                // a moment's rest
-		{looks: 1, came: 5 * mb, live: 24 * mb, percent: 400},                // and on
-		{looks: 3, came: 0, live: 24 * mb, percent: 400},                     // it is over
-		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 400},                //
-		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100, release: true}, // the fifth quiet look
-		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100},                // once is enough
-		{looks: 1, came: 5 * mb, live: 24 * mb, percent: 100},                // some work is no flood
-		{looks: 7, came: mb / 4, live: 24 * mb, percent: 100},                // nothing happens any more
-		{looks: 1, came: mb / 4, live: 24 * mb, percent: 25, release: true},  // the eighth such look
-		{looks: 9, came: mb / 4, live: 24 * mb, percent: 25},                 // once is enough
-		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100},                // a few mails
-		{looks: 7, came: 0, live: 24 * mb, percent: 100},                     //
-		{looks: 1, came: 0, live: 24 * mb, percent: 25, release: true},       //
-		{looks: 1, came: 8 * mb, live: 0, percent: 400},                      // nothing was measured yet
+		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100},               // little happens
+		{looks: 1, came: 100 * mb, live: 24 * mb, percent: 400},             // a flood
+		{looks: 1, came: 100 * mb, live: 48 * mb, percent: 200},             // more lives: the room stays as large
+		{looks: 1, came: 100 * mb, live: 500 * mb, percent: 100},            // much lives: as Go has it
+		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 400},               // a moment's rest
+		{looks: 1, came: 5 * mb, live: 24 * mb, percent: 400},               // and on
+		{looks: 3, came: 0, live: 24 * mb, percent: 400},                    // it is over
+		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 400},               //
+		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100},               // the fifth quiet look
+		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100},               //
+		{looks: 1, came: 5 * mb, live: 24 * mb, percent: 100},               // some work is no flood
+		{looks: 7, came: mb / 4, live: 24 * mb, percent: 100},               // nothing happens any more
+		{looks: 1, came: mb / 4, live: 24 * mb, percent: 25, release: true}, // the eighth such look
+		{looks: 9, came: mb / 4, live: 24 * mb, percent: 25},                // once is enough
+		{looks: 1, came: 1 * mb, live: 24 * mb, percent: 100},               // a few mails
+		{looks: 7, came: 0, live: 24 * mb, percent: 100},                    //
+		{looks: 1, came: 0, live: 24 * mb, percent: 25, release: true},      //
+		{looks: 1, came: 8 * mb, live: 0, percent: 400},                     // nothing was measured yet
 	} {
 		for n := range step.looks {
 			total += step.came

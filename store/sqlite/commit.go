@@ -58,8 +58,8 @@ var errUnknown = errors.New("outcome of commit is unknown")
 // size, and 5,900 instead of 6,600 mails a second with 20 senders, because what costs is
 // the batch and not the mail.
 func (w *writer) loop() {
-	minute := time.NewTicker(restEvery)
-	defer minute.Stop()
+	pause := time.NewTicker(restEvery)
+	defer pause.Stop()
 	for {
 		select {
 		case first, open := <-w.s.ops:
@@ -72,7 +72,7 @@ func (w *writer) loop() {
 			w.commit(batch, s)
 			s.wait() // a batch that failed early did not
 			w.batches++
-		case <-minute.C:
+		case <-pause.C:
 			w.rest()
 		}
 	}
@@ -80,10 +80,10 @@ func (w *writer) loop() {
 
 const (
 	// restEvery is how often it is asked whether there is anything to do.
-	restEvery = time.Minute
+	restEvery = 15 * time.Second
 	// calmBatches are written at most from one rest to the next where there is not: a node
 	// that gets no mail notes something now and then.
-	calmBatches = 30
+	calmBatches = 8
 )
 
 // rest gives back the pages that are kept in memory, when little was written lately.

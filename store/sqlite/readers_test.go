@@ -1,7 +1,12 @@
 package sqlite
 
 import (
+	"fmt"
 	"testing"
+
+	engine "modernc.org/sqlite"
+
+	"doppelboden"
 )
 
 func TestReadersKeepOnlyTheConnectionsThatAreUsed(t *testing.T) {
@@ -61,5 +66,43 @@ func TestAConnectionIsNotUsedAgainWhenItsReaderFailedInTheMiddle(t *testing.T) {
 	}()
 	if len(r.free) != 0 || len(r.places) != 0 {
 		t.Errorf("%d connections are lent again, %d places are lost", len(r.free), len(r.places))
+	}
+}
+
+func TestTheWriterGivesItsPagesBackWhenThereIsLittleToDo(t *testing.T) {
+	s := openNew(t)
+	tenants, err := s.PutTenants(ctx, []string{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes := make([]doppelboden.Mailbox, 5000)
+	for i := range boxes {
+		boxes[i] = doppelboden.Mailbox{Tenant: tenants[0].ID, Address: doppelboden.Address{Local: fmt.Sprintf("user%d", i), Domain: "b.example"}}
+	}
+	if _, err := s.PutMailboxes(ctx, boxes); err != nil {
+		t.Fatal(err)
+	}
+	held := func(c *conn) int {
+		now, _, err := c.driver.(engine.DBStatus).Status(engine.DBStatusCacheUsed, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now
+	}
+	err = s.write(ctx, func(tx *tx) error {
+		full := held(tx.c)
+		tx.batches = calmBatches + 1
+		tx.rest()
+		if now := held(tx.c); now != full {
+			t.Errorf("while there was much to do %d of %d bytes of pages are left", now, full)
+		}
+		tx.rest() // nothing was written since
+		if now := held(tx.c); full < 1<<19 || now > full/10 {
+			t.Errorf("%d of %d bytes of pages are left", now, full)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -398,7 +398,8 @@ func drain(ctx context.Context, addr, prefix string, count int) (float64, time.D
 	return rate(count-1, last.Sub(first)), r.Arrivals()[0].At.Sub(back), nil
 }
 
-// idleNode watches a node that has nothing to do.
+// idleNode watches a node that has nothing to do: what came before is handed over, and its
+// extracts are made.
 func (b *bench) idleNode(ctx context.Context) (err error) {
 	if !b.node {
 		return nil
@@ -412,7 +413,18 @@ func (b *bench) idleNode(ctx context.Context) (err error) {
 		if err := sink.Wait(warmUp, patience); err != nil {
 			return err
 		}
-		pid := sys.(*node).pid()
+		node := sys.(*node)
+		pid := node.pid()
+		status, err := node.status(ctx)
+		if err != nil {
+			return err
+		}
+		if err := until(patience, "all extracts to be made", func() (bool, error) {
+			made, err := metric(status.Listeners["metrics"], extractsMetric)
+			return made >= warmUp, err
+		}); err != nil {
+			return err
+		}
 		before, err := cpuOf(pid)
 		if err != nil {
 			return err
@@ -437,3 +449,6 @@ func (b *bench) idleNode(ctx context.Context) (err error) {
 		return nil
 	})
 }
+
+// extractsMetric counts the extracts that the node's worker has made.
+const extractsMetric = `doppelboden_search_extracts_total{how="worker"}`
