@@ -56,7 +56,7 @@ type Node struct {
 	opts     Options
 	log      *slog.Logger
 	clock    func() time.Time
-	beat     clock.Timer // for who waits again and again
+	beat     clock.Timer // clock.Beat, unless the clock is moved
 	registry *prometheus.Registry
 	started  time.Time
 

@@ -65,7 +65,7 @@ func (n *Node) openFolders() error {
 			event, _, in := n.events.InOutage(m)
 			return event, in
 		},
-		Quiet: n.house.quietTime, Log: n.log, Clock: n.clock, Timer: n.beat, Shared: shared, Follow: node.Has(city.RoleQueue),
+		Quiet: n.house.quietTime, Log: n.log, Clock: n.clock, Timer: n.opts.Timer, Shared: shared, Follow: node.Has(city.RoleQueue),
 	})
 	return err
 }

@@ -79,7 +79,7 @@ func (n *Node) openNotify() error {
 // they last.
 func (n *Node) runCrisis(ctx context.Context) {
 	told := map[crisisCall]crisisTeam{}
-	clock.Every(ctx, n.beat, crisisEvery, func() {
+	clock.Every(ctx, n.opts.Timer, crisisEvery, func() {
 		now := map[crisisCall]crisisTeam{}
 		for _, e := range n.events.Open() {
 			c, ok := n.crisisCall(e)

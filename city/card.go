@@ -39,7 +39,8 @@ func (p press) card(b doppelboden.Mailbox) card {
 	if held == nil {
 		// What a file was read into would live as long as a part of it does.
 		c.department, c.building, c.source = strings.Clone(c.department), strings.Clone(c.building), strings.Clone(c.source)
-		held = &c
+		held = new(common)
+		*held = c
 		p[c] = held
 	}
 	return card{id: b.ID, common: held, packed: pack(b)}
@@ -56,11 +57,11 @@ func pack(b doppelboden.Mailbox) string {
 	packed = text(packed, b.Name)
 	packed = text(packed, string(b.Phone))
 	packed = text(packed, b.External)
-	var gone int64
-	if !b.Gone.IsZero() {
-		gone = b.Gone.UnixNano()
+	if b.Gone.IsZero() {
+		packed = append(packed, 0)
+	} else {
+		packed = binary.AppendVarint(append(packed, 1), b.Gone.UnixMicro())
 	}
-	packed = binary.AppendVarint(packed, gone)
 	for _, list := range [][]doppelboden.Address{b.Aliases, b.Members} {
 		packed = binary.AppendUvarint(packed, uint64(len(list)))
 		for _, a := range list {
@@ -70,7 +71,8 @@ func pack(b doppelboden.Mailbox) string {
 	return string(packed)
 }
 
-// mailbox returns the mailbox. Its texts are parts of the card; its time is in UTC.
+// mailbox returns the mailbox. Its texts are parts of the card; its time is in UTC and in
+// microseconds, as stores have it.
 func (c card) mailbox() doppelboden.Mailbox {
 	u := unpacker(c.packed)
 	b := doppelboden.Mailbox{ID: c.id, Tenant: c.common.tenant, Kind: c.common.kind, Priority: c.common.priority, Closed: c.common.closed,
@@ -79,8 +81,8 @@ func (c card) mailbox() doppelboden.Mailbox {
 	b.Name = u.text()
 	b.Phone = doppelboden.Phone(u.text())
 	b.External = u.text()
-	if gone := u.varint(); gone != 0 {
-		b.Gone = time.Unix(0, gone).UTC()
+	if u.uvarint() != 0 {
+		b.Gone = time.UnixMicro(u.varint()).UTC()
 	}
 	b.Aliases = u.addresses()
 	b.Members = u.addresses()

@@ -34,7 +34,7 @@ func anyMailbox(t *rapid.T) doppelboden.Mailbox {
 		Source: text.Draw(t, "source"), External: text.Draw(t, "external"),
 	}
 	if rapid.Bool().Draw(t, "gone") {
-		b.Gone = time.UnixMicro(rapid.Int64Range(1, 1<<52).Draw(t, "since")).UTC()
+		b.Gone = time.UnixMicro(rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(-1<<52, 1<<52)).Draw(t, "since")).UTC()
 	}
 	return b
 }

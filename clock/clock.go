@@ -20,7 +20,9 @@ func Real(d time.Duration) (fired <-chan time.Time, stop func() bool) {
 
 // Beat is Real for who waits again and again: it fires at a full multiple of d, so after half
 // of d at the least and one and a half of it at the most. All who wait by it wake together,
-// and an idle machine's processor goes to sleep once a second instead of ten times.
+// and an idle machine's processor goes to sleep once a second instead of for each of them.
+// It is not for who compares what has passed with a few times d: two beats are a moment
+// less than 2*d apart as often as a moment more.
 func Beat(d time.Duration) (fired <-chan time.Time, stop func() bool) {
 	return Real(toBeat(time.Now(), d))
 }

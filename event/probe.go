@@ -25,8 +25,10 @@ func (t *Tracker) probe(ctx context.Context, beside *sync.WaitGroup) {
 	}
 }
 
-// due reports whether a route is to be asked now.
+// due reports whether a route is to be asked now, or half a tick from now: what was heard
+// a few milliseconds after a tick must not wait for one more.
 func (l *lane) due(p *Pace, now time.Time) bool {
+	now = now.Add(tickEvery / 2)
 	// A second failure soon after the first is what tells an outage from a hiccup; from
 	// then on there is no hurry.
 	if l.fails == 1 {

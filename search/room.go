@@ -79,6 +79,8 @@ func New(o Options) (*Room, error) {
 			Help: "Extracts of mails that were made: after acceptance (worker), or because somebody needed one at once (demand)."}, []string{"how"}),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "doppelboden_search_failures_total", Help: "Mails that could not be read for lists and searches, or in their beginning alone."}),
 	}
+	m.made.WithLabelValues("worker") // shown from the start
+	m.made.WithLabelValues("demand")
 	for _, c := range []prometheus.Collector{m.made, m.failed} {
 		if err := o.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("search: %w", err)

@@ -27,6 +27,9 @@ const (
 	fastBytes = 8 << 20
 	// calmBytes are allocated at most while nothing happens; an idle node allocates a tenth.
 	calmBytes = 512 << 10
+	// worthGiving is how much must be free or garbage, in bytes, so that it is given back: that
+	// costs a collection.
+	worthGiving = 8 << 20
 	// slowLooks is how many looks in a row must find less than half of fastBytes before mail
 	// no longer comes fast, and calmLooks how many at most calmBytes before nothing happens.
 	slowLooks = 5
@@ -43,7 +46,7 @@ type garbage struct {
 
 // look takes how many bytes were allocated since the start, and how many live. It returns
 // how much garbage there may be, in percent of what lives, and whether memory that is free
-// is to go back to the system now.
+// may go back to the system now.
 func (g *garbage) look(allocated, live uint64) (percent int, release bool) {
 	came := allocated - g.allocated
 	g.allocated = allocated
@@ -74,15 +77,17 @@ func collectInTime(ctx context.Context) {
 		return
 	}
 	var g garbage
-	now := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	now := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
 	for set := usualGarbage; clock.Sleep(ctx, clock.Beat, lookEvery); {
 		metrics.Read(now)
-		percent, release := g.look(now[0].Value.Uint64(), now[1].Value.Uint64())
+		live := now[1].Value.Uint64()
+		percent, release := g.look(now[0].Value.Uint64(), live)
 		if percent != set {
 			set = percent
 			debug.SetGCPercent(set)
 		}
-		if release {
+		if spare := now[2].Value.Uint64() + now[3].Value.Uint64(); release && spare >= live+worthGiving {
 			debug.FreeOSMemory()
 		}
 	}

@@ -25,7 +25,7 @@ type writer struct {
 	chains  map[string]int64  // numbers of chains
 	pending *doppelboden.Link // written by a commit whose outcome is unknown
 	found   bool              // whether the connection showed that link when it was opened
-	batches int               // since the last rest
+	written int               // operations since the last rest
 }
 
 // maxNames bounds the memory for segment names: a day needs a few, and every big body
@@ -71,7 +71,7 @@ func (w *writer) loop() {
 			s := w.s.startSync(batch)
 			w.commit(batch, s)
 			s.wait() // a batch that failed early did not
-			w.batches++
+			w.written += len(batch)
 		case <-pause.C:
 			w.rest()
 		}
@@ -81,15 +81,15 @@ func (w *writer) loop() {
 const (
 	// restEvery is how often it is asked whether there is anything to do.
 	restEvery = 15 * time.Second
-	// calmBatches are written at most from one rest to the next where there is not: a node
-	// that gets no mail notes something now and then.
-	calmBatches = 8
+	// calmWrites is how many operations there are at most from one rest to the next where
+	// there is not: a node that gets no mail notes something now and then.
+	calmWrites = 30
 )
 
 // rest gives back the pages that are kept in memory, when little was written lately.
 func (w *writer) rest() {
-	calm := w.batches <= calmBatches
-	w.batches = 0
+	calm := w.written <= calmWrites
+	w.written = 0
 	if !calm || w.c == nil {
 		return
 	}

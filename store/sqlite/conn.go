@@ -82,7 +82,11 @@ func connect(path, synchronous string, r role) (*conn, error) {
 	case reading:
 		pragmas = append(pragmas, "query_only(1)")
 	}
-	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: url.Values{"_pragma": pragmas, "_dqs": {"0"}}.Encode()}
+	options := url.Values{"_pragma": pragmas, "_dqs": {"0"}}
+	if r == reading {
+		options.Set("mode", "rw") // a file that has gone is not made anew
+	}
+	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: options.Encode()}
 	connector, err := engine.NewConnector(dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

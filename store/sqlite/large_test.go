@@ -29,10 +29,15 @@ func TestNoStatementSearchesALargeTable(t *testing.T) {
 	s := openNew(t)
 	useEverything(t, s)
 	texts := map[string]int{}
+	s.readers.mu.Lock()
 	for _, c := range s.readers.free {
 		for text, st := range c.stmts {
 			texts[text] = len(st.args)
 		}
+	}
+	s.readers.mu.Unlock()
+	if len(texts) < 20 {
+		t.Fatalf("the readers have %d statements only", len(texts))
 	}
 	err := s.write(ctx, func(t *tx) error {
 		for text, st := range t.c.stmts {

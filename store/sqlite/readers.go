@@ -79,6 +79,7 @@ func (r *readers) take() (*conn, error) {
 	}
 	defer r.mu.Unlock()
 	c := r.free[n-1]
+	r.free[n-1] = nil // it may not come back
 	r.free = r.free[:n-1]
 	r.unused = min(r.unused, n-1)
 	return c, nil
@@ -94,11 +95,13 @@ func (r *readers) giveBack(c *conn, sound bool) {
 	r.free = append(r.free, c)
 }
 
-// rest closes the connections that nobody has used since the last time.
+// rest closes the connections that nobody has used since the last time, but one: whoever
+// reads next must not depend on a file that can be opened.
 func (r *readers) rest() {
 	r.mu.Lock()
-	unused := slices.Clone(r.free[:r.unused])
-	r.free = slices.Delete(r.free, 0, r.unused)
+	n := max(0, min(r.unused, len(r.free)-1))
+	unused := slices.Clone(r.free[:n])
+	r.free = slices.Delete(r.free, 0, n)
 	r.unused = len(r.free)
 	r.mu.Unlock()
 	for _, c := range unused {
