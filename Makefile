@@ -41,7 +41,7 @@ bench: build ## side by side with Postfix, up to 30 minutes (BENCH_QUICK=1: one 
 	scripts/need.sh
 	go run ./test/bench $(BENCH_FLAGS)
 
-bench-large: build ## 200,000 queued, 1,000,000 stored, 20,000 log-ins; up to 60 minutes
+bench-large: build ## 200,000 queued, 1,000,000 stored, 20,000 log-ins and mailboxes that go back; an hour
 	scripts/need.sh
 	go run ./test/bench -large $(BENCH_FLAGS)
 

@@ -15,8 +15,8 @@ const (
 	// memory as what lives, in percent of that.
 	usualGarbage = 100
 	// garbageRoom is what it may take at least while mail comes fast, in bytes, but not more
-	// than four times what lives. A node with 20,000 mailboxes holds 10 MB, so by Go's rule it
-	// would look through them every 1,000 mails.
+	// than four times what lives. A node with 20,000 mailboxes holds 5 MB, so by Go's rule it
+	// would look through them every 400 mails.
 	garbageRoom = 96 << 20
 	// calmGarbage is what it may take while nothing happens, in percent of what lives. There
 	// is so little then that it is collected once a minute all the same.

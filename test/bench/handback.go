@@ -28,7 +28,7 @@ func (b *bench) handBack(ctx context.Context) (err error) {
 		return nil
 	}
 	some := *b
-	some.boxes = b.boxes[:len(b.boxes)/(b.scale*b.scale)]
+	some.boxes = b.boxes[:len(b.boxes)/(b.scale*b.part)]
 	dovecot, err := peer.Dovecot{Users: some.boxes, Parent: b.dir, AlwaysSync: true, Quiet: true}.Start()
 	if err != nil {
 		return err

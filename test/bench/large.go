@@ -32,6 +32,18 @@ func runLarge(ctx context.Context, c *config, t *table) error {
 			return fmt.Errorf("log-ins: %w", err)
 		}
 	}
+	for _, m := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"rebuilt", b.rebuilt}, {"handback", b.handBack}} {
+		if !c.only.MatchString(m.name) {
+			continue
+		}
+		progress("%s", m.name)
+		if err := m.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
 	if !c.only.MatchString("queued") {
 		return nil
 	}

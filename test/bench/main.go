@@ -11,7 +11,7 @@
 //	make bench BENCH_QUICK=1        one short round of everything
 //	go run ./test/bench -only relay -rounds 3
 //	go run ./test/bench -only 'postgres|append|rebuilt'
-//	go run ./test/bench -only handback -mailboxes 1000
+//	go run ./test/bench -large -only handback     all 20,000 mailboxes, 25 minutes
 //	make bench-large BENCH_FLAGS=-postgres
 package main
 
@@ -35,6 +35,7 @@ type config struct {
 	dir    string         // folder on the disk to be measured
 	rounds int            // of each measure, for each system
 	scale  int            // mails are divided by it
+	part   int            // mailboxes are divided by it where all of them take long
 	idle   time.Duration  // how long the idle node is watched
 	only   *regexp.Regexp // which measures
 	node   bool           // false: Postfix alone, for as long as there is no node
@@ -52,7 +53,7 @@ const fewestBoxes = 1000
 
 func main() {
 	boxes := flag.Int("mailboxes", 20_000, "mailboxes of the city")
-	large := flag.Bool("large", false, "the round of 20,000 log-ins, 200,000 queued and 1,000,000 stored (-only logins, queued)")
+	large := flag.Bool("large", false, "the round of 20,000 log-ins, a rebuilt groupware and the way back of 20,000 mailboxes, 200,000 queued and 1,000,000 stored (-only logins, rebuilt, handback, queued)")
 	quick := flag.Bool("quick", os.Getenv("BENCH_QUICK") == "1", "one short round")
 	binary := flag.String("binary", "bin/doppelboden", "the node to be measured")
 	dir := flag.String("dir", os.Getenv("BENCH_DIR"), "folder on the disk to be measured (BENCH_DIR)")
@@ -67,7 +68,7 @@ func main() {
 	if err != nil {
 		fail(fmt.Errorf("read -only: %w", err))
 	}
-	c := &config{binary: *binary, dir: *dir, rounds: *rounds, scale: 1, idle: time.Minute, only: match, node: *node, boxes: *boxes, keep: *keep, postgres: *postgres}
+	c := &config{binary: *binary, dir: *dir, rounds: *rounds, scale: 1, part: 10, idle: time.Minute, only: match, node: *node, boxes: *boxes, keep: *keep, postgres: *postgres}
 	if *quick {
 		c.rounds, c.scale, c.idle = 1, 10, 10*time.Second
 	}
@@ -78,6 +79,7 @@ func main() {
 	}
 	t := &table{}
 	if *large {
+		c.part = 1
 		err = runLarge(ctx, c, t)
 	} else {
 		err = runAll(ctx, c, t)

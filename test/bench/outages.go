@@ -147,14 +147,14 @@ func (b *bench) appended(ctx context.Context) error {
 	return nil
 }
 
-// rebuilt measures how fast an empty Dovecot is filled for all mailboxes of the city, and
+// rebuilt measures how fast an empty Dovecot is filled for mailboxes of the city, and
 // how right the node was about when that would be done.
 func (b *bench) rebuilt(ctx context.Context) error {
 	if !b.node {
 		return nil
 	}
 	some := *b
-	some.boxes = b.boxes[:max(len(b.boxes)/b.scale, appendBoxes)]
+	some.boxes = b.boxes[:max(len(b.boxes)/(b.scale*b.part), appendBoxes)]
 	count := rebuiltEach * len(some.boxes)
 	r := b.t.add(row{name: fmt.Sprintf("9 a rebuilt groupware, %d mailboxes", len(some.boxes)), unit: "mails/s"})
 	e := b.t.add(row{name: "9 error of the estimate at half time", unit: "%"})
