@@ -64,8 +64,7 @@ func decide(list Decided) *decisions {
 
 // Under returns the directory as it is when people have decided this, and nothing else.
 func (d *Directory) Under(list Decided) *Directory {
-	_, cards := d.cards()
-	return build(d.city, d.tenants, cards, decide(list))
+	return build(d.city, d.tenants, d.cards(), decide(list))
 }
 
 // Decided returns what the directory was built under; it is not to be changed.
